@@ -1,0 +1,38 @@
+"""dbdump: composable dump recipes for PostgreSQL, MySQL/MariaDB and SQLite."""
+
+__version__ = "0.1.0"
+
+from .backends.base import Backend, StreamShape, option
+from .backends.registry import backend
+from .backends.sqlite import SQLite
+from .errors import DbdumpError, DumpError, ListError, RecipeError, Skip
+from .host import Host, localhost
+from .recipe import Dump, Site, recipe
+from .wrappers.base import Wrapper
+from .wrappers.compress import Gzip, Zstd
+from .writers.base import Sink, Writer
+from .writers.directory import Directory
+
+__all__ = [
+    "Backend",
+    "DbdumpError",
+    "Directory",
+    "Dump",
+    "DumpError",
+    "Gzip",
+    "Host",
+    "ListError",
+    "RecipeError",
+    "SQLite",
+    "Sink",
+    "Site",
+    "Skip",
+    "StreamShape",
+    "Wrapper",
+    "Writer",
+    "Zstd",
+    "backend",
+    "localhost",
+    "option",
+    "recipe",
+]

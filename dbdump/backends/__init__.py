@@ -1,0 +1,1 @@
+"""Backends: which databases a server has, and the command that dumps one."""

@@ -1,0 +1,167 @@
+"""What a backend is: a class with `get_db_list()` and `get_command(database)`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import MISSING, dataclass, field
+from typing import Any, ClassVar, Protocol, Self
+
+from ..catalog import GLOBALS
+from ..errors import RecipeError
+from ..redact import looks_secret
+
+
+class Asker(Protocol):
+    """Runs a command on the host that a backend is bound to, as its `su`, and gives its stdout."""
+
+    def __call__(self, argv: Sequence[str]) -> bytes:
+        """Return what `argv` writes to stdout; raises StageError unless it exits 0."""
+        ...
+
+
+def option(*, help: str, default: Any = MISSING, factory: Any = MISSING, repr: bool = True) -> Any:  # noqa: A002  as dataclasses.field has it
+    """Declare an option of a backend: its default, or a `factory` of one, and what `invoke backends` says."""
+    metadata = {"help": help}
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata, repr=repr)
+    return field(default=default, metadata=metadata, repr=repr)
+
+
+def words(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return an option string split as a shell splits words; what is a list already stays as it is.
+
+    Raises RecipeError for an unbalanced quote, and for a password: argv is there for everybody to see.
+    """
+    try:
+        split = tuple(shlex.split(value) if isinstance(value, str) else value)
+    except ValueError as error:
+        raise RecipeError(f"cannot split {value!r} into words: {error}", "Balance the quotes.") from error
+    if any(map(looks_secret, split)):
+        raise RecipeError(
+            "a password stands in an option string, where every user of the host could read it",
+            "Put it into ~/.pgpass, or into a file that --defaults names, readable by its owner only.",
+        )
+    return split
+
+
+@dataclass(frozen=True)
+class StreamShape:
+    """What a whole raw stream looks like: one of `first` at its start, `last` within its last 512 bytes."""
+
+    first: tuple[bytes, ...] = ()
+    last: bytes = b""
+
+    def fault(self, first: bytes, end: bytes) -> str | None:
+        """Return what is wrong with a stream that begins with `first` and ends with `end`, or None."""
+        if not first:
+            return "the dump is empty"
+        if self.first and not first.startswith(self.first):
+            return f"the dump begins with {first[:24]!r}, not as one of these does"
+        if self.last not in end:
+            return f"the dump does not end with {self.last!r}: it is not complete"
+        return None
+
+
+NOT_EMPTY = StreamShape()
+
+
+@dataclass(kw_only=True)
+class Backend(ABC):
+    """One kind of database server.
+
+    A subclass says what to dump with `get_db_list` and `get_command`; all else has a default. Decorated
+    with `@backend("name")`, its annotated attributes are its options. The same instance is never used for
+    two hosts: `on` makes a copy for each.
+    """
+
+    su: str | None = option(default=None, help="user that the backend's commands run as")
+    include: Sequence[str] = option(default=(), help="globs of the databases to dump; every one when empty")
+    exclude: Sequence[str] = option(default=(), help="globs of the databases to leave out")
+    check_stream: bool | None = option(
+        default=None,
+        help="look at the first bytes, end marker and size of the raw stream, for the price of a copy of it",
+    )
+    env: Mapping[str, str] = option(factory=dict, help="secret variables for its commands", repr=False)
+
+    name: ClassVar[str] = ""
+    hints: ClassVar[Sequence[tuple[str, str]]] = ()  # a pattern of a tool's message, what to do about it
+
+    @property
+    def suffix(self) -> str:
+        """What a dump's file name ends with, before the wrappers' suffixes."""
+        return ".dump"
+
+    @property
+    def stage(self) -> str | None:
+        """How errors and the manifest call the dump command; None: by its program's name."""
+        return None
+
+    @property
+    def checks_stream(self) -> bool:
+        """Whether the raw stream is looked at, where the recipe does not say."""
+        return False
+
+    @abstractmethod
+    def get_db_list(self) -> list[str]:
+        """Return the names of the databases. Raises ListError or StageError."""
+
+    @abstractmethod
+    def get_command(self, database: str) -> list[str] | None:
+        """Return the argv that dumps `database` to stdout, or None to skip it; `Skip` says why."""
+
+    def get_restore_command(self, database: str) -> list[str] | None:  # noqa: ARG002
+        """Return the argv that restores `database` from stdin, or None where there is no such command."""
+        return None
+
+    def get_globals_command(self) -> list[str] | None:
+        """Return the argv that dumps what belongs to the server, not to one database, or None."""
+        return None
+
+    def suffix_of(self, database: str) -> str:
+        """Return the suffix for `database`; globals are SQL."""
+        return ".sql" if database == GLOBALS else self.suffix
+
+    def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002
+        """Return what a whole raw stream of `database` looks like."""
+        return NOT_EMPTY
+
+    def environment(self) -> dict[str, str]:
+        """Return secret variables for the commands; their values never stand in an argv, a log or a file."""
+        return dict(self.env)
+
+    def versions(self) -> dict[str, str]:
+        """Return versions for the manifest, by name: of the tool, and of the server."""
+        return {}
+
+    def prepare(self) -> None:  # noqa: B027
+        """Called before the list is asked for, once a run; not in a dry run."""
+
+    def prepare_db(self, database: str) -> None:  # noqa: B027
+        """Called before `database` is dumped."""
+
+    def cleanup_db(self, database: str) -> None:  # noqa: B027
+        """Called after `database` was dumped or failed; always, even when `prepare_db` failed."""
+
+    def cleanup(self) -> None:  # noqa: B027
+        """Called after the last database; always, even when `prepare` failed."""
+
+    def on(self, ask: Asker) -> Self:
+        """Return a copy that is bound to a host: `ask` runs a command there."""
+        bound = copy(self)
+        object.__setattr__(bound, "_ask", ask)
+        return bound
+
+    def output(self, argv: Sequence[str]) -> bytes:
+        """Return what `argv` writes to stdout, run on the host, as `su`, with `environment()`."""
+        return self._ask(argv)
+
+    def hint(self, message: str) -> str:
+        """Return what to do about a tool's `message`, or an empty string."""
+        return next((hint for pattern, hint in self.hints if re.search(pattern, message)), "")
+
+    def _ask(self, argv: Sequence[str]) -> bytes:
+        raise RuntimeError(f"{self.name or type(self).__name__} is not bound to a host: cannot run {argv[0]}")

@@ -1,0 +1,115 @@
+"""SQLite databases: files, copied as they are at one moment while others write to them."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path, PurePath
+from typing import Literal
+
+from ..errors import ListError, RecipeError
+from .base import Backend, StreamShape, option
+from .registry import backend
+
+# Sent as text: the host needs a python3, but no dbdump, and the user it runs as need not see our files.
+_PROGRAM = files(__package__).joinpath("sqlite_program.py").read_text("utf-8")
+
+# https://www.sqlite.org/fileformat.html, section 1.3
+_BINARY = StreamShape(first=(b"SQLite format 3\0",))
+_SQL = StreamShape(first=(b"PRAGMA encoding=",), last=b"\nCOMMIT;\n")
+
+# Both refuse a file that is there, or one that still has a journal: SQLite would replay that into it.
+_RESTORE_BINARY = """\
+for f in "$1" "$1-wal" "$1-journal"; do [ ! -e "$f" ] || { echo "$f is in the way" >&2; exit 1; }; done
+set -C; cat > "$1\""""
+_RESTORE_SQL = """\
+import os, sqlite3, sys
+for f in (sys.argv[1] + end for end in ("", "-wal", "-journal")):
+    if os.path.exists(f): sys.exit(f + " is in the way")
+db, statement, last = sqlite3.connect(sys.argv[1], isolation_level=None), "", ""
+for line in sys.stdin.buffer:
+    statement += line.decode()
+    if sqlite3.complete_statement(statement):
+        last, statement = statement, ""
+        db.execute(last)
+if last != "COMMIT;\\n": sys.exit("the dump is not complete")"""
+
+
+@backend("sqlite")
+class SQLite(Backend):
+    """SQLite database files; a database is called by its file's name."""
+
+    path: str | Sequence[str] = option(
+        default="", help="a file, or several, or globs; relative to where dbdump was started"
+    )
+    format: Literal["binary", "sql"] = option(
+        default="binary", help="a copy of the file, or SQL that makes it again"
+    )
+    python: str = option(
+        default=sys.executable, help="the python3 that does it; another one where su cannot run ours"
+    )
+
+    hints = (
+        ("no such file", "Look at the recipe's path."),
+        ("not a database|corrupt|malformed", "Look at the file with: sqlite3 FILE 'PRAGMA integrity_check'."),
+        ("locked", "Somebody holds an exclusive lock on it; find out who with: fuser -v FILE."),
+        ("disk is full|No space left", "The copy goes to TMPDIR first; give one with room for the database."),
+    )
+
+    def __post_init__(self) -> None:
+        patterns = [self.path] if isinstance(self.path, str) else list(self.path)
+        if not all(patterns) or not patterns:
+            raise RecipeError(
+                "sqlite needs a path", 'Write SQLite(path="/srv/app.db"), or --option path=FILE.'
+            )
+        if self.format not in ("binary", "sql"):
+            raise RecipeError(f"sqlite: no format {self.format!r}", 'It is "binary" or "sql".')
+        self.path = [str(Path(pattern).expanduser().absolute()) for pattern in patterns]
+        self._paths: dict[str, str] = {}
+
+    @property
+    def suffix(self) -> str:
+        """`.sqlite`, or `.sql`."""
+        return ".sqlite" if self.format == "binary" else ".sql"
+
+    @property
+    def stage(self) -> str:
+        """What it does, not the interpreter that does it."""
+        return "sqlite"
+
+    def get_db_list(self) -> list[str]:
+        """Return the names of the files. Raises ListError where two of them have one name."""
+        paths = list(dict.fromkeys(path for pattern in self.path for path in self._matches(pattern)))
+        names = Counter(PurePath(path).name for path in paths)
+        if twins := [name for name, count in names.items() if count > 1]:
+            raise ListError(f"two files are called {twins[0]!r}", "Give each of them a recipe of its own.")
+        self._paths = {PurePath(path).name: path for path in paths}
+        return list(self._paths)
+
+    def get_command(self, database: str) -> list[str]:
+        """Return the argv that dumps the file called `database`."""
+        return [self.python, "-I", "-c", _PROGRAM, "dump", self.format, self._paths[database]]
+
+    def get_restore_command(self, database: str) -> list[str]:
+        """Return the argv that makes the file again, where it was."""
+        if self.format == "binary":
+            return ["sh", "-c", _RESTORE_BINARY, "sh", self._paths[database]]
+        return ["python3", "-I", "-c", _RESTORE_SQL, self._paths[database]]
+
+    def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
+        """Return what a whole dump looks like."""
+        return _BINARY if self.format == "binary" else _SQL
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of the SQLite library that reads the files."""
+        asked = self.output([self.python, "-I", "-c", "import sqlite3; print(sqlite3.sqlite_version)"])
+        return {"sqlite": asked.decode().strip()}
+
+    def _matches(self, pattern: str) -> list[str]:
+        if not glob.has_magic(pattern):
+            return [pattern]  # one that is missing fails by its name
+        answer = self.output([self.python, "-I", "-c", _PROGRAM, "list", pattern])
+        return [bytes.fromhex(line).decode("utf-8", "surrogateescape") for line in answer.decode().split()]

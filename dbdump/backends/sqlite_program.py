@@ -1,0 +1,169 @@
+"""The SQLite backend's commands, for any python3: sent to the host as text, so nothing of dbdump is there.
+
+list PATTERN...        the files that match, in hex, a line each
+dump binary|sql PATH   a consistent copy of the database, or SQL that makes one, on stdout
+"""
+
+import contextlib
+import glob
+import os
+import signal
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from urllib.parse import quote
+
+BUSY_SECONDS = 60.0
+BEAT_PAGES = 16384  # 64 MiB of the usual pages
+TEXT_BY_ENCODING = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
+
+
+def say(text: str) -> None:
+    """Say that a step goes on: a long one writes nothing to stdout, and is not stalled."""
+    sys.stderr.write(text + "\n")
+
+
+def copy(path: str, target: str) -> None:
+    """Copy the database at `path` as it is at one moment, while others write, and check the copy."""
+    # mode=ro: a file that is missing is not made.
+    uri = "file:" + quote(os.path.abspath(path)) + "?mode=ro"
+    source = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    into = sqlite3.connect(target)
+    with contextlib.closing(source), contextlib.closing(into):
+        # With a read transaction of our own the snapshot stays the same from the first page to the last,
+        # and a lock is waited for with a timeout; backup() by itself would wait for ever.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        source.backup(into, pages=BEAT_PAGES, progress=lambda _, left, total: say(f"{left} of {total} left"))
+        into.set_progress_handler(lambda: say("checking"), 100_000_000)
+        (verdict,) = into.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"database is corrupt: {verdict}")
+
+
+class Text(bytes):
+    """The bytes of a TEXT value: they need not be UTF-8, and may hold a NUL."""
+
+
+def name(identifier: str) -> str:
+    """Return a quoted SQL identifier."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: object, encoding: str) -> str:
+    """Return `value` as the SQL literal that gives it back, in a database of that `encoding`."""
+    if isinstance(value, Text):
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            return f"CAST(X'{value.hex()}' AS TEXT)"
+        if "\0" in text:  # a string literal would end there
+            return f"CAST(X'{text.encode(encoding).hex()}' AS TEXT)"
+        return "'" + text.replace("'", "''") + "'"
+    if isinstance(value, bytes):
+        return f"X'{value.hex()}'"
+    return {"None": "NULL", "inf": "9e999", "-inf": "-9e999"}.get(repr(value), repr(value))
+
+
+def columns(db: sqlite3.Connection, table: str) -> list[str]:
+    """Return the columns whose values are stored, and first the row number where no column shows it.
+
+    An FTS index may go by the row number of another table, so it has to stay.
+    """
+    info = db.execute(f"PRAGMA table_info({name(table)})").fetchall()
+    names = [column[1] for column in info]
+    keys = [column[2].upper() for column in info if column[5]]
+    without_rowid = db.execute(
+        "SELECT wr FROM pragma_table_list(?) WHERE schema='main'", (table,)
+    ).fetchone()[0]
+    if without_rowid or keys == ["INTEGER"]:
+        return names
+    taken = [each.lower() for each in names]
+    return [*[each for each in ("rowid", "_rowid_", "oid") if each not in taken][:1], *names]
+
+
+def inserts(db: sqlite3.Connection, table: str, encoding: str) -> Iterator[str]:
+    """Yield an INSERT for each row of `table`."""
+    listed = ",".join(map(name, columns(db, table)))
+    for row in values(db, f"SELECT {listed} FROM {name(table)}"):
+        yield f"INSERT INTO {name(table)}({listed}) VALUES({','.join(literal(v, encoding) for v in row)});"
+
+
+def values(db: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of `query`, with TEXT as Text."""
+    db.text_factory = Text
+    try:
+        yield from db.execute(query)
+    finally:
+        db.text_factory = str
+
+
+def statements(db: sqlite3.Connection) -> Iterator[str]:
+    """Yield SQL that makes the database again: header, tables with their rows, then all else."""
+    (encoding,) = db.execute("PRAGMA encoding").fetchone()
+    yield f"PRAGMA encoding='{encoding}';"
+    for pragma in ("user_version", "application_id"):
+        yield f"PRAGMA {pragma}={db.execute(f'PRAGMA {pragma}').fetchone()[0]};"
+    yield "PRAGMA foreign_keys=OFF;"
+    yield "BEGIN TRANSACTION;"
+    yield "PRAGMA writable_schema=ON;"
+    later = []
+    for kind, own, of, sql in db.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema "
+        "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
+    ).fetchall():
+        if kind != "table":
+            later.append(sql + ";")
+        elif sql.upper().startswith("CREATE VIRTUAL"):
+            # Its rows are in its shadow tables, which are tables of their own; sqlite3's .dump does this too.
+            quoted = ",".join("'" + text.replace("'", "''") + "'" for text in (kind, own, of, sql))
+            yield f"INSERT INTO sqlite_schema(type,name,tbl_name,sql,rootpage) VALUES({quoted},0);"
+        else:
+            yield sql + ";"
+            yield from inserts(db, own, TEXT_BY_ENCODING[encoding])
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name='sqlite_sequence'").fetchone():
+        yield "DELETE FROM sqlite_sequence;"
+        yield from inserts(db, "sqlite_sequence", TEXT_BY_ENCODING[encoding])
+    yield from later
+    yield "PRAGMA writable_schema=OFF;"
+    yield "COMMIT;"
+
+
+def dump(form: str, path: str) -> None:
+    """Write the database at `path` to stdout, as `form` says."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no such file: {path}")
+    if os.path.getsize(path) == 0:
+        raise sqlite3.DatabaseError(f"file is empty, not a database: {path}")
+    with tempfile.TemporaryDirectory(prefix="dbdump-") as directory:
+        target = os.path.join(directory, "copy")
+        copy(path, target)
+        if form == "binary":
+            with open(target, "rb") as file:
+                while piece := file.read(1 << 20):
+                    sys.stdout.buffer.write(piece)
+        else:
+            with contextlib.closing(sqlite3.connect(target)) as db:
+                for statement in statements(db):
+                    sys.stdout.buffer.write(statement.encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def main(verb: str, *arguments: str) -> None:
+    """Run one command; an error of the database or the system is one line on stderr and exit status 1."""
+    try:
+        if verb == "list":
+            for pattern in arguments:
+                for path in sorted(glob.glob(pattern)):
+                    sys.stdout.write(os.fsencode(path).hex() + "\n")
+        else:
+            dump(*arguments)
+    except (sqlite3.Error, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    # Ended by a signal, the temporary copy goes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
+    main(*sys.argv[1:])

@@ -1,0 +1,143 @@
+"""What is on disk: the names of dumps, and their manifests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .errors import WriteError
+
+SCHEMA = 1
+GLOBALS = "@globals"  # no encoded database name begins with @
+MANIFEST_SUFFIX = ".json"
+
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
+_CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_LONGEST = 200  # bytes; a file name may have 255, and a temporary one is longer than its final one
+
+
+def encode(name: str) -> str:
+    """Return `name` as one path component, a different one for each name, whatever the file system.
+
+    Percent-encoded where it is not an ASCII letter, digit, `_`, `-` or `.`, or where a leading or trailing
+    `-` or `.` would mean something. A name with capitals gets `~` and a bit mask of where they are, so that
+    two names that differ in case only do so on a file system that does not care as well. A long one is cut
+    and gets a hash. `@globals` stays what it is.
+    """
+    if name == GLOBALS:
+        return name
+    raw = name.encode("utf-8", "surrogateescape")
+    text = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in raw)
+    if text[:1] in ("-", "."):
+        text = f"%{ord(text[0]):02x}{text[1:]}"
+    if text[-1:] == ".":
+        text = text[:-1] + "%2e"
+    capitals = sum(1 << index for index, byte in enumerate(raw) if byte in _CAPITALS)
+    if capitals:
+        text += f"~{capitals:x}"
+    if len(text) > _LONGEST:
+        text = f"{text[:120]}~sha256-{hashlib.sha256(raw).hexdigest()}"
+    return text or "%"
+
+
+def new_stamp(now: datetime | None = None) -> str:
+    """Return the UTC stamp of a run, to the second: `20261122T203000Z`."""
+    return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+_FILE = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)(?P<suffix>(?:\.\w+)+)")
+
+
+@dataclass(frozen=True)
+class DumpName:
+    """Which dump it is, and so where it is stored below a datadir."""
+
+    host: str
+    recipe: str
+    database: str
+    stamp: str
+    suffix: str
+
+    @property
+    def directory(self) -> tuple[str, str, str]:
+        """The directories below the datadir: host, recipe, database."""
+        return encode(self.host), encode(self.recipe), encode(self.database)
+
+    @property
+    def file(self) -> str:
+        """The name of the dump's file."""
+        return self.stamp + self.suffix
+
+    @property
+    def manifest_file(self) -> str:
+        """The name of its manifest's file, beside it."""
+        return self.file + MANIFEST_SUFFIX
+
+    @classmethod
+    def of_file(cls, host: str, recipe: str, database: str, file: str) -> DumpName:
+        """Return the name whose file is called `file`. Raises WriteError where that is none of ours."""
+        match = _FILE.fullmatch(file)
+        if not match:
+            raise WriteError(f"not the name of a dump: {file!r}")
+        return cls(host, recipe, database, match["stamp"], match["suffix"])
+
+    @property
+    def id(self) -> str:
+        """How lines for people call it."""
+        return f"{self.host}/{self.recipe}/{printable(self.database)}"
+
+
+def printable(name: str) -> str:
+    """Return `name` for a line of text: what would break the line, or is not text, is escaped."""
+    escaped = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in escaped)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The commit record of a dump: one JSON object in the file beside it.
+
+    `started` and `finished` are UTC, ISO 8601. `raw_bytes` is the size before the wrappers, None where to
+    know it would have cost a copy; `stored_bytes` and `sha256` are those of the file. `stages` has each
+    stage's `name`, `argv` with secrets masked, and exit `status`. `restore` is the shell line that restores
+    the file without dbdump. `signer` and `recipients` are of GnuPG.
+    """
+
+    schema: int
+    host: str
+    recipe: str
+    backend: str
+    database: str
+    started: str
+    finished: str
+    raw_bytes: int | None
+    stored_bytes: int
+    sha256: str
+    stages: tuple[dict[str, Any], ...]
+    versions: dict[str, str]
+    signer: str | None
+    recipients: tuple[str, ...]
+    restore: str
+
+    def to_json(self) -> bytes:
+        """Return it as one JSON object, ASCII, with a line end."""
+        return json.dumps(asdict(self), indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Manifest:
+        """Return the manifest in `text`.
+
+        Raises WriteError where it is no manifest, or one of a schema that this version does not know.
+        """
+        try:
+            keys = json.loads(text)
+            if keys["schema"] != SCHEMA:
+                raise WriteError(f"manifest of schema {keys['schema']!r}", "A newer dbdump wrote it.")
+            stages = tuple(map(dict, keys.pop("stages")))
+            return cls(stages=stages, recipients=tuple(keys.pop("recipients")), **keys)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WriteError(f"not a manifest: {error}") from error

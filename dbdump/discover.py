@@ -1,0 +1,158 @@
+"""Find and import recipe files, and select recipes by host, name and tag."""
+
+from __future__ import annotations
+
+import grp
+import importlib
+import os
+import pwd
+import stat
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import ModuleType
+
+from .errors import NothingMatched, RecipeError
+from .recipe import Recipe, taken
+
+# Recipe files are modules of a package of this name, wherever their directory is and whatever it is called,
+# so that one may import another and none is found on sys.path.
+PACKAGE = "recipes"
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The recipes that were found, and the errors of the files that cannot be used."""
+
+    recipes: tuple[Recipe, ...]
+    errors: tuple[RecipeError, ...]
+
+
+def recipe_directory(flag: str | None) -> Path:
+    """Return the directory of recipe files: the flag's, that of DBDUMP_RECIPES, or ./recipes."""
+    return Path(flag or os.environ.get("DBDUMP_RECIPES") or "recipes").absolute()
+
+
+def discover(directory: Path) -> Discovery:
+    """Import every recipe file of `directory`; those that begin with `_` are for others to import.
+
+    A file that is broken, or that others can write, is reported, and the others are used. Raises
+    RecipeError where the directory itself is missing or unsafe, or two recipes have one id.
+    """
+    _refuse_unsafe(directory)
+    files = sorted(directory.glob("*.py"))
+    for helper in (file for file in files if file.name.startswith("_")):
+        _refuse_unsafe(helper)  # any recipe may import it
+    _new_package(directory)
+    taken()
+    recipes: list[Recipe] = []
+    errors: list[RecipeError] = []
+    for file in (file for file in files if not file.name.startswith("_")):
+        try:
+            _refuse_unsafe(file)
+            recipes += _import(file)
+        except RecipeError as error:
+            errors.append(error)
+    _refuse_twins(recipes)
+    return Discovery(tuple(recipes), tuple(errors))
+
+
+def select(
+    recipes: Iterable[Recipe], hosts: Sequence[str], names: Sequence[str], tags: Sequence[str]
+) -> list[Recipe]:
+    """Return the recipes of any of `hosts`, with any of `names` (globs) and any of `tags`; empty: all.
+
+    Raises NothingMatched where that is none, or where one of `hosts` is nobody's host.
+    """
+    recipes = list(recipes)
+    known = list(dict.fromkeys(recipe.host.name for recipe in recipes))
+    for host in hosts:
+        if not any(fnmatchcase(name, host) for name in known):
+            raise NothingMatched(f"no recipe is for host {host!r}", _there_are("hosts", known))
+    chosen = [
+        recipe
+        for recipe in recipes
+        if (not hosts or any(fnmatchcase(recipe.host.name, host) for host in hosts))
+        and (not names or any(fnmatchcase(recipe.name, name) for name in names))
+        and (not tags or set(tags) & set(recipe.tags))
+    ]
+    if not chosen:
+        raise NothingMatched("no recipe matches", _there_are("recipes", [each.id for each in recipes]))
+    return chosen
+
+
+def _there_are(what: str, names: Sequence[str]) -> str:
+    return f"There are these {what}: {', '.join(names)}." if names else f"There are no {what}."
+
+
+def _new_package(directory: Path) -> None:
+    for name in [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]:
+        del sys.modules[name]
+    package = ModuleType(PACKAGE)
+    package.__path__ = [str(directory)]
+    sys.modules[PACKAGE] = package
+    importlib.invalidate_caches()
+
+
+def _import(file: Path) -> list[Recipe]:
+    try:
+        importlib.import_module(f"{PACKAGE}.{file.stem}")
+    except (Exception, SystemExit) as error:
+        taken()
+        if isinstance(error, RecipeError) and error.message.startswith(str(file.parent)):
+            raise
+        reason = error.message if isinstance(error, RecipeError) else f"{type(error).__name__}: {error}"
+        hint = error.hint if isinstance(error, RecipeError) else "Mend the recipe file."
+        raise RecipeError(f"{_where(error, file)}: {reason}", hint) from error
+    return taken()
+
+
+def _where(error: BaseException, file: Path) -> str:
+    """The last place in a recipe file that the error came through, as FILE:LINE."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).parent == file.parent]
+    return f"{ours[-1].filename}:{ours[-1].lineno}" if ours else str(file)
+
+
+def _refuse_twins(recipes: Sequence[Recipe]) -> None:
+    seen: dict[str, Recipe] = {}
+    for recipe in recipes:
+        if other := seen.get(recipe.id):
+            raise RecipeError(
+                f"two recipes are called {recipe.id}: {other.source} and {recipe.source}",
+                "Rename one of the functions.",
+            )
+        seen[recipe.id] = recipe
+
+
+def _refuse_unsafe(path: Path) -> None:
+    """Refuse what others than its owner, or root, could have written: it is run with our rights."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise RecipeError(
+            f"{path}: {os.strerror(error.errno or 0).lower()}",
+            "Name the directory of your recipe files with --recipes or DBDUMP_RECIPES.",
+        ) from error
+    if status.st_uid not in (0, os.geteuid()):
+        raise RecipeError(
+            f"{path}: belongs to another user", f"Look at it, then: chown {os.geteuid()} {path}"
+        )
+    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and _is_shared(status)):
+        raise RecipeError(f"{path}: others can write it", f"Look at it, then: chmod go-w {path}")
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    """Whether anybody but the owner is in the group: a group of one's own is what umask 002 is for."""
+    try:
+        owner = pwd.getpwuid(status.st_uid).pw_name
+        group = grp.getgrgid(status.st_gid)
+    except KeyError:
+        return True
+    members = {*group.gr_mem, *(each.pw_name for each in pwd.getpwall() if each.pw_gid == status.st_gid)}
+    return bool(members - {owner})

@@ -1,0 +1,89 @@
+"""What can go wrong, told to the operator: one line of cause and a hint.
+
+DbdumpError
+├── UsageError       flags that make no sense                   exit 2
+├── RecipeError      a recipe file that cannot be used          exit 2
+├── NothingMatched   a selection that selects nothing           exit 3
+└── DumpError        one recipe or one database failed          exit 1
+    ├── ConnectError the host cannot be reached
+    ├── ListError    the databases could not be listed
+    ├── StageError   a command of the dump failed
+    ├── WriteError   the bytes could not be stored
+    └── Interrupted  the run was ended by a signal
+"""
+
+from __future__ import annotations
+
+
+class DbdumpError(Exception):
+    """An error that an operator can cause, and mend.
+
+    `message` is lower case and without a full stop; `hint` is a sentence that says what to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(DbdumpError):
+    """Flags that make no sense, alone or together."""
+
+    exit_code = 2
+
+
+class RecipeError(DbdumpError):
+    """A recipe, or the file it is in, that cannot be used."""
+
+    exit_code = 2
+
+
+class NothingMatched(DbdumpError):  # noqa: N818  a result as much as an error
+    """A selection of hosts, recipes, tags or databases that selects nothing."""
+
+    exit_code = 3
+
+
+class DumpError(DbdumpError):
+    """One recipe or one database that was not dumped; `stage` names the step that failed."""
+
+    stage = "dump"
+
+
+class ConnectError(DumpError):
+    """The host cannot be reached."""
+
+    stage = "connect"
+
+
+class ListError(DumpError):
+    """The list of databases could not be had."""
+
+    stage = "list"
+
+
+class StageError(DumpError):
+    """A command of the dump failed; `stage` is the name of that command."""
+
+    def __init__(self, stage: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.stage = stage
+
+
+class WriteError(DumpError):
+    """The bytes could not be stored where the recipe wants them."""
+
+    stage = "write"
+
+
+class Interrupted(DumpError):  # noqa: N818  what happened, not what is wrong
+    """The run was ended by a signal before this dump was complete."""
+
+    stage = "run"
+
+
+class Skip(Exception):  # noqa: N818  like pytest's: raised to say why, not that something is wrong
+    """Raised by a backend's `get_command` to skip one database, with the reason that is reported."""

@@ -1,0 +1,139 @@
+"""Flags: what the command line says over a recipe, or instead of one."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+from typing import Any, get_args, get_origin, get_type_hints
+
+from .backends.base import Backend
+from .backends.registry import find
+from .errors import RecipeError, UsageError
+from .host import Host
+from .plan import Job
+from .recipe import DEFAULT_DATADIR, Dump, Recipe
+from .writers.directory import Directory
+
+STALL_TIMEOUT = 600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What flags say: the datadir, and options of backends by name, each with all its values as typed."""
+
+    datadir: str | None = None
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def over(self, dump: Dump) -> Dump:
+        """Return `dump` with what the flags say, as far as its backend has such options, and the defaults."""
+        known = {each.name for each in fields(dump.backend)}
+        said = {name: values for name, values in self.options.items() if name in known}
+        defaults = Dump(
+            dump.backend, to=Directory(DEFAULT_DATADIR), stall_timeout=STALL_TIMEOUT, wrap=dump.wrap
+        )
+        chosen = replace(
+            dump,
+            backend=replace(dump.backend, **converted(type(dump.backend), said)),
+            to=Directory(self.datadir) if self.datadir else dump.to,
+        )
+        return chosen.or_else(defaults)
+
+
+def split_options(pairs: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values of `key=value` pairs by key. Raises UsageError for what is no pair."""
+    options: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--option {pair!r}: no key=value", "Write for example --option format=plain.")
+        options.setdefault(key.replace("-", "_"), []).append(value)
+    return options
+
+
+def jobs_of(recipes: Sequence[Recipe], overrides: Overrides) -> tuple[list[Job], list[RecipeError]]:
+    """Return a job for each recipe, and the errors of those that do not make one.
+
+    Raises UsageError for an option that no selected recipe's backend has, and RecipeError where two
+    recipes would write to one place.
+    """
+    jobs: list[Job] = []
+    errors: list[RecipeError] = []
+    for recipe in recipes:
+        try:
+            jobs.append(Job(recipe.host, recipe.name, overrides.over(recipe.dump())))
+        except RecipeError as error:
+            errors.append(error)
+    known = {each.name for job in jobs for each in fields(job.dump.backend)}
+    if jobs and (unknown := sorted(set(overrides.options) - known)):
+        raise UsageError(f"no selected recipe's backend has the option {unknown[0]!r}", _SEE_BACKENDS)
+    refuse_one_place(jobs)
+    return jobs, errors
+
+
+def ad_hoc(backend: str, hosts: Sequence[str], overrides: Overrides) -> list[Job]:
+    """Return a job for each of `hosts`, localhost if there are none, made of flags alone.
+
+    Raises UsageError for a backend that there is not, or an option that it has not.
+    """
+    cls = find(backend)
+    known = {each.name for each in fields(cls)}
+    if unknown := sorted(set(overrides.options) - known):
+        raise UsageError(f"{backend} has no option {unknown[0]!r}", _SEE_BACKENDS)
+    try:
+        dump = overrides.over(Dump(cls(**converted(cls, overrides.options))))
+    except RecipeError as error:
+        raise UsageError(error.message, error.hint) from error
+    return [Job(Host(host), backend, dump) for host in hosts or ["localhost"]]
+
+
+_SEE_BACKENDS = "See: invoke backends."
+
+
+def refuse_one_place(jobs: Sequence[Job]) -> None:
+    """Raise RecipeError where the dumps of one job would be stored among those of another."""
+    places = sorted(
+        (job.dump.to.place(job.host.name, job.recipe) + "/", job.id) for job in jobs if job.dump.to
+    )
+    for (one, first), (other, second) in pairwise(places):
+        if other.startswith(one):
+            raise RecipeError(
+                f"{first} and {second} would write to one place, {one}", "Change one's datadir."
+            )
+
+
+def converted(cls: type[Backend], options: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return `options` as the types that `cls` declares. Raises UsageError for a value that is not of it."""
+    hints = get_type_hints(cls)
+    return {name: _convert(name, hints[name], values) for name, values in options.items()}
+
+
+_YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_PARSERS: dict[Any, Callable[[str], Any]] = {bool: lambda text: _YES_NO[text.lower()], int: int, float: float}
+
+
+def _convert(name: str, kind: Any, values: Sequence[str]) -> Any:
+    kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    origins = [get_origin(each) or each for each in kinds]
+    if Mapping in origins:
+        raise UsageError(f"option {name}: not on a command line, where all can read it", "Use a recipe.")
+    if Sequence in origins and (len(values) > 1 or str not in origins):
+        return list(values)
+    if len(values) > 1:
+        raise UsageError(f"option {name}: given {len(values)} times, and takes one value", _SEE_BACKENDS)
+    for each in (each for each in origins if each in _PARSERS):
+        try:
+            return _PARSERS[each](values[0])
+        except (KeyError, ValueError):
+            raise UsageError(f"option {name}: {values[0]!r} is no {each.__name__}", _SEE_BACKENDS) from None
+    return values[0]
+
+
+def positive(flag: str, text: str | None) -> int | None:
+    """Return the number in `text`, None where there is none. Raises UsageError unless it is 1 or more."""
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{flag}={text}: not a number of 1 or more", f"Write for example {flag}=4.")
+    return int(text)

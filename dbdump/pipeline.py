@@ -1,0 +1,148 @@
+"""Run a pipeline on a host: pump and hash its bytes, and judge every exit status."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .errors import Interrupted, StageError
+from .host import PIPE_BYTES, Shell, Stalled
+from .redact import redact
+from .script import SIGPIPE_STATUS, Said, Stage, render
+
+ANSWER_TIMEOUT = 120.0  # seconds without a byte, for a command that only answers a question
+_LONGEST_ANSWER = 64 << 20  # bytes: the names of a million databases fit
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pipeline that succeeded gave: its bytes' count and SHA-256, exit statuses, what it said."""
+
+    stored_bytes: int
+    sha256: str
+    statuses: tuple[int, ...]
+    said: Said
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages that run as one script on a host.
+
+    `values` holds the secrets that the stages name; `stall_timeout` is in seconds; `check_stream` has the
+    raw stream looked at on its way.
+    """
+
+    stages: tuple[Stage, ...]
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stall_timeout: float = ANSWER_TIMEOUT
+    check_stream: bool = False
+
+    def script(self, token: str) -> str:
+        """Return the sh script that runs it."""
+        return render(self.stages, token, check_stream=self.check_stream)
+
+    def run(self, shell: Shell, write: Callable[[memoryview], object]) -> Outcome:
+        """Run on `shell` and hand every byte to `write`, in order; return when every stage exited 0.
+
+        Raises StageError that names the stage to blame, Interrupted when the shell was ended meanwhile,
+        and whatever `write` raises. Nothing of the pipeline is left running in any case.
+        """
+        said = Said(token := secrets.token_hex(8))
+        running = shell.start(self.script(token), [self.values[name] for name in self._secrets], said)
+        digest, size = hashlib.sha256(), 0
+        buffer = memoryview(bytearray(PIPE_BYTES))
+        exit_status = -1
+        try:
+            while count := running.read_into(buffer, self.stall_timeout):
+                digest.update(buffer[:count])
+                write(buffer[:count])
+                size += count
+            exit_status = running.wait()
+        except Stalled:
+            raise self._stall(said) from None
+        finally:
+            running.end()
+        if shell.ended:
+            raise Interrupted("ended before it was complete")
+        self._judge(exit_status, said)
+        return Outcome(size, digest.hexdigest(), tuple(said.statuses[i] for i in self._indices), said)
+
+    def answer(self, shell: Shell) -> bytes:
+        """Run on `shell` and return all it wrote; for commands that answer a question."""
+        answer = bytearray()
+
+        def add(piece: memoryview) -> None:
+            answer.extend(piece)
+            if len(answer) > _LONGEST_ANSWER:
+                raise StageError(self.stages[0].name, f"answered more than {_LONGEST_ANSWER} bytes")
+
+        self.run(shell, add)
+        return bytes(answer)
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        return self.stages[0].secrets
+
+    @property
+    def _indices(self) -> range:
+        return range(len(self.stages))
+
+    def _stall(self, said: Said) -> StageError:
+        told = self._told(said)
+        return StageError(
+            self.stages[0].name,
+            f"no byte for {self.stall_timeout:g} s, ended as stalled{': ' + told if told else ''}",
+            "A lock, a stopped process or a stuck disk; if the server is only slow, raise stall_timeout.",
+        )
+
+    def _judge(self, exit_status: int, said: Said) -> None:
+        index = to_blame([said.statuses.get(i) for i in self._indices])
+        if index is None and exit_status == 0:
+            return
+        stage = self.stages[index or 0]
+        status = exit_status if index is None else said.statuses.get(index)
+        text, hint = describe(status, stage.argv[0])
+        told = self._told(said)
+        raise StageError(stage.name, f"{text}: {told}" if told else text, hint)
+
+    def _told(self, said: Said) -> str:
+        return redact(cause(said.messages), self.values.values())
+
+
+def to_blame(statuses: Sequence[int | None]) -> int | None:
+    """Return the index of the stage that caused a failure, or None where all exited 0.
+
+    It is the right-most one that failed other than by SIGPIPE: a stage that ends early takes those before
+    it along. A status of None is a stage that ended without telling one.
+    """
+    failed = [index for index, status in enumerate(statuses) if status != 0]
+    causes = [index for index in failed if statuses[index] != SIGPIPE_STATUS]
+    return max(causes or failed, default=None)
+
+
+def describe(status: int | None, program: str) -> tuple[str, str]:
+    """Return an exit status of a shell's command in words, and a hint where there is one."""
+    match status:
+        case None:
+            return "was killed before it could tell its exit status", ""
+        case 126 | 127:
+            word = "not found" if status == 127 else "cannot be run"  # noqa: PLR2004  POSIX 2.8.2
+            return f"{program}: {word}", f"Install {program} on that host, or add its directory to PATH."
+        case _ if status < 0 or status > 128:  # noqa: PLR2004  as above
+            number = -status if status < 0 else status - 128
+            names = {each.value: each.name for each in signal.Signals}
+            return f"killed by {names.get(number, f'signal {number}')}", ""
+        case _:
+            return f"exit status {status}", ""
+
+
+_TROUBLE = re.compile(r"error|fatal|denied|fail|cannot|could not|unable|no such|not found", re.IGNORECASE)
+
+
+def cause(messages: Sequence[str]) -> str:
+    """Return the line of `messages` that says what went wrong: the first of trouble, or else the last."""
+    return next(filter(_TROUBLE.search, messages), messages[-1] if messages else "")

@@ -1,0 +1,204 @@
+"""Plan and run jobs, several databases at once; one failure never stops the others."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from itertools import chain
+
+from .catalog import SCHEMA, Manifest, new_stamp, printable
+from .errors import ConnectError, DbdumpError, DumpError, StageError
+from .host import LocalShell
+from .pipeline import Outcome, Pipeline
+from .plan import Bound, Job, Planned, Skipped
+from .progress import Display
+from .redact import redact
+from .report import Result
+from .signals import Signals
+
+_LONG = 200  # characters of an argument with line ends in it
+_MOST_RECIPES = 16  # at once: each waits for a server's list, or for its dumps
+
+
+def run(
+    jobs: Sequence[Job], databases: Sequence[str], slots: int, display: Display, *, here: bool
+) -> tuple[list[Result], int | None]:
+    """Run `jobs`, `slots` databases at once; return what became of each, and the signal that ended it all.
+
+    `databases` are globs; empty: all of them. With `here`, every host's jobs run on this machine.
+    """
+    with (
+        Signals() as signals,
+        ThreadPoolExecutor(slots, "dump") as pool,
+        ThreadPoolExecutor(_MOST_RECIPES, "recipe") as recipes,
+    ):
+        runner = Runner(databases, pool, display, here=here)
+        futures = [recipes.submit(runner.run_job, job) for job in jobs]
+        pending = set(futures)
+        while pending:
+            _, pending = wait(pending, timeout=0.1)
+            if signals.received is not None:
+                runner.shell.end()
+    return list(chain.from_iterable(future.result() for future in futures)), signals.received
+
+
+def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> list[Planned | Skipped]:
+    """Return what `run` would do for one job. Only the server is asked."""
+    refuse_remote(job, here=here)
+    return Bound(job, LocalShell(), new_stamp()).plan(databases)
+
+
+def refuse_remote(job: Job, *, here: bool) -> None:
+    """Raise ConnectError for a host that is not this machine: a host never silently means it."""
+    if not (job.host.is_local or here):
+        raise ConnectError(
+            f"{job.host.name} is another machine, and dbdump does not reach those yet",
+            f"On {job.host.name} itself, run it with --here.",
+        )
+
+
+class Runner:
+    """What the jobs of one run share: a stamp, the shell of this machine, the pool, and the display."""
+
+    def __init__(
+        self, databases: Sequence[str], pool: ThreadPoolExecutor, display: Display, *, here: bool
+    ) -> None:
+        self._here = here
+        self.shell = LocalShell()
+        self._databases = databases
+        self._pool = pool
+        self._display = display
+        self._stamp = new_stamp()
+
+    def run_job(self, job: Job) -> list[Result]:
+        """Dump the databases of one job; an error before the first of them is a result of its own."""
+        results: list[Result] = []
+
+        def dump_all() -> None:
+            refuse_remote(job, here=self._here)
+            bound = Bound(job, self.shell, self._stamp)
+            if bound.notice:
+                self._display.notice(bound.notice)
+            try:
+                bound.backend.prepare()
+                futures = [self._pool.submit(self._one, each) for each in bound.plan(self._databases)]
+                results.extend(future.result() for future in futures)
+            finally:
+                bound.backend.cleanup()
+
+        if failure := _attempt(job.id, job.dump.backend.environment().values(), dump_all):
+            results.append(failure)
+            self._display.finished(failure)
+        return results
+
+    def _one(self, planned: Planned | Skipped) -> Result:
+        if isinstance(planned, Skipped):
+            result = Result(planned.name.id, "skipped", planned.reason)
+        else:
+            result = self._dump(planned)
+        self._display.finished(result)
+        return result
+
+    def _dump(self, planned: Planned) -> Result:
+        started = time.monotonic()
+        stored: list[int] = []
+        name, backend = planned.name, planned.backend
+
+        def dump() -> None:
+            self._display.started(name.id)
+            try:
+                backend.prepare_db(name.database)
+                stored.append(self._store(planned))
+            finally:
+                backend.cleanup_db(name.database)
+
+        failure = _attempt(name.id, planned.pipeline.values.values(), dump, backend.hint)
+        seconds = time.monotonic() - started
+        location = planned.writer.location(name)
+        return failure or Result(name.id, "stored", location, "", stored[0], seconds)
+
+    def _store(self, planned: Planned) -> int:
+        """Dump one database into its writer, commit it, and return the bytes that were stored."""
+        started = _now()
+        sink = planned.writer.open(planned.name)
+        for leftover in sink.leftovers:
+            self._display.notice(f"{planned.name.id}: removed {leftover}, left by a run that was killed")
+
+        def write(piece: memoryview) -> None:
+            sink.write(piece)
+            self._display.advanced(planned.name.id, len(piece))
+
+        try:
+            outcome = planned.pipeline.run(self.shell, write)
+            _refuse_bad_stream(planned, outcome)
+            sink.commit(_manifest(planned, outcome, started))
+        finally:
+            sink.abort()
+        return outcome.stored_bytes
+
+
+def _refuse_bad_stream(planned: Planned, outcome: Outcome) -> None:
+    """Raise StageError where every stage exited 0, and yet the stream is not that of a whole dump."""
+    stage = planned.pipeline.stages[0].name
+    if outcome.stored_bytes <= planned.empty_bytes:
+        raise StageError(stage, "exited 0, but the dump is empty", "Run the backend's command by hand.")
+    if planned.pipeline.check_stream:
+        shape = planned.backend.shape_of(planned.name.database)
+        if fault := shape.fault(outcome.said.first or b"", outcome.said.end):
+            raise StageError(stage, f"exited 0, but {fault}", "Run the backend's command by hand.")
+
+
+def _manifest(planned: Planned, outcome: Outcome, started: str) -> Manifest:
+    name, pipeline = planned.name, planned.pipeline
+    return Manifest(
+        schema=SCHEMA,
+        host=name.host,
+        recipe=name.recipe,
+        backend=planned.backend.name,
+        database=name.database,
+        started=started,
+        finished=_now(),
+        raw_bytes=outcome.said.raw_bytes,
+        stored_bytes=outcome.stored_bytes,
+        sha256=outcome.sha256,
+        stages=tuple(
+            {"name": stage.name, "argv": [_shown(word, pipeline) for word in stage.argv], "status": status}
+            for stage, status in zip(pipeline.stages, outcome.statuses, strict=True)
+        ),
+        versions=planned.versions,
+        signer=None,
+        recipients=(),
+        restore=planned.restore,
+    )
+
+
+def _shown(word: str, pipeline: Pipeline) -> str:
+    """Return an argument as the manifest shows it: no secret, and not a whole program."""
+    word = redact(word, pipeline.values.values())
+    return word if "\n" not in word or len(word) < _LONG else f"<{len(word)} characters of program>"
+
+
+def _attempt(
+    name: str, secrets: Iterable[str], action: Callable[[], None], hint: Callable[[str], str] = lambda _: ""
+) -> Result | None:
+    """Do `action`; return None, or the failure it ended in."""
+    try:
+        action()
+    except DbdumpError as error:
+        stage = f"{error.stage}: " if isinstance(error, DumpError) else ""
+        message = redact(error.message, secrets)
+        return Result(name, "failed", f"{stage}{printable(message)}", error.hint or hint(error.message))
+    except Exception as error:  # noqa: BLE001  a bug in one dump must not stop the others
+        text = f"bug: {type(error).__name__}: {error}"
+        trace = redact(traceback.format_exc(), secrets)
+        return Result(
+            name, "failed", redact(text, secrets), "Please report it with the traceback.", bug=trace
+        )
+    return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

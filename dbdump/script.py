@@ -1,0 +1,166 @@
+"""One dump as one POSIX sh script, and what the script says of itself on stderr.
+
+This is the only room that builds shell text, and `quote` the only function that quotes for it. The same
+text runs locally and through SSH, is printed by `--dry-run`, and can be pasted into a terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .user import User
+
+quote = shlex.quote
+
+SIGPIPE_STATUS = 141  # 128 + 13: the stage wrote to one that had ended; POSIX 2.8.2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of a pipeline.
+
+    `environment` is written into the script; `secrets` are names of variables whose values the script
+    reads from its stdin, in that order, so that no argv ever holds one. `user` runs it as somebody else.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    user: User | None = None
+
+
+# The controller holds stdin open for as long as it lives. When it closes, this ends the process group:
+# TERM first, so that a server hears of it, then KILL for what does not listen or is stopped.
+_WATCHDOG = "( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 5; kill -KILL 0 ) >/dev/null 2>&1 &"
+
+# The first bytes, the last bytes and the size of the raw stream, for the price of a copy of it. `dd bs=1`
+# because head may read more than it prints (busybox does).
+_CHECK = """\
+hex() { od -An -v -tx1 | tr -d ' \\n'; }
+{ tee /dev/fd/4 | {
+  printf '\\n%s first %s\\n' TOKEN "$(dd bs=1 count=64 2>/dev/null | hex)" >&2
+  printf '\\n%s rest %s\\n' TOKEN "$({ tee /dev/fd/5 | {
+    printf '\\n%s last %s\\n' TOKEN "$(tail -c 512 | hex)" >&2
+  }; } 5>&1 | wc -c)" >&2
+}; } 3<&- 4>&1"""
+
+
+def render(stages: Sequence[Stage], token: str, *, check_stream: bool = False) -> str:
+    """Return the sh script that runs `stages` as one pipeline and writes the last one's stdout to its own.
+
+    Each stage's exit status comes back on stderr as a line `TOKEN INDEX STATUS`. With `check_stream` the
+    first stage's output is looked at on its way: `TOKEN first HEX`, `TOKEN last HEX`, `TOKEN rest BYTES`.
+    The script ends by itself when its stdin is closed.
+    """
+    first = stages[0]
+    relayed = first.user is not None and first.user.relays_stdin
+    lines = ["(", "umask 077", "exec 3<&0 </dev/null"]
+    if not relayed:
+        # Read before the watchdog reads, which would take the line for the end.
+        lines += [f"IFS= read -r {name} <&3" for name in first.secrets]
+        lines += [_WATCHDOG, "watchdog=$!"]
+    pieces = [_piece(index, stage, token) for index, stage in enumerate(stages)]
+    if check_stream:
+        pieces.insert(1, "{ " + _CHECK.replace("TOKEN", token) + "; }")
+    lines.append(" |\n".join(pieces))
+    if not relayed:
+        lines.append("{ kill -KILL $watchdog; wait $watchdog; } 2>/dev/null")
+    return "\n".join([*lines, "exit 0", ")"])
+
+
+def _piece(index: int, stage: Stage, token: str) -> str:
+    relayed = stage.user is not None and stage.user.relays_stdin
+    export = "" if relayed else "".join(f"export {name}; " for name in stage.secrets)
+    stdin = "<&3" if relayed else "3<&-"
+    command = command_line(stage)
+    return f"{{ {export}{command} {stdin}; printf '\\n%s {index} %d\\n' {token} $? >&2; }}"
+
+
+def command_line(stage: Stage) -> str:
+    """Return the shell text of one stage: its environment and its argv, as its user, all quoted."""
+    argv, environment = list(stage.argv), dict(stage.environment)
+    if stage.user is not None:
+        argv, environment = stage.user.command(argv, environment, stage.secrets)
+    assignments = "".join(f"{name}={quote(value)} " for name, value in environment.items())
+    return _home(stage) + assignments + " ".join(map(quote, argv))
+
+
+def _home(stage: Stage) -> str:
+    # Tilde expansion is how POSIX sh knows a home; a quoted name would not be expanded.
+    return f"HOME=~{stage.user.name} " if stage.user and stage.user.needs_home else ""
+
+
+def restore_line(file: str, unwrap: Sequence[Sequence[str]], restore: Stage | None) -> str:
+    """Return the line that a person types to restore `file`: unwrapped by each of `unwrap`, then loaded."""
+    commands = [" ".join(map(quote, argv)) for argv in unwrap]
+    if restore is not None:
+        argv = restore.user.switch(restore.argv) if restore.user else restore.argv
+        commands.append(_home(restore) + " ".join(map(quote, argv)))
+    commands = commands or ["cat"]
+    return " | ".join([f"{commands[0]} < {quote(file)}", *commands[1:]])
+
+
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_LONGEST_LINE = 8192  # bytes; what has no line end by then is cut there
+
+
+class Said:
+    """What a script says on stderr, fed as it comes: its own lines, by `token`, and what its tools say.
+
+    Of the tools' messages the first and the last `keep` lines are kept, however many there are. Bytes that
+    are not UTF-8 are kept escaped; terminal sequences and control characters are dropped.
+    """
+
+    def __init__(self, token: str, keep: int = 40) -> None:
+        self.token = token.encode()
+        self.statuses: dict[int, int] = {}
+        self.first: bytes | None = None
+        self.last = b""
+        self.rest: int | None = None
+        self._head: list[str] = []
+        self._tail: deque[str] = deque(maxlen=keep)
+        self._keep = keep
+        self._partial = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next `piece` of stderr; an empty one ends it."""
+        *lines, self._partial = (self._partial + piece).split(b"\n")
+        if not piece or len(self._partial) > _LONGEST_LINE:
+            lines.append(self._partial)
+            self._partial = b""
+        for line in lines:
+            self._line(line)
+
+    def _line(self, line: bytes) -> None:
+        match line.split():
+            case [self.token, b"first", *digits]:
+                self.first = bytes.fromhex(b"".join(digits).decode())
+            case [self.token, b"last", *digits]:
+                self.last = bytes.fromhex(b"".join(digits).decode())
+            case [self.token, b"rest", size]:
+                self.rest = int(size)
+            case [self.token, index, status]:
+                self.statuses[int(index)] = int(status)
+            case [_, *_]:
+                message = _CONTROL.sub("", line.decode("utf-8", "backslashreplace")).strip()
+                (self._head if len(self._head) < self._keep else self._tail).append(message)
+
+    @property
+    def messages(self) -> list[str]:
+        """The tools' messages: the first ones and the last ones."""
+        return [*self._head, *self._tail]
+
+    @property
+    def raw_bytes(self) -> int | None:
+        """The size of the raw stream in bytes, or None where the script did not look at it."""
+        return None if self.rest is None or self.first is None else len(self.first) + self.rest
+
+    @property
+    def end(self) -> bytes:
+        """The last bytes of the raw stream, as far as the script looked."""
+        return (self.first or b"") + self.last

@@ -1,0 +1,157 @@
+"""The operator's tasks, as functions of plain values: what is asked for, done and told."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+
+from .backends.base import Backend
+from .backends.registry import plugged_in
+from .catalog import printable
+from .discover import discover, recipe_directory, select
+from .errors import DbdumpError, NothingMatched, RecipeError, UsageError
+from .options import Overrides, ad_hoc, jobs_of
+from .plan import Job, Planned, Skipped
+from .progress import Plain, display
+from .redact import redact
+from .report import exit_code, summary
+from .runner import dry_run, run
+
+DRY_TOKEN = "status"  # noqa: S105  no secret: a run has a random one
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for: hosts, recipes, tags and databases (globs; empty: all), and where recipes are.
+
+    With `backend` no recipe is read: flags say it all. `slots` is how many databases are dumped at once.
+    """
+
+    hosts: Sequence[str] = ()
+    recipes: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    databases: Sequence[str] = ()
+    directory: str | None = None
+    backend: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    slots: int = 1
+    here: bool = False
+
+
+def dump(asked: Asked) -> int:
+    """Dump what is asked for, tell what became of it, and return the exit status.
+
+    Raises UsageError, RecipeError or NothingMatched before anything runs.
+    """
+    began = time.monotonic()
+    jobs, errors = _jobs(asked)
+    with display() as shown:
+        results, signal = run(jobs, asked.databases, asked.slots, shown, here=asked.here)
+    if not results and not errors and signal is None:
+        raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")
+    plain = Plain()
+    for result in (result for result in results if result.bug):
+        plain.say(result.bug)
+    for line in summary(results, time.monotonic() - began):
+        plain.say(line)
+    for error in errors:
+        plain.say(told(error))
+    return exit_code(results, broken_files=bool(errors), signal=signal)
+
+
+def show_dry_run(asked: Asked) -> int:
+    """Print the script of each dump that is asked for, and return the exit status; nothing is dumped."""
+    jobs, errors = _jobs(asked)
+    plain, failed, matched = Plain(), False, False
+    for job in jobs:
+        try:
+            for each in dry_run(job, asked.databases, here=asked.here):
+                plain.say(_script_of(each))
+                matched = True
+        except DbdumpError as refused:
+            failed = True
+            plain.say(f"# {job.id}: {told(refused)}")
+    for error in errors:
+        plain.say(told(error))
+    if not (matched or failed or errors):
+        raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")
+    return 1 if failed else exit_code([], broken_files=bool(errors), signal=None)
+
+
+def _script_of(each: Planned | Skipped) -> str:
+    if isinstance(each, Skipped):
+        return f"# {each.name.id}: skipped, {each.reason}\n"
+    script = redact(each.pipeline.script(DRY_TOKEN), each.pipeline.values.values())
+    return f"# {each.name.id} -> {each.writer.location(each.name)}\n{printable_lines(script)}\n"
+
+
+def printable_lines(text: str) -> str:
+    """Return `text` with what is no text, or would play with a terminal, escaped; line ends stay."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def show_recipes(directory: str | None) -> int:
+    """Print hosts, recipes, tags and what they are for, and return the exit status."""
+    found = discover(recipe_directory(directory))
+    plain = Plain()
+    for recipe in found.recipes:
+        tags = f"  [{', '.join(recipe.tags)}]" if recipe.tags else ""
+        plain.say(f"{recipe.id:<30}{tags}  {recipe.title}".rstrip())
+    for error in found.errors:
+        plain.say(told(error))
+    return exit_code([], broken_files=bool(found.errors), signal=None)
+
+
+def show_backends(directory: str | None) -> int:
+    """Print every backend with its options, those of recipe files too where there are any."""
+    errors: Sequence[RecipeError] = ()
+    if directory or recipe_directory(None).is_dir():
+        errors = discover(recipe_directory(directory)).errors
+    plain = Plain()
+    for name, cls in sorted(plugged_in().items()):
+        plain.say(f"{name}: {(cls.__doc__ or '').strip().splitlines()[0]}")
+        for line in _options_of(cls):
+            plain.say(f"    {line}")
+    for error in errors:
+        plain.say(told(error))
+    return exit_code([], broken_files=bool(errors), signal=None)
+
+
+def _options_of(cls: type[Backend]) -> Iterable[str]:
+    for each in fields(cls):
+        default = (
+            ""
+            if each.default in (None, (), "") or not isinstance(each.default, str | int)
+            else f" ({each.default})"
+        )
+        yield f"{each.name:<20} {each.metadata.get('help', '')}{default}"
+
+
+def told(error: DbdumpError) -> str:
+    """Return an error in words, with its hint on a line of its own."""
+    hint = f"\n         hint: {error.hint}" if error.hint else ""
+    return f"{printable(error.message)}{hint}"
+
+
+def complain(error: DbdumpError) -> int:
+    """Print an error that ended it all on stderr, and return its exit status."""
+    print(f"dbdump: {told(error)}", file=sys.stderr)  # noqa: T201
+    return error.exit_code
+
+
+def _jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
+    if asked.backend:
+        if asked.recipes or asked.tags:
+            raise UsageError("--backend is instead of recipes", "Leave --recipe and --tag out, or --backend.")
+        return ad_hoc(asked.backend, asked.hosts, asked.overrides), []
+    found = discover(recipe_directory(asked.directory))
+    try:
+        chosen = select(found.recipes, asked.hosts, asked.recipes, asked.tags)
+    except NothingMatched:
+        if not found.errors:
+            raise
+        chosen = []
+    jobs, errors = jobs_of(chosen, asked.overrides)
+    return jobs, [*found.errors, *errors]

@@ -1,0 +1,1 @@
+"""Writers: where finished dumps are stored."""

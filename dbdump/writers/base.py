@@ -1,0 +1,61 @@
+"""What a writer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from ..catalog import DumpName, Manifest
+
+
+class Sink(Protocol):
+    """One dump on its way to where it is stored; nothing of it has its final name before `commit`."""
+
+    @property
+    def leftovers(self) -> tuple[str, ...]:
+        """Temporary files of runs that died, found and removed when the sink was opened."""
+        ...
+
+    def write(self, piece: memoryview) -> None:
+        """Take the next bytes. Raises WriteError; so do the others."""
+        ...
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make the bytes durable, compare their own count and SHA-256 to the manifest's, name them.
+
+        The manifest comes last: it is the commit record. Nothing is ever overwritten; the same dump there
+        already is a success, another one an error. On an error nothing is left under a final name.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Remove what was written; harmless after `commit`."""
+        ...
+
+
+class Writer(Protocol):
+    """Where dumps are stored, by `DumpName`."""
+
+    def place(self, host: str, recipe: str) -> str:
+        """Return where the dumps of a recipe go, in a form that differs where the places differ."""
+        ...
+
+    def location(self, name: DumpName) -> str:
+        """Return where one dump is, for people and for the manifest's restore line."""
+        ...
+
+    def open(self, name: DumpName) -> Sink:
+        """Begin to store the dump `name`."""
+        ...
+
+    def list(self, host: str, recipe: str) -> Iterator[tuple[DumpName, Manifest]]:
+        """Yield the names and manifests of a recipe's committed dumps, in no order."""
+        ...
+
+    def read(self, name: DumpName) -> Iterator[bytes]:
+        """Yield the bytes of a stored dump."""
+        ...
+
+    def delete(self, name: DumpName) -> None:
+        """Remove a dump, then its manifest."""
+        ...

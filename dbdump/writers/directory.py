@@ -1,0 +1,194 @@
+"""The directory writer: a dump is a file, and it has a name only when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..catalog import MANIFEST_SUFFIX, DumpName, Manifest
+from ..errors import WriteError
+from .safe import open_directories, remove_dead_parts, translated
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory on this machine; a relative `path` is relative to where dbdump was started.
+
+    It has to be there: one that is missing may be a disk that is not mounted. `create` makes it.
+    """
+
+    path: str
+    create: bool = False
+
+    def place(self, host: str, recipe: str) -> str:
+        """Return the absolute path of the recipe's dumps."""
+        return str(self._root.joinpath(*DumpName(host, recipe, "x", "", "").directory[:2]))
+
+    def location(self, name: DumpName) -> str:
+        """Return the absolute path of the dump's file."""
+        return str(self._root.joinpath(*name.directory, name.file))
+
+    def open(self, name: DumpName) -> DirectorySink:
+        """Begin a dump; makes the directories below the path that are missing, 0700."""
+        if self.create:
+            with translated(self._root):
+                self._root.mkdir(mode=0o700, exist_ok=True)
+        with translated(self.location(name)):
+            directory = open_directories(self._root, name.directory, create=True)
+            try:
+                return DirectorySink(directory, name, self.location(name))
+            except BaseException:
+                os.close(directory)
+                raise
+
+    def list(self, host: str, recipe: str) -> Iterator[tuple[DumpName, Manifest]]:
+        """Yield the names and manifests of a recipe's committed dumps; what is neither is passed over."""
+        for path in Path(self.place(host, recipe)).glob(f"*/[!.]*{MANIFEST_SUFFIX}"):
+            with contextlib.suppress(WriteError, OSError):
+                manifest = Manifest.from_json(path.read_bytes())
+                name = DumpName.of_file(
+                    host, recipe, manifest.database, path.name.removesuffix(MANIFEST_SUFFIX)
+                )
+                if Path(self.location(name)).is_file() and path.parent.name == name.directory[-1]:
+                    yield name, manifest
+
+    def read(self, name: DumpName) -> Iterator[bytes]:
+        """Yield the bytes of a stored dump, 1 MiB at a time."""
+        with translated(self.location(name)), Path(self.location(name)).open("rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+
+    def delete(self, name: DumpName) -> None:
+        """Remove a dump, then its manifest."""
+        with translated(self.location(name)):
+            directory = open_directories(self._root, name.directory, create=False)
+            try:
+                for file in (name.file, name.manifest_file):
+                    os.unlink(file, dir_fd=directory)
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    @property
+    def _root(self) -> Path:
+        return Path(self.path).expanduser().absolute()
+
+
+class DirectorySink:
+    """One dump on its way into a directory; see Sink."""
+
+    def __init__(self, directory: int, name: DumpName, location: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._location = location
+        self.leftovers = remove_dead_parts(directory)
+        self._digest = hashlib.sha256()
+        self._parts: set[str] = set()
+        self._part, self._file = self._new_part(name.file)
+
+    def write(self, piece: memoryview) -> None:
+        """Write all of `piece`, and hash what was really taken."""
+        with translated(self._location):
+            while piece:
+                count = os.write(self._file, piece)
+                self._digest.update(piece[:count])
+                piece = piece[count:]
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make it durable under its name, then its manifest the same way."""
+        with translated(self._location):
+            os.fsync(self._file)
+            self._compare(manifest)
+            new = self._link(self._part, self._name.file, manifest.sha256)
+            try:
+                text = manifest.to_json()
+                part, file = self._new_part(self._name.manifest_file)
+                try:
+                    _write_all(file, text)
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+                self._link(part, self._name.manifest_file, hashlib.sha256(text).hexdigest())
+            except BaseException:
+                if new:
+                    os.unlink(self._name.file, dir_fd=self._directory)
+                raise
+        self.abort()
+
+    def abort(self) -> None:
+        """Remove the temporary files and let go of the directory."""
+        if self._directory < 0:
+            return
+        for part in self._parts:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=self._directory)
+        os.close(self._file)
+        os.close(self._directory)
+        self._directory = -1
+
+    def _new_part(self, final: str) -> tuple[str, int]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        while True:
+            part = f".{final}.{secrets.token_hex(4)}.part"
+            file = os.open(part, flags, 0o600, dir_fd=self._directory)
+            self._parts.add(part)
+            fcntl.flock(file, fcntl.LOCK_EX)  # says to other runs that its writer lives
+            if os.fstat(file).st_nlink:  # none of them removed it before it was locked
+                return part, file
+            os.close(file)
+
+    def _compare(self, manifest: Manifest) -> None:
+        own = os.fstat(self._file).st_size, self._digest.hexdigest()
+        if own != (manifest.stored_bytes, manifest.sha256):
+            raise WriteError(
+                f"{own[0]} bytes, SHA-256 {own[1]} were written, but {manifest.stored_bytes} bytes, "
+                f"SHA-256 {manifest.sha256} were sent",
+                "The file system lost or changed bytes; look at the kernel's log.",
+            )
+
+    def _link(self, part: str, final: str, sha256: str) -> bool:
+        """Name `part`; return whether the name is new. Refuses to overwrite what differs."""
+        try:
+            _link_or_claim(part, final, self._directory)
+        except FileExistsError:
+            if _sha256_of(final, self._directory) == sha256:
+                return False
+            raise WriteError(
+                f"{final} is there already, and differs",
+                "Another run began in the same second, or the clock went back; run it again.",
+            ) from None
+        os.fsync(self._directory)
+        return True
+
+
+def _link_or_claim(part: str, final: str, directory: int) -> None:
+    try:
+        os.link(part, final, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # No hard links there (exFAT, some network file systems): claim the name, then replace the claim.
+        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory))
+        os.replace(part, final, src_dir_fd=directory, dst_dir_fd=directory)
+    else:
+        os.unlink(part, dir_fd=directory)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def _sha256_of(name: str, directory: int) -> str:
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    with os.fdopen(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,104 @@
+"""Directories that nobody else can play with, temporary files whose writer died, errors in words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import WriteError
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_PART = re.compile(r"\.\d{8}T\d{6}Z\.[\w.]+\.[0-9a-f]{8}\.part")
+
+_HINTS = {
+    errno.ENOSPC: "The disk is full: make room, or give another --datadir.",
+    errno.EDQUOT: "The quota is used up: make room, or give another --datadir.",
+    errno.EACCES: "Run as a user that may write there, or give another --datadir.",
+    errno.EROFS: "It is mounted read-only: remount it, or give another --datadir.",
+    errno.ENOENT: "Mount or make the datadir first (mkdir -m 700), or give another --datadir.",
+    errno.ELOOP: "Somebody put a symbolic link there: look at it, then remove it.",
+    errno.ENOTDIR: "Something that is no directory is in the way, perhaps a symbolic link: look at it.",
+}
+
+
+@contextlib.contextmanager
+def translated(where: str | Path) -> Iterator[None]:
+    """Turn an OSError inside into a WriteError that says where, what and what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise WriteError(f"{where}: {reason.lower()}", _HINTS.get(error.errno or 0, "")) from error
+
+
+def open_directories(root: Path, names: Sequence[str], *, create: bool) -> int:
+    """Open the directory `names` below `root`, component by component, and return its descriptor.
+
+    With `create`, those that are missing are made, 0700; never `root`, which may be a disk that is not
+    mounted. Raises WriteError, also for a symbolic link on the way or a directory that others may write.
+    """
+    with translated(root):
+        current = os.open(root, _OPEN_DIRECTORY)
+    path = root
+    try:
+        _refuse_shared(current, path, sticky_is_enough=True)
+        for name in names:
+            path = path / name
+            with translated(path):
+                if create:
+                    _make_directory(name, current)
+                inner = os.open(name, _OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = inner
+            _refuse_shared(current, path, sticky_is_enough=False)
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def _make_directory(name: str, parent: int) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+        os.fsync(parent)
+
+
+def _refuse_shared(directory: int, path: Path, *, sticky_is_enough: bool) -> None:
+    status = os.fstat(directory)
+    hint = f"Look at what is in it; then: chown {os.geteuid()} {path}; chmod go-w {path}"
+    if status.st_uid not in (0, os.geteuid()) and not sticky_is_enough:
+        raise WriteError(f"{path}: belongs to somebody else, user {status.st_uid}", hint)
+    shared = status.st_mode & 0o022 and not (sticky_is_enough and status.st_mode & stat.S_ISVTX)
+    if shared:
+        raise WriteError(f"{path}: others can write there", hint)
+
+
+def remove_dead_parts(directory: int) -> tuple[str, ...]:
+    """Remove the temporary files whose writer is gone, and return their names.
+
+    A writer that lives holds a lock on its file; the lock of one that was killed is gone with it.
+    """
+    return tuple(
+        name for name in os.listdir(directory) if _PART.fullmatch(name) and _removed(name, directory)
+    )
+
+
+def _removed(name: str, directory: int) -> bool:
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except OSError:  # somebody else's, or gone by now
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=directory)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True
