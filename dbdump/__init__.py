@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 from .backends.base import Backend, StreamShape, option
+from .backends.postgresql import PostgreSQL
 from .backends.registry import backend
 from .backends.sqlite import SQLite
 from .errors import DbdumpError, DumpError, ListError, RecipeError, Skip
@@ -22,6 +23,7 @@ __all__ = [
     "Gzip",
     "Host",
     "ListError",
+    "PostgreSQL",
     "RecipeError",
     "SQLite",
     "Sink",

@@ -8,6 +8,8 @@ import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import PurePath
 
 from .errors import Interrupted, StageError
 from .host import PIPE_BYTES, Shell, Stalled
@@ -92,7 +94,7 @@ class Pipeline:
         return range(len(self.stages))
 
     def _stall(self, said: Said) -> StageError:
-        told = self._told(said)
+        told = self._told(said, self.stages[0])
         return StageError(
             self.stages[0].name,
             f"no byte for {self.stall_timeout:g} s, ended as stalled{': ' + told if told else ''}",
@@ -106,11 +108,11 @@ class Pipeline:
         stage = self.stages[index or 0]
         status = exit_status if index is None else said.statuses.get(index)
         text, hint = describe(status, stage.argv[0])
-        told = self._told(said)
+        told = self._told(said, stage)
         raise StageError(stage.name, f"{text}: {told}" if told else text, hint)
 
-    def _told(self, said: Said) -> str:
-        return redact(cause(said.messages), self.values.values())
+    def _told(self, said: Said, stage: Stage) -> str:
+        return redact(cause(said.messages, PurePath(stage.argv[0]).name), self.values.values())
 
 
 def to_blame(statuses: Sequence[int | None]) -> int | None:
@@ -140,9 +142,20 @@ def describe(status: int | None, program: str) -> tuple[str, str]:
             return f"exit status {status}", ""
 
 
+_DETAIL = re.compile(r"(?:[\w-]+: )?detail: *(.*)", re.IGNORECASE)
+_LONGEST_CAUSE = 500  # characters of a line for people
 _TROUBLE = re.compile(r"error|fatal|denied|fail|cannot|could not|unable|no such|not found", re.IGNORECASE)
 
 
-def cause(messages: Sequence[str]) -> str:
-    """Return the line of `messages` that says what went wrong: the first of trouble, or else the last."""
-    return next(filter(_TROUBLE.search, messages), messages[-1] if messages else "")
+def cause(messages: Sequence[str], program: str) -> str:
+    """Return the line of `messages` that says what went wrong, and its detail where the next line has one.
+
+    It is the first that speaks of trouble, or that `program` begins with its name, or else the last few.
+    """
+    troubles = (index for index, line in enumerate(messages) if _TROUBLE.search(line))
+    named = (index for index, line in enumerate(messages) if line.startswith(f"{program}: "))
+    index = next(chain(troubles, named), None)
+    if index is None:
+        return "; ".join(messages[-3:])[:_LONGEST_CAUSE]
+    detail = next((m[1] for m in map(_DETAIL.match, messages[index + 1 : index + 2]) if m), "")
+    return "; ".join(filter(None, [messages[index], detail]))[:_LONGEST_CAUSE]

@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from itertools import chain
 
+from .bound import Bound
 from .catalog import SCHEMA, Manifest, new_stamp, printable
 from .errors import ConnectError, DbdumpError, DumpError, StageError
 from .host import LocalShell
 from .pipeline import Outcome, Pipeline
-from .plan import Bound, Job, Planned, Skipped
+from .plan import Job, Plan, Planned, Refused, Skipped
 from .progress import Display
 from .redact import redact
 from .report import Result
@@ -45,7 +46,7 @@ def run(
     return list(chain.from_iterable(future.result() for future in futures)), signals.received
 
 
-def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> list[Planned | Skipped]:
+def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> list[Plan]:
     """Return what `run` would do for one job. Only the server is asked."""
     refuse_remote(job, here=here)
     return Bound(job, LocalShell(), new_stamp()).plan(databases)
@@ -89,14 +90,17 @@ class Runner:
             finally:
                 bound.backend.cleanup()
 
-        if failure := _attempt(job.id, job.dump.backend.environment().values(), dump_all):
+        backend = job.dump.backend
+        if failure := _attempt(job.id, backend.environment().values(), dump_all, backend.hint):
             results.append(failure)
             self._display.finished(failure)
         return results
 
-    def _one(self, planned: Planned | Skipped) -> Result:
+    def _one(self, planned: Plan) -> Result:
         if isinstance(planned, Skipped):
             result = Result(planned.name.id, "skipped", planned.reason)
+        elif isinstance(planned, Refused):
+            result = _failed(planned.name.id, planned.error, ())
         else:
             result = self._dump(planned)
         self._display.finished(result)
@@ -168,7 +172,7 @@ def _manifest(planned: Planned, outcome: Outcome, started: str) -> Manifest:
             {"name": stage.name, "argv": [_shown(word, pipeline) for word in stage.argv], "status": status}
             for stage, status in zip(pipeline.stages, outcome.statuses, strict=True)
         ),
-        versions=planned.versions,
+        versions=dict(planned.versions),
         signer=None,
         recipients=(),
         restore=planned.restore,
@@ -188,9 +192,7 @@ def _attempt(
     try:
         action()
     except DbdumpError as error:
-        stage = f"{error.stage}: " if isinstance(error, DumpError) else ""
-        message = redact(error.message, secrets)
-        return Result(name, "failed", f"{stage}{printable(message)}", error.hint or hint(error.message))
+        return _failed(name, error, secrets, hint)
     except Exception as error:  # noqa: BLE001  a bug in one dump must not stop the others
         text = f"bug: {type(error).__name__}: {error}"
         trace = redact(traceback.format_exc(), secrets)
@@ -198,6 +200,14 @@ def _attempt(
             name, "failed", redact(text, secrets), "Please report it with the traceback.", bug=trace
         )
     return None
+
+
+def _failed(
+    name: str, error: DbdumpError, secrets: Iterable[str], hint: Callable[[str], str] = lambda _: ""
+) -> Result:
+    stage = f"{error.stage}: " if isinstance(error, DumpError) else ""
+    message = printable(redact(error.message, secrets))
+    return Result(name, "failed", f"{stage}{message}", error.hint or hint(error.message))
 
 
 def _now() -> str:

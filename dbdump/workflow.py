@@ -13,7 +13,7 @@ from .catalog import printable
 from .discover import discover, recipe_directory, select
 from .errors import DbdumpError, NothingMatched, RecipeError, UsageError
 from .options import Overrides, ad_hoc, jobs_of
-from .plan import Job, Planned, Skipped
+from .plan import Job, Plan, Planned, Refused, Skipped
 from .progress import Plain, display
 from .redact import redact
 from .report import exit_code, summary
@@ -70,6 +70,7 @@ def show_dry_run(asked: Asked) -> int:
             for each in dry_run(job, asked.databases, here=asked.here):
                 plain.say(_script_of(each))
                 matched = True
+                failed = failed or isinstance(each, Refused)
         except DbdumpError as refused:
             failed = True
             plain.say(f"# {job.id}: {told(refused)}")
@@ -80,11 +81,15 @@ def show_dry_run(asked: Asked) -> int:
     return 1 if failed else exit_code([], broken_files=bool(errors), signal=None)
 
 
-def _script_of(each: Planned | Skipped) -> str:
-    if isinstance(each, Skipped):
-        return f"# {each.name.id}: skipped, {each.reason}\n"
-    script = redact(each.pipeline.script(DRY_TOKEN), each.pipeline.values.values())
-    return f"# {each.name.id} -> {each.writer.location(each.name)}\n{printable_lines(script)}\n"
+def _script_of(plan: Plan) -> str:
+    match plan:
+        case Skipped(name, reason):
+            return f"# {name.id}: skipped, {reason}\n"
+        case Refused(name, error):
+            return f"# {name.id}: {error.stage}: {told(error)}\n"
+        case Planned(name, pipeline=pipeline, writer=writer):
+            script = redact(pipeline.script(DRY_TOKEN), pipeline.values.values())
+            return f"# {name.id} -> {writer.location(name)}\n{printable_lines(script)}\n"
 
 
 def printable_lines(text: str) -> str:

@@ -48,6 +48,21 @@ def words(value: str | Iterable[str]) -> tuple[str, ...]:
     return split
 
 
+def refuse_words(option: str, given: Iterable[str], refused: Mapping[str, str]) -> None:
+    """Raise RecipeError, with its hint, where one of `given` is a flag of `refused`.
+
+    A long flag is known by any beginning of it, as getopt does; a short one with its value joined, too.
+    """
+    for word in given:
+        name = word.partition("=")[0]
+        for flag, hint in refused.items():
+            long = flag.startswith("--")
+            if (long and flag.startswith(name) and len(name) > len("--f")) or (
+                not long and word.startswith(flag) and not word.startswith("--")
+            ):
+                raise RecipeError(f"{option}: {word!r} is not yours to give", hint)
+
+
 @dataclass(frozen=True)
 class StreamShape:
     """What a whole raw stream looks like: one of `first` at its start, `last` within its last 512 bytes."""
@@ -100,9 +115,8 @@ class Backend(ABC):
         """How errors and the manifest call the dump command; None: by its program's name."""
         return None
 
-    @property
-    def checks_stream(self) -> bool:
-        """Whether the raw stream is looked at, where the recipe does not say."""
+    def checks_stream(self, database: str) -> bool:  # noqa: ARG002
+        """Return whether the raw stream of `database` is looked at, where the recipe does not say."""
         return False
 
     @abstractmethod

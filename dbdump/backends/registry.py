@@ -14,7 +14,7 @@ from .base import Backend, option
 
 ENTRY_POINTS = "dbdump.backends"
 
-_BUILT_IN = ("sqlite",)
+_BUILT_IN = ("postgresql", "sqlite")
 _registered: dict[str, type[Backend]] = {}
 
 AnyBackend = TypeVar("AnyBackend", bound=Backend)

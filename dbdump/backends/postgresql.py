@@ -1,0 +1,191 @@
+"""PostgreSQL: psql lists the databases, pg_dump dumps each, pg_dumpall the globals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from ..catalog import GLOBALS
+from ..errors import RecipeError, Skip, StageError
+from .base import Backend, StreamShape, option, refuse_words, words
+from .registry import backend
+
+MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
+
+_CUSTOM = StreamShape(first=(b"PGDMP",))  # how long it has to be is only known to pg_restore
+_PLAIN = StreamShape(first=(b"--\n-- PostgreSQL database dump",), last=b"PostgreSQL database dump complete")
+_GLOBALS = StreamShape(
+    first=(b"--\n-- PostgreSQL database cluster dump",), last=b"PostgreSQL database cluster dump complete"
+)
+
+_VERSIONS = "SELECT current_setting('server_version_num'), current_setting('server_version')"
+# In hex: a name may hold whatever separates names. textsend and no cast: it may be text in no encoding.
+_LIST = "SELECT encode(textsend(datname::text), 'hex'), datallowconn FROM pg_database ORDER BY datname"
+
+_DIVERTING = {
+    "--file": "dbdump stores what pg_dump writes to stdout; use --datadir.",
+    "--format": 'Use the option format: "custom" or "plain".',
+    "--dbname": "Databases are chosen with include, exclude and --database.",
+    "--jobs": "Several databases are dumped at once with --jobs of dbdump.",
+    "-f": "dbdump stores what pg_dump writes to stdout; use --datadir.",
+    "-F": 'Use the option format: "custom" or "plain".',
+    "-d": "Databases are chosen with include, exclude and --database.",
+    "-j": "Several databases are dumped at once with --jobs of dbdump.",
+}
+
+
+@backend("postgresql")
+class PostgreSQL(Backend):
+    """A PostgreSQL server."""
+
+    host: str = option(default="", help="server's address, or the directory of its socket")
+    port: int | None = option(default=None, help="server's port")
+    user: str = option(default="", help="role to connect as")
+    service: str = option(default="", help="section of pg_service.conf that says how to connect")
+    psql_options: str | Sequence[str] = option(default=(), help="more options for psql")
+    pg_dump_options: str | Sequence[str] = option(default=(), help="more options for pg_dump")
+    format: Literal["custom", "plain"] = option(default="custom", help="custom, for pg_restore, or plain SQL")
+    globals: bool = option(default=True, help="dump roles and tablespaces too, as @globals")
+    lock_wait_timeout: float = option(default=300.0, help="seconds to wait for a locked table, then fail")
+
+    hints = (
+        ("password authentication failed|no password supplied|fe_sendauth", "Give ~/.pgpass the password."),
+        ("Peer authentication failed", "Run it as that user: --su=postgres."),
+        ("pg_authid", "Let the role read it: GRANT pg_read_all_data; or give globals=False."),
+        ("row-level security", "Let the role see every row: ALTER ROLE … BYPASSRLS."),
+        ("large object", "The role must own it or be superuser, or leave them out: --no-large-objects."),
+        ("permission denied", "GRANT pg_read_all_data TO the role, or dump as a superuser."),
+        ("LOCK TABLE", "Somebody holds that lock: see pg_locks and pg_stat_activity, or raise lock_wait_timeout."),
+        ("server version mismatch", "Install the pg_dump of the server's version, or a newer one."),
+        ("terminating connection|server closed the connection|connection to server was lost",
+         "The server ended it; its log says why."),
+        ("contains a newline", 'The plain format cannot hold such a name; use format="custom".'),
+        ("could not connect|connection to server .* failed", "Is the server there? See host and port."),
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        self.psql_options = words(self.psql_options)
+        self.pg_dump_options = words(self.pg_dump_options)
+        refuse_words("pg_dump_options", self.pg_dump_options, _DIVERTING)
+        if self.format not in ("custom", "plain"):
+            raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
+        self._connectable: dict[str, bool] = {}
+        self._versions: dict[str, str] = {}
+
+    @property
+    def suffix(self) -> str:
+        """`.pgdump`, for pg_restore, or `.sql`."""
+        return ".pgdump" if self.format == "custom" else ".sql"
+
+    def checks_stream(self, database: str) -> bool:
+        """Plain SQL is looked at: psql restores the half of it without a word (FAULTS E3)."""
+        return self.format == "plain" or database == GLOBALS
+
+    def get_db_list(self) -> list[str]:
+        """Return every database, those that cannot be dumped too.
+
+        Raises StageError where pg_dump is older than the server, which it would refuse one by one.
+        """
+        text = self.output(
+            [
+                "psql",
+                self._connection(MAINTENANCE),
+                *self.psql_options,
+                *("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"),
+                *("--set=ON_ERROR_STOP=1", "--field-separator= "),
+                *(f"--command={_VERSIONS}", f"--command={_LIST}"),
+            ]
+        ).decode()
+        versions, *databases = text.splitlines()
+        number, version = versions.split(" ", 1)
+        self._versions = {"server": version, "pg_dump": self._pg_dump_version(int(number), version)}
+        pairs = (line.split() for line in databases)
+        self._connectable = {
+            bytes.fromhex(digits).decode("utf-8", "surrogateescape"): allowed == "t"
+            for digits, allowed in pairs
+        }
+        return list(self._connectable)
+
+    def get_command(self, database: str) -> list[str]:
+        """Return the argv of pg_dump; raises Skip for what is no database of anybody's."""
+        if database in ("template0", "template1"):
+            raise Skip("template database")
+        if not self._connectable.get(database, True):
+            raise Skip("does not allow connections")
+        how = (
+            ["--format=custom", "--compress=0"] if self.format == "custom" else ["--format=plain", "--create"]
+        )
+        return [
+            "pg_dump",
+            "--no-password",
+            *how,
+            f"--lock-wait-timeout={round(self.lock_wait_timeout * 1000)}",
+            *self.pg_dump_options,
+            self._connection(database),
+        ]
+
+    def get_globals_command(self) -> list[str] | None:
+        """Return the argv of pg_dumpall, unless the recipe wants no globals."""
+        if not self.globals:
+            return None
+        return ["pg_dumpall", "--no-password", "--globals-only", self._connection(MAINTENANCE)]
+
+    def get_restore_command(self, database: str) -> list[str]:
+        """Return the argv that makes the database again, with its name and settings, from stdin."""
+        psql = ["psql", self._connection(MAINTENANCE), "--no-psqlrc", "--no-password", "--quiet"]
+        if database == GLOBALS:
+            return psql  # goes on after an error: the roles that every server has are there already
+        if self.format == "plain":
+            return [*psql, "--set=ON_ERROR_STOP=1"]
+        return ["pg_restore", self._connection(MAINTENANCE), "--no-password", "--exit-on-error", "--create"]
+
+    def shape_of(self, database: str) -> StreamShape:
+        """Return what a whole stream of pg_dump or pg_dumpall looks like."""
+        if database == GLOBALS:
+            return _GLOBALS
+        return _CUSTOM if self.format == "custom" else _PLAIN
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of pg_dump and of the server."""
+        return self._versions
+
+    def _connection(self, database: str) -> str:
+        """Return the option that says which database, and where.
+
+        A quoted conninfo and not PGDATABASE, because the dbname of a service file wins over that, and not
+        the bare name, because one that holds `=` would be read as a conninfo (FAULTS E6).
+        """
+        parts = {"service": self.service, "host": self.host, "port": self.port, "user": self.user}
+        given = {name: str(value) for name, value in {**parts, "dbname": database}.items() if value}
+        return "--dbname=" + " ".join(f"{name}={_conninfo(value)}" for name, value in given.items())
+
+    def _pg_dump_version(self, server_number: int, server: str) -> str:
+        said = self.output(["pg_dump", "--version"]).decode()
+        version = said.split(")", 1)[-1].split()[0]
+        if major(version) < major_of_number(server_number):
+            raise StageError(
+                "pg_dump",
+                f"pg_dump is {version}, older than the server, {server.split(maxsplit=1)[0]}",
+                "Install the pg_dump of the server's version, or a newer one, and put it first in PATH.",
+            )
+        return version
+
+
+def _conninfo(value: str) -> str:
+    """Return `value` as libpq wants it in a connection string (libpq manual, 34.1.1.1)."""
+    if re.fullmatch(r"[\w./-]+", value, re.ASCII):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def major(version: str) -> tuple[int, ...]:
+    """Return the major version in `15.18`, `16beta1` or `9.6.24`: one number since 10, two before."""
+    numbers = tuple(int(digits) for digits in re.findall(r"\d+", version)[:2])
+    return numbers[:1] if numbers[0] >= 10 else numbers  # noqa: PLR2004  the year they changed it
+
+
+def major_of_number(number: int) -> tuple[int, ...]:
+    """Return the major version in a server_version_num: 150018 is 15, 90624 is 9.6."""
+    first = number // 10000
+    return (first,) if first >= 10 else (first, number // 100 % 100)  # noqa: PLR2004  as above

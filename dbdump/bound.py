@@ -1,0 +1,122 @@
+"""A job bound to its host: it asks there, and makes a plan of the answers. Nothing is dumped here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import TypeVar
+
+from . import __version__
+from .catalog import GLOBALS, DumpName
+from .errors import DumpError, ListError, Skip
+from .host import Shell
+from .pipeline import Pipeline
+from .plan import (
+    Job,
+    Plan,
+    Planned,
+    Refused,
+    Skipped,
+    checked_argv,
+    checked_secrets,
+    chosen_wrappers,
+    empty_bytes,
+    matches,
+    selected,
+)
+from .probe import probe
+from .script import Stage, restore_line
+
+
+class Bound:
+    """A job on its host, with wrappers that the host has and a backend that can ask it.
+
+    Raises StageError where the host cannot become the backend's `su` or lacks a wrapper's program, and
+    RecipeError for secrets that cannot be handed over.
+    """
+
+    def __init__(self, job: Job, shell: Shell, stamp: str) -> None:
+        self.job = job
+        self._shell = shell
+        self._stamp = stamp
+        self._secrets = checked_secrets(job.dump.backend)
+        wanted = job.dump.wrap
+        programs = {"zstd", "gzip", "pigz", *(each.program for each in wanted or ())}
+        facts = probe(shell, sorted(programs), job.dump.backend.su)
+        self._user = facts.user
+        self._wrap = chosen_wrappers(wanted, facts.programs)
+        self.backend = job.dump.backend.on(self._ask)
+        self.notice = ""
+        if wanted is None and "zstd" not in facts.programs:
+            self.notice = f"{job.host.name} has no zstd: compressing with {self._wrap[0].program}"
+
+    def plan(self, patterns: Sequence[str]) -> list[Plan]:
+        """Return what to do with each database; with `patterns` (globs), only with those that match one.
+
+        Raises ListError where there is nothing to dump, and what the backend's query raises.
+        """
+        names = list(dict.fromkeys(self.backend.get_db_list()))
+        globals_command = self.backend.get_globals_command()
+        if not names and globals_command is None:
+            raise ListError("the server lists no databases", "Look at the server, and at who asks it.")
+        if names and not any(selected(name, self.backend) for name in names):
+            raise ListError(f"include and exclude leave none of {len(names)} databases", "Mend those globs.")
+        versions = {"dbdump": __version__, **self.backend.versions()}
+        plans = [self._plan(name, versions) for name in names if not patterns or matches(name, patterns)]
+        if globals_command is not None and (not patterns or GLOBALS in patterns):
+            plans.append(self._planned(self._name(GLOBALS), globals_command, versions))
+        return plans
+
+    def _plan(self, database: str, versions: dict[str, str]) -> Plan:
+        name = self._name(database)
+        if not selected(database, self.backend):
+            return Skipped(name, "left out by the recipe")
+        if database == GLOBALS:
+            return Refused(name, ListError("the dump of the globals has that name", "Rename the database."))
+        try:
+            argv = self.backend.get_command(database)
+        except Skip as skip:
+            return Skipped(name, str(skip))
+        except DumpError as error:
+            return Refused(name, error)
+        if argv is None:
+            return Skipped(name, "the backend has no command for it")
+        return self._planned(name, argv, versions)
+
+    def _planned(self, name: DumpName, argv: Sequence[str], versions: dict[str, str]) -> Planned:
+        writer = _given(self.job.dump.to)
+        check = self.backend.check_stream
+        pipeline = Pipeline(
+            (self._stage(argv), *(Stage(each.program, tuple(each.command())) for each in self._wrap)),
+            self._secrets,
+            _given(self.job.dump.stall_timeout),
+            self.backend.checks_stream(name.database) if check is None else check,
+        )
+        restore = self.backend.get_restore_command(name.database)
+        line = restore_line(
+            writer.location(name),
+            [each.inverse() for each in reversed(self._wrap)],
+            None if restore is None else self._stage(restore),
+        )
+        return Planned(name, self.backend, pipeline, writer, versions, line, empty_bytes(self._wrap))
+
+    def _name(self, database: str) -> DumpName:
+        suffix = "".join([self.backend.suffix_of(database), *(each.suffix for each in self._wrap)])
+        return DumpName(self.job.host.name, self.job.recipe, database, self._stamp, suffix)
+
+    def _stage(self, argv: Sequence[str]) -> Stage:
+        words = checked_argv(argv, self._secrets)
+        name = self.backend.stage or PurePath(words[0]).name
+        return Stage(name, words, secrets=tuple(self._secrets), user=self._user)
+
+    def _ask(self, argv: Sequence[str]) -> bytes:
+        return Pipeline((self._stage(argv),), self._secrets).answer(self._shell)
+
+
+Value = TypeVar("Value")
+
+
+def _given(value: Value | None) -> Value:
+    if value is None:
+        raise RuntimeError("a job is planned before its defaults are filled in")
+    return value

@@ -1,0 +1,80 @@
+"""Looking at processes and files from outside, as an operator would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from servers.process import wait_for
+
+
+def processes(marker: str) -> dict[int, str]:
+    """Return the command lines, by pid, of the living processes that have `marker` in theirs."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if marker in line and state != "Z":
+            found[int(entry.name)] = line
+    return found
+
+
+def gone(marker: str) -> None:
+    """Wait until no process has `marker` in its command line."""
+    wait_for(lambda: not processes(marker), f"the end of every process of {marker}: {processes(marker)}", 15)
+
+
+def pid_of(marker: str, program: str) -> int:
+    """Wait for the process that runs `program` with `marker` in its arguments, and return its pid."""
+
+    def matching() -> list[int]:
+        return [pid for pid, line in processes(marker).items() if line.split()[0].endswith(program)]
+
+    wait_for(matching, f"{program} of {marker}")
+    return matching()[0]
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """Return every file below `directory` with its content."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+def manifests(directory: Path) -> dict[str, dict[str, Any]]:
+    """Return the manifests below `directory`, by database."""
+    found = [json.loads(path.read_text()) for path in directory.rglob("*.json")]
+    return {each["database"]: each for each in found}
+
+
+def paste(line: str, env: dict[str, str] | None = None) -> None:
+    """Run a manifest's restore line as a person would, and see that it succeeds."""
+    done = subprocess.run(
+        ["sh", "-c", line], capture_output=True, check=False, env={**os.environ, **(env or {})}
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+
+
+def wait_for_bytes(datadir: Path) -> None:
+    """Wait until some bytes of a dump that runs have arrived in a temporary file."""
+    wait_for(lambda: any(path.stat().st_size for path in datadir.rglob(".*.part")), "the first bytes")
+
+
+def end_of(process: subprocess.Popen[str], seconds: float = 30) -> tuple[int, str]:
+    """Wait for a command and return its exit status and all it said."""
+    try:
+        out, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        raise
+    assert "Traceback" not in out, out
+    return process.returncode, out

@@ -1,0 +1,208 @@
+"""The engine with real processes: exit statuses, stalls, signals, secrets, users."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from servers.process import wait_for
+from support import gone, pid_of, processes
+
+from dbdump.errors import Interrupted, StageError
+from dbdump.host import LocalShell
+from dbdump.pipeline import Pipeline
+from dbdump.probe import become
+from dbdump.script import Stage
+from dbdump.user import User
+
+
+def stage(*argv: str, **more) -> Stage:
+    """Return a stage named after its program."""
+    return Stage(argv[0], argv, **more)
+
+
+def sh(text: str, **more) -> Stage:
+    """Return a stage that runs shell text."""
+    return stage("sh", "-c", text, **more)
+
+
+def answer(*stages: Stage, **more) -> str:
+    """Return what a pipeline writes."""
+    return Pipeline(stages, **more).answer(LocalShell()).decode()
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ([sh("echo 'boom: error' >&2; exit 3"), stage("cat")], "sh: exit status 3: boom: error"),
+        ([sh("kill -9 $$"), stage("cat")], "sh: killed by SIGKILL"),
+        ([sh("kill -TERM $$"), stage("cat")], "sh: killed by SIGTERM"),
+        ([stage("yes"), sh("exec <&-; exit 4")], "sh: exit status 4"),
+        ([stage("yes"), stage("true")], "yes: killed by SIGPIPE"),
+        ([stage("no-such-program"), stage("cat")], "no-such-program: no-such-program: not found"),
+        ([stage("true"), sh("kill -9 $PPID")], "sh: was killed before it could tell its exit status"),
+        ([sh("exit 5"), sh("cat; exit 6"), stage("cat")], "sh: exit status 6"),
+    ],
+)
+def test_the_stage_to_blame_is_named(stages, expected):
+    """Any stage that fails fails the dump, and the right-most that did not die of SIGPIPE is blamed."""
+    with pytest.raises(StageError) as caught:
+        answer(*stages)
+    assert f"{caught.value.stage}: {caught.value.message}".startswith(expected)
+
+
+def test_sigpipe_works_where_the_parent_ignores_it():
+    """Started from a cron wrapper that ignores SIGPIPE, a stage still dies of it (FAULTS E4)."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        with pytest.raises(StageError, match="SIGPIPE"):
+            answer(stage("yes"), stage("true"))
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+
+def test_a_flood_of_warnings_does_not_block_and_is_bounded():
+    """20 000 lines on stderr, with terminal sequences and bytes that are no text, do no harm."""
+    text = r"seq -f 'warning %.0f' 20000 >&2; printf 'bad \377 \033[2J end\n' >&2; echo data"
+    outcome = Pipeline((sh(text),)).run(LocalShell(), lambda _: None)
+    assert len(outcome.said.messages) == 80
+    assert outcome.said.messages[0] == "warning 1"
+    assert outcome.said.messages[-1] == r"bad \xff  end"
+
+
+def test_a_stall_is_ended_as_failed():
+    """No byte for stall_timeout ends everything, a stopped process too."""
+    began = time.monotonic()
+    with pytest.raises(StageError, match="no byte for 0.5 s"):
+        answer(sh("echo some; kill -STOP $$; echo 31415.1"), stage("cat"), stall_timeout=0.5)
+    gone("31415.1")
+    assert time.monotonic() - began < 12
+
+
+def test_slow_is_not_stalled():
+    """Bytes that come slowly, or only messages, keep a dump alive."""
+    assert answer(sh("for i in 1 2 3 4; do sleep 0.3; echo $i; done"), stall_timeout=0.8) == "1\n2\n3\n4\n"
+    assert answer(sh("for i in 1 2 3 4; do sleep 0.3; echo $i >&2; done"), stall_timeout=0.8) == ""
+
+
+@pytest.mark.parametrize("dies", ["kill -9", "close"])
+def test_nothing_outlives_the_controller(tmp_path, dies):
+    """When the controller is killed with -9, the script's processes hear of it and end."""
+    code = (
+        "from dbdump.host import LocalShell; from dbdump.pipeline import Pipeline\n"
+        "from dbdump.script import Stage\n"
+        "Pipeline((Stage('a', ('sleep', '27182.1')), Stage('b', ('cat',)))).answer(LocalShell())"
+    )
+    controller = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    pid_of("27182.1", "sleep")
+    controller.send_signal(signal.SIGKILL if dies == "kill -9" else signal.SIGINT)
+    controller.wait()
+    gone("27182.1")
+
+
+def test_a_process_that_ignores_term_is_killed():
+    """What does not listen to TERM gets KILL."""
+    with pytest.raises(StageError, match="no byte"):
+        answer(sh("trap '' TERM; while :; do sleep 16180.1; done"), stall_timeout=0.3)
+    gone("16180.1")
+
+
+def test_an_ended_shell_starts_nothing():
+    """After end() a shell starts no more, and says so."""
+    shell = LocalShell()
+    shell.end()
+    with pytest.raises(Interrupted):
+        Pipeline((stage("true"),)).answer(shell)
+
+
+def test_the_environment_is_clean(monkeypatch):
+    """A stage sees what dump tools need, and nothing else that is ours."""
+    for name in ("CANARY", "PGHOST", "LC_TIME", "TZ", "BASH_ENV", "LD_PRELOAD_X"):
+        monkeypatch.setenv(name, "canary")
+    names = {line.partition("=")[0] for line in answer(stage("env")).splitlines()}
+    assert {"PGHOST", "LC_TIME", "TZ", "PATH", "HOME"} <= names
+    assert not {"CANARY", "BASH_ENV", "LD_PRELOAD_X"} & names
+
+
+def test_an_empty_environment_is_filled_in(monkeypatch):
+    """Under env -i there is still a PATH and a HOME."""
+    monkeypatch.delenv("PATH")
+    monkeypatch.delenv("HOME")
+    assert "sbin:" in answer(sh('echo "$PATH"'))
+    assert answer(sh('echo "$HOME"')).strip() == str(Path("~").expanduser())
+
+
+def test_secrets_come_on_stdin(tmp_path):
+    """A secret is in the environment of the stage that needs it, of no other, and in no argv."""
+    first = sh("echo $SECRET; tr '\\0' ' ' < /proc/$PPID/cmdline", secrets=("SECRET",))
+    text = answer(first, sh('cat; echo "[$SECRET]"'), values={"SECRET": "pa ss'\\wört"})
+    assert text.startswith("pa ss'\\wört\n")
+    assert text.endswith("[]\n")
+    assert text.count("pa ss") == 1
+
+
+@pytest.mark.parametrize("mechanism", ["setpriv", "runuser", "su"])
+def test_a_stage_runs_as_another_user(mechanism):
+    """Each way to become a user gives its id, its home and the secrets, and no process is left when ended."""
+    user = User("postgres", "postgres", mechanism)
+    text = answer(
+        sh('id -un; echo ~; echo "$SECRET $A"', user=user, secrets=("SECRET",), environment={"A": "b c'"}),
+        values={"SECRET": "canary"},
+    )
+    assert text == "postgres\n/var/lib/postgresql\ncanary b c'\n"
+    with pytest.raises(StageError, match="no byte"):
+        answer(stage("sleep", "14142.1", user=user), stall_timeout=0.5)
+    gone("14142.1")
+
+
+@pytest.mark.parametrize("mechanism", ["setpriv", "runuser", "su"])
+def test_another_user_s_process_ends_with_the_controller(mechanism, tmp_path):
+    """kill -9 of the controller leaves nothing behind that runs as another user either."""
+    code = (
+        "from dbdump.host import LocalShell; from dbdump.pipeline import Pipeline\n"
+        "from dbdump.script import Stage; from dbdump.user import User\n"
+        f"user = User('postgres', 'postgres', {mechanism!r})\n"
+        "Pipeline((Stage('a', ('sleep', '17320.1'), user=user), Stage('b', ('cat',)))).answer(LocalShell())"
+    )
+    controller = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    pid_of("17320.1", "sleep")
+    controller.kill()
+    controller.wait()
+    gone("17320.1")
+
+
+def test_the_best_way_to_become_a_user_is_found():
+    """Root becomes a user in place; oneself is nobody to become; a stranger is named."""
+    assert become(LocalShell(), "postgres") == User("postgres", answer(stage("id", "-g", "postgres")).strip(), "setpriv")
+    assert become(LocalShell(), "root") is None
+    with pytest.raises(StageError, match="nobody-like-this"):
+        become(LocalShell(), "nobody-like-this")
+
+
+def test_the_raw_stream_is_looked_at_on_its_way():
+    """With check_stream the raw size, first and last bytes are known, and the stream is what it was."""
+    for size in (0, 10, 64, 65, 1000, 3_000_000):
+        pipeline = Pipeline((sh(f"yes 0123456789 | head -c {size}"), stage("cat")), check_stream=True)
+        kept = bytearray()
+        outcome = pipeline.run(LocalShell(), kept.extend)
+        assert len(kept) == outcome.stored_bytes == outcome.said.raw_bytes == size
+        assert outcome.said.first == kept[:64]
+        assert kept.endswith(outcome.said.end[-500:])
+
+
+def test_descriptors_and_processes_come_back_to_the_start():
+    """A hundred runs, failed ones among them, leave no descriptor and no process."""
+    shell = LocalShell()
+    before = len(os.listdir("/proc/self/fd"))
+    for index in range(100):
+        try:
+            Pipeline((sh(f"echo 12345.{index}; exit {index % 2}"),)).answer(shell)
+        except StageError:
+            assert index % 2
+    assert len(os.listdir("/proc/self/fd")) == before
+    wait_for(lambda: not processes("12345."), "the last of them")

@@ -1,0 +1,280 @@
+"""PostgreSQL dumps that are cut, refused or starved: nothing is stored, and the cause is named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import COMMAND
+from resources import recipe_file
+from servers.process import wait_for
+from support import end_of, files, gone, manifests, pid_of, wait_for_bytes
+
+BIG = "CREATE TABLE big AS SELECT g, md5(g::text) || md5((g * 7)::text) FROM generate_series(1, 200000) g"
+
+
+@pytest.fixture(scope="module")
+def big(postgres):
+    """A database that takes a while, and a small one beside it."""
+    for name, sql in {"big": BIG, "small": "CREATE TABLE t AS SELECT 1"}.items():
+        postgres.create(name)
+        postgres.sql(sql, name)
+    yield
+    postgres.drop("big", "small")
+
+
+@pytest.fixture
+def site(postgres, tmp_path, datadir, big):
+    """Write a recipe that dumps both slowly, with `more` arguments of Dump, and return the flags to run it."""
+
+    def write(more: str = "", wrap: str = "[Slow()]") -> list[str]:
+        recipes = recipe_file(tmp_path, f"""
+            @recipe(localhost)
+            def site(host):
+                server = PostgreSQL(host={postgres.host!r}, user="postgres", include=["big", "small"], globals=False)
+                return Dump(server, wrap={wrap}, to=Directory({str(datadir)!r}){more})
+            """)  # fmt: skip
+        return ["dump", f"--recipes={recipes}", "--jobs=2"]
+
+    return write
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start the console command, and see at the end that it ended."""
+    running = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        running.append(subprocess.Popen(
+            [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, text=True,
+        ))  # fmt: skip
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def nothing_of(database: str, datadir, old: dict[str, bytes]) -> None:
+    """Assert that no file of `database` was left, and that what was there is what it was."""
+    now = files(datadir)
+    assert not [name for name in now if f"/{database}/" in name and name not in old]
+    assert {name: now[name] for name in old} == old
+
+
+def kill(name: int):
+    """Return a fault that sends a signal to pg_dump."""
+    return lambda postgres: os.kill(pid_of(f"{postgres.host} user=postgres dbname=big", "pg_dump"), name)
+
+
+def terminate(postgres) -> None:
+    """End the server's side of the connection."""
+    postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg_dump' "
+                 "AND datname = 'big'")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (kill(signal.SIGKILL), "pg_dump: killed by SIGKILL"),
+        (kill(signal.SIGTERM), "pg_dump: exit status 1: pg_dump: terminated by user"),
+        (terminate, "pg_dump: exit status 1: pg_dump: error: "),
+    ],
+    ids=["KILL", "TERM", "terminated backend"],
+)
+def test_a_dump_that_is_cut_is_not_stored(postgres, dbdump, site, started, datadir, fault, cause):
+    """Whatever ends pg_dump in the middle: exit 1, the cause in one line, nothing stored, the other one is."""
+    flags = site()
+    assert dbdump(*flags, "--database=small").returncode == 0
+    old = files(datadir)
+    time.sleep(1.1)  # a stamp is a second
+    process = started(*flags)
+    wait_for_bytes(datadir)
+    fault(postgres)
+    code, said = end_of(process)
+    assert code == 1
+    assert f"FAILED   localhost/site/big: {cause}" in said
+    assert "1 stored, 3 skipped, 1 failed" in said
+    nothing_of("big", datadir, old)
+    assert not list(datadir.rglob("*.part"))
+    gone(f"{postgres.host} user=postgres dbname=big")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_everything(postgres, site, started, datadir, number, code):
+    """INT, TERM and HUP, sent twice, end every process, remove what is temporary, and exit 128 + n."""
+    process = started(*site())
+    wait_for_bytes(datadir)
+    process.send_signal(number)
+    process.send_signal(number)
+    status, said = end_of(process)
+    assert status == code
+    assert "FAILED   localhost/site/big: run: ended before it was complete" in said
+    assert files(datadir) == {}
+    gone(postgres.host + " user")
+
+
+def test_kill_9_of_the_controller(postgres, dbdump, site, started, datadir):
+    """After kill -9 nothing runs and no dump is there; the next run removes the rest, says so, and works."""
+    process = started(*site())
+    wait_for_bytes(datadir)
+    process.kill()
+    process.wait()
+    gone(postgres.host + " user")
+    wait_for(lambda: "pg_dump" not in postgres.clients(), "the server to see it")
+    assert not [name for name in files(datadir) if not name.endswith(".part")]
+    done = dbdump(*site(wrap="None"))
+    assert done.returncode == 0
+    assert "notice   localhost/site/big: removed .2" in done.stdout
+    assert set(manifests(datadir)) == {"big", "small"}
+    assert not list(datadir.rglob("*.part"))
+
+
+def test_a_stopped_server_process_is_a_stall(postgres, site, started, datadir):
+    """A backend that is frozen ends the dump after stall_timeout, and nothing waits for ever."""
+    process = started(*site(", stall_timeout=2.0"), "--database=big")
+    wait_for_bytes(datadir)
+    where = "application_name = 'pg_dump' AND datname = 'big'"
+    frozen = int(postgres.sql(f"SELECT pid FROM pg_stat_activity WHERE {where}"))
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        code, said = end_of(process)
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    assert code == 1
+    assert "FAILED   localhost/site/big: pg_dump: no byte for 2 s, ended as stalled" in said
+    assert files(datadir) == {}
+
+
+def test_a_locked_table_fails_by_name(postgres, dbdump, site, datadir):
+    """A table that somebody holds is waited for, then named."""
+    holder = subprocess.Popen(
+        ["psql", "-XAtqw", "-d", "small"], env=postgres.environment, stdin=subprocess.PIPE, text=True
+    )
+    try:
+        holder.stdin.write("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE;\n")
+        holder.stdin.flush()
+        wait_for(lambda: postgres.sql("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock'"), "the lock")
+        done = dbdump(*site(), "--database=small", "--option", "lock_wait_timeout=0.5")
+    finally:
+        holder.communicate("ROLLBACK;\n")
+    assert done.returncode == 1
+    assert "localhost/site/small: pg_dump: exit status 1" in done.stdout
+    assert "Query was: LOCK TABLE public.t IN ACCESS SHARE MODE" in done.stdout
+    assert files(datadir) == {}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A datadir on a file system of 1 MiB."""
+    path = tmp_path / "small disk"
+    path.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", path], check=True)
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+def test_a_full_disk_is_an_error_and_is_left_empty(postgres, dbdump, big, small_disk):
+    """ENOSPC names the path and what to do; the temporary file goes, the small database still fits."""
+    done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=postgres",
+                  "--option", "include=big", "--option", "include=small", f"--datadir={small_disk}", "--jobs=1")  # fmt: skip
+    assert done.returncode == 1
+    assert "FAILED   localhost/postgresql/big: write: " in done.stdout
+    assert "no space left on device" in done.stdout
+    assert "hint: The disk is full" in done.stdout
+    assert set(manifests(small_disk)) == {"small", "@globals"}
+    assert not list(small_disk.rglob("*.part"))
+
+
+def test_a_wrong_password_names_stage_and_cause(postgres, dbdump, datadir):
+    """No prompt, no wait: psql's own words, and a hint."""
+    postgres.sql("DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'right'")
+    done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=guarded",
+                  f"--datadir={datadir}", env={"PGPASSWORD": "canary-wrong"})  # fmt: skip
+    assert done.returncode == 1
+    assert "FAILED   localhost/postgresql: psql: exit status 2: " in done.stdout
+    assert "password authentication failed" in done.stdout
+    assert "hint: Give ~/.pgpass the password." in done.stdout
+    assert "canary" not in done.stdout + done.stderr
+    assert files(datadir) == {}
+
+
+def test_a_missing_grant_names_the_table(postgres, dbdump, datadir, big):
+    """One table that may not be read fails that database, by its name."""
+    postgres.sql("DROP ROLE IF EXISTS limited; CREATE ROLE limited LOGIN")
+    postgres.sql("CREATE TABLE IF NOT EXISTS open (); GRANT SELECT ON open TO limited", "small")
+    done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=limited",
+                  "--option", "globals=no", "--database=small", f"--datadir={datadir}")  # fmt: skip
+    assert done.returncode == 1
+    assert "FAILED   localhost/postgresql/small: pg_dump: exit status 1" in done.stdout
+    assert "permission denied for table t" in done.stdout
+    assert "hint: GRANT pg_read_all_data" in done.stdout
+    assert files(datadir) == {}
+
+
+def test_a_database_that_vanished_is_a_failure(postgres, dbdump, tmp_path, datadir, big):
+    """Dropped between the list and its dump, it is reported, and the others are made."""
+    postgres.create("vanishing")
+    recipes = recipe_file(tmp_path, f"""
+        import subprocess
+
+        @backend("vanishing")
+        class Vanishing(PostgreSQL):
+            def prepare_db(self, database):
+                if database == "vanishing":
+                    subprocess.run(["dropdb", "-h", self.host, "-U", "postgres", "vanishing"], check=True)
+
+        @recipe(localhost)
+        def site(host):
+            server = Vanishing(host={postgres.host!r}, user="postgres", include=["vanishing", "small"])
+            return Dump(server, to=Directory({str(datadir)!r}))
+        """)  # fmt: skip
+    done = dbdump("dump", f"--recipes={recipes}", "--jobs=1")
+    assert done.returncode == 1
+    assert 'localhost/site/vanishing: pg_dump: exit status 1' in done.stdout
+    assert 'database "vanishing" does not exist' in done.stdout
+    assert set(manifests(datadir)) == {"small", "@globals"}
+
+
+def fake(directory, name: str, text: str) -> dict[str, str]:
+    """Put a program of that name first on PATH."""
+    path = directory / "bin"
+    path.mkdir(exist_ok=True)
+    (path / name).write_text(f"#!/bin/sh\n{text}\n")
+    (path / name).chmod(0o755)
+    return {"PATH": f"{path}:{os.environ['PATH']}"}
+
+
+def test_an_older_pg_dump_fails_before_any_dump(postgres, dbdump, datadir, tmp_path):
+    """pg_dump older than the server is said once, with both versions."""
+    env = fake(tmp_path, "pg_dump", 'echo "pg_dump (PostgreSQL) 9.6.24"')
+    done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=postgres",
+                  f"--datadir={datadir}", env=env)  # fmt: skip
+    assert done.returncode == 1
+    assert "FAILED   localhost/postgresql: pg_dump: pg_dump is 9.6.24, older than the server, 15" in done.stdout
+    assert files(datadir) == {}
+
+
+@pytest.mark.parametrize("wrap", ["None", "[]", "[Gzip()]", "[Zstd()]"])
+@pytest.mark.parametrize("text", ["exit 0", "echo WELCOME; exec /usr/bin/pg_dump \"$@\""], ids=["empty", "polluted"])
+def test_what_looks_like_no_dump_is_none(postgres, dbdump, tmp_path, datadir, big, wrap, text):
+    """A dump tool that exits 0 and writes nothing, or something before the dump, is a failure."""
+    version = 'case $1 in --version) exec /usr/bin/pg_dump --version;; esac; '
+    recipes = recipe_file(tmp_path, f"""
+        @recipe(localhost)
+        def site(host):
+            server = PostgreSQL(host={postgres.host!r}, user="postgres", include=["small"], globals=False,
+                                check_stream={"WELCOME" in text})
+            return Dump(server, wrap={wrap}, to=Directory({str(datadir)!r}))
+        """)  # fmt: skip
+    done = dbdump("dump", f"--recipes={recipes}", env=fake(tmp_path, "pg_dump", version + text))
+    assert done.returncode == 1
+    assert "FAILED   localhost/site/small: pg_dump: exited 0, but the dump" in done.stdout
+    assert files(datadir) == {}
