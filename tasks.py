@@ -1,7 +1,84 @@
 """The invoke namespace: the operator's tasks, and `dev` for those who work on dbdump itself."""
 
-from invoke import Collection
+import os
+import shlex
+import shutil
+import sys
+
+from invoke import Collection, Context, Exit, task
 
 from dbdump.tasks import backends, dump, recipes
 
-ns = Collection(dump, recipes, backends)
+# What the tests start or measure, and the Debian package it is in.
+NEEDED = {
+    "initdb": "postgresql",
+    "mariadbd": "mariadb-server",
+    "mount": "mount",
+    "pigz": "pigz",
+    "redis-server": "redis-server",
+    "setpriv": "util-linux",
+    "sqlite3": "sqlite3",
+    "strace": "strace",
+    "sudo": "sudo",
+    "zstd": "zstd",
+}
+PLACES = ["/usr/sbin", "/sbin", "/usr/lib/postgresql"]
+
+
+def _missing() -> list[str]:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PLACES])
+    servers = " ".join(os.listdir(PLACES[-1])) if os.path.isdir(PLACES[-1]) else ""
+    return sorted(
+        package
+        for program, package in NEEDED.items()
+        if not shutil.which(program, path=path) and not (package == "postgresql" and servers)
+    )
+
+
+@task
+def setup(c: Context) -> None:
+    """Install the Debian packages that the tests need; who is not root is told the line to run."""
+    if not (packages := _missing()):
+        return
+    install = f"apt-get install -y --no-install-recommends {' '.join(packages)}"
+    if os.geteuid() != 0:
+        raise Exit(f"the tests need packages that are not here; run as root: {install}", code=1)
+    c.run(f"apt-get update -q && DEBIAN_FRONTEND=noninteractive {install}", echo=True)
+
+
+@task(
+    pre=[setup],
+    help={"only": "what else to tell pytest: --only='-k sqlite -x'", "coverage": "measure which lines run"},
+)
+def test(c: Context, only: str = "", coverage: bool = False) -> None:
+    """Run the tests, on real servers that they start and stop."""
+    python = shlex.quote(sys.executable)
+    runner = f"{python} -m coverage run -m pytest" if coverage else f"{python} -m pytest"
+    c.run(f"{runner} {only}", pty=False)
+    if coverage:
+        c.run(f"{python} -m coverage combine -q && {python} -m coverage report")
+
+
+@task
+def lint(c: Context) -> None:
+    """Check style, layering and types."""
+    python = shlex.quote(sys.executable)
+    for line in ("ruff check .", "ruff format --check .", "mypy"):
+        c.run(f"{python} -m {line}", echo=True)
+
+
+@task(
+    help={
+        "small": "tiny databases, one run: does the benchmark itself work?",
+        "runs": "measured runs of each contender; the median counts",
+    }
+)
+def bench(_: Context, small: bool = False, runs: int = 5) -> None:
+    """Measure dbdump beside the best hand-written lines, and print the ratios."""
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "tests"))
+    from bench import bench as benchmark
+
+    benchmark.main(small=small, runs=runs)
+
+
+ns = Collection(dump, recipes, backends, dev=Collection(setup, test, lint, bench))

@@ -126,12 +126,8 @@ def show_backends(directory: str | None) -> int:
 
 def _options_of(cls: type[Backend]) -> Iterable[str]:
     for each in fields(cls):
-        default = (
-            ""
-            if each.default in (None, (), "") or not isinstance(each.default, str | int)
-            else f" ({each.default})"
-        )
-        yield f"{each.name:<20} {each.metadata.get('help', '')}{default}"
+        default = f" ({each.default})" if isinstance(each.default, str | int | float) and each.default != "" else ""
+        yield f"{each.name:<20} {each.metadata.get('help', '')}{default}".rstrip()
 
 
 def told(error: DbdumpError) -> str:

@@ -53,7 +53,7 @@ class SQLite(Backend):
     )
 
     hints = (
-        ("no such file", "Look at the recipe's path."),
+        ("no such file|not a file", "Look at the recipe's path."),
         ("not a database|corrupt|malformed", "Look at the file with: sqlite3 FILE 'PRAGMA integrity_check'."),
         ("locked", "Somebody holds an exclusive lock on it; find out who with: fuser -v FILE."),
         ("disk is full|No space left", "The copy goes to TMPDIR first; give one with room for the database."),

@@ -27,7 +27,7 @@ def say(text: str) -> None:
 def copy(path: str, target: str) -> None:
     """Copy the database at `path` as it is at one moment, while others write, and check the copy."""
     # mode=ro: a file that is missing is not made.
-    uri = "file:" + quote(os.path.abspath(path)) + "?mode=ro"
+    uri = "file:" + quote(os.fsencode(os.path.abspath(path))) + "?mode=ro"
     source = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     into = sqlite3.connect(target)
     with contextlib.closing(source), contextlib.closing(into):
@@ -134,6 +134,8 @@ def dump(form: str, path: str) -> None:
     """Write the database at `path` to stdout, as `form` says."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"no such file: {path}")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"not a file: {path}")
     if os.path.getsize(path) == 0:
         raise sqlite3.DatabaseError(f"file is empty, not a database: {path}")
     with tempfile.TemporaryDirectory(prefix="dbdump-") as directory:

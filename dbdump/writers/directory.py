@@ -105,22 +105,18 @@ class DirectorySink:
 
     def commit(self, manifest: Manifest) -> None:
         """Make it durable under its name, then its manifest the same way."""
+        named: list[str] = []
         with translated(self._location):
             os.fsync(self._file)
             self._compare(manifest)
-            new = self._link(self._part, self._name.file, manifest.sha256)
             try:
+                self._give_name(self._part, self._name.file, manifest.sha256, named)
                 text = manifest.to_json()
-                part, file = self._new_part(self._name.manifest_file)
-                try:
-                    _write_all(file, text)
-                    os.fsync(file)
-                finally:
-                    os.close(file)
-                self._link(part, self._name.manifest_file, hashlib.sha256(text).hexdigest())
+                part = self._written(self._name.manifest_file, text)
+                self._give_name(part, self._name.manifest_file, hashlib.sha256(text).hexdigest(), named)
             except BaseException:
-                if new:
-                    os.unlink(self._name.file, dir_fd=self._directory)
+                for name in reversed(named):
+                    os.unlink(name, dir_fd=self._directory)
                 raise
         self.abort()
 
@@ -155,19 +151,26 @@ class DirectorySink:
                 "The file system lost or changed bytes; look at the kernel's log.",
             )
 
-    def _link(self, part: str, final: str, sha256: str) -> bool:
-        """Name `part`; return whether the name is new. Refuses to overwrite what differs."""
+    def _written(self, final: str, text: bytes) -> str:
+        part, file = self._new_part(final)
+        with os.fdopen(file, "wb") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(file)
+        return part
+
+    def _give_name(self, part: str, final: str, sha256: str, named: list[str]) -> None:
+        """Make `part` durable as `final`, and note in `named` that it is new. Refuses what differs."""
         try:
             _link_or_claim(part, final, self._directory)
+            named.append(final)
         except FileExistsError:
-            if _sha256_of(final, self._directory) == sha256:
-                return False
-            raise WriteError(
-                f"{final} is there already, and differs",
-                "Another run began in the same second, or the clock went back; run it again.",
-            ) from None
+            if _sha256_of(final, self._directory) != sha256:
+                raise WriteError(
+                    f"{final} is there already, and differs",
+                    "Another run began in the same second, or the clock went back; run it again.",
+                ) from None
         os.fsync(self._directory)
-        return True
 
 
 def _link_or_claim(part: str, final: str, directory: int) -> None:
@@ -181,11 +184,6 @@ def _link_or_claim(part: str, final: str, directory: int) -> None:
         os.replace(part, final, src_dir_fd=directory, dst_dir_fd=directory)
     else:
         os.unlink(part, dir_fd=directory)
-
-
-def _write_all(file: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(file, data) :]
 
 
 def _sha256_of(name: str, directory: int) -> str:

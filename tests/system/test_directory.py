@@ -1,0 +1,243 @@
+"""The directory writer against a hostile or broken file system."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dbdump import Directory
+from dbdump.catalog import DumpName
+from dbdump.errors import WriteError
+from dbdump.testing import dump_name, manifest_of, store
+
+NAME = dump_name()
+
+
+def attempt(path: Path, name: DumpName = NAME, data: bytes = b"data") -> WriteError | None:
+    """Store a dump, and return the error it ended in."""
+    try:
+        store(Directory(str(path)), name, data)
+    except WriteError as error:
+        return error
+    return None
+
+
+def left(path: Path) -> list[str]:
+    """Return what is below `path` and is no directory."""
+    return sorted(str(each.relative_to(path)) for each in path.rglob("*") if not each.is_dir() or each.is_symlink())
+
+
+def test_files_are_ours_alone(tmp_path):
+    """Files are 0600 and directories 0700, and a relative path is relative to where we are."""
+    store(Directory(os.path.relpath(tmp_path)), NAME, b"data")
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.rglob("*") if each.is_file()}
+    assert modes == {0o600}
+    assert {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.rglob("*") if each.is_dir()} == {0o700}
+
+
+def test_a_missing_datadir_is_not_made(tmp_path):
+    """It may be a disk that is not mounted: the error says so, and nothing is made, unless it is asked for."""
+    error = attempt(tmp_path / "no" / "disk")
+    assert error.message == f"{tmp_path}/no/disk: no such file or directory"
+    assert error.hint.startswith("Mount or make the datadir first")
+    assert not list(tmp_path.iterdir())
+    store(Directory(str(tmp_path / "made"), create=True), NAME, b"data")
+    assert len(left(tmp_path / "made")) == 2
+
+
+def test_a_file_where_the_datadir_should_be(tmp_path):
+    """What is no directory is said to be in the way."""
+    path = tmp_path / "file"
+    path.write_bytes(b"kept")
+    assert "not a directory" in attempt(path).message
+    assert path.read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("where", ["db1", "db1/shop", "db1/shop/orders"])
+def test_a_planted_symlink_is_not_followed(tmp_path, where):
+    """A symbolic link below the datadir is refused, and what it points to is not touched."""
+    victim, datadir = tmp_path / "victim", tmp_path / "datadir"
+    victim.mkdir()
+    link = datadir / where
+    link.parent.mkdir(parents=True, mode=0o700)
+    link.symlink_to(victim)
+    for path in (datadir, *datadir.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o700)
+    error = attempt(datadir)
+    assert error is not None
+    assert str(link) in error.message
+    assert "symbolic link" in error.hint
+    assert not list(victim.iterdir())
+
+
+@pytest.mark.parametrize("plant", ["symlink", "dangling", "fifo", "file", "hard link"])
+def test_a_planted_final_name_is_not_overwritten(tmp_path, plant):
+    """Whatever stands under the final name already stays what it is, and the dump is refused."""
+    directory = tmp_path.joinpath("datadir", *NAME.directory)
+    directory.mkdir(parents=True)
+    for path in (tmp_path / "datadir", *(tmp_path / "datadir").rglob("*")):
+        path.chmod(0o700)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    final = directory / NAME.file
+    {
+        "symlink": lambda: final.symlink_to(victim),
+        "dangling": lambda: final.symlink_to(tmp_path / "nothing"),
+        "fifo": lambda: os.mkfifo(final),
+        "file": lambda: final.write_bytes(b"older"),
+        "hard link": lambda: final.hardlink_to(victim),
+    }[plant]()
+    error = attempt(tmp_path / "datadir")
+    assert error is not None
+    assert left(directory) == [NAME.file]
+    assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720])
+def test_a_directory_that_others_can_write_is_refused(tmp_path, mode):
+    """Somebody could swap what is in it; /tmp with its sticky bit is good enough for a datadir."""
+    datadir = tmp_path / "datadir"
+    datadir.mkdir()
+    datadir.chmod(mode)
+    assert "others can write there" in attempt(datadir).message
+    datadir.chmod(0o1777)
+    assert attempt(datadir) is None
+    (datadir / "db1").chmod(mode)
+    assert f"{datadir}/db1: others can write there" in attempt(datadir, dump_name("other")).message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chown and setpriv are root's")
+def test_a_directory_of_somebody_else_is_refused(tmp_path):
+    """What another user owns below the datadir is not ours to trust."""
+    directory = tmp_path / "db1"
+    directory.mkdir(mode=0o700)
+    os.chown(directory, 65534, 65534)
+    assert f"{directory}: belongs to somebody else, user 65534" in attempt(tmp_path).message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root can write anywhere: it becomes another user for this")
+def test_an_unwritable_datadir_says_so(tmp_path):
+    """Permission denied names the directory and what to do."""
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == 0 and path != Path("/tmp") and str(path).startswith("/tmp/"):
+            path.chmod(0o755)
+    code = (
+        "import os; from dbdump import Directory; from dbdump.testing import dump_name, store\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        f"try: store(Directory({str(tmp_path)!r}), dump_name(), b'x')\n"
+        "except Exception as error: print(error.message, '|', error.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/db1: permission denied | Run as a user that may write there, or give another --datadir.\n"
+    assert not left(tmp_path)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of 1 MiB."""
+    path = tmp_path / "disk"
+    path.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", path], check=True)
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount is root's")
+def test_a_full_disk_is_left_as_it_was(disk):
+    """ENOSPC at any byte: an error with a hint, the older dump stays, and the space is free again."""
+    assert attempt(disk, dump_name("old"), os.urandom(300_000)) is None
+    before = left(disk)
+    for size in (2_000_000, 800_000, os.statvfs(disk).f_bavail * 4096):
+        error = attempt(disk, NAME, os.urandom(size))
+        assert error is not None
+        assert "no space left on device" in error.message
+        assert error.hint.startswith("The disk is full")
+        assert left(disk) == before
+    assert attempt(disk, NAME, os.urandom(300_000)) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount is root's")
+def test_a_read_only_file_system_says_so(disk):
+    """EROFS names the directory."""
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    error = attempt(disk)
+    assert "read-only file system" in error.message
+    assert error.hint.startswith("It is mounted read-only")
+
+
+def test_dead_writers_are_cleaned_up_after_and_living_ones_are_not(tmp_path):
+    """A temporary file that nobody holds is removed and reported; one whose writer lives stays."""
+    store(Directory(str(tmp_path)), NAME, b"data")
+    directory = tmp_path.joinpath(*NAME.directory)
+    dead, alive, other = (
+        directory / f".20261122T2030{end}" for end in ("01Z.sql.zst.deadbeef.part", "02Z.sql.zst.0badcafe.part", "x.part")
+    )
+    for path in (dead, alive, other):
+        path.write_bytes(b"half")
+    with alive.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        sink = Directory(str(tmp_path)).open(dump_name())
+        assert sink.leftovers == (dead.name,)
+        sink.abort()
+    assert alive.exists()
+    assert other.exists()
+    assert not dead.exists()
+
+
+def test_the_order_of_a_commit(tmp_path):
+    """The file is synced before it is named, the directory after, and the manifest comes last."""
+    log = tmp_path / "trace"
+    code = (
+        "from dbdump import Directory; from dbdump.testing import dump_name, store\n"
+        f"store(Directory({str(tmp_path)!r}), dump_name(), b'data')"
+    )
+    calls = "trace=fsync,linkat,unlinkat,renameat2,rename,openat"
+    subprocess.run(["strace", "-f", "-y", "-e", calls, "-o", log, sys.executable, "-c", code], check=True)
+    steps = []
+    for line in log.read_text().splitlines():
+        if "fsync(" in line and ".part>" in line:
+            steps.append("sync manifest" if ".json." in line else "sync dump")
+        elif "fsync(" in line and "/orders>" in line:
+            steps.append("sync directory")
+        elif "linkat(" in line and "unlinkat(" not in line:
+            steps.append("name manifest" if '.json"' in line else "name dump")
+    assert steps == ["sync dump", "name dump", "sync directory", "sync manifest", "name manifest", "sync directory"]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "linkat", "openat"])
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_a_call_that_fails_leaves_nothing(tmp_path, call, error):
+    """Whichever write, fsync, link or open fails, for every n until it passes: no name, no leftovers."""
+    code = (
+        "import sys\nfrom dbdump import Directory\nfrom dbdump.errors import WriteError\n"
+        "from dbdump.testing import dump_name, store\n"
+        "try: store(Directory(sys.argv[1]), dump_name(), b'data')\n"
+        "except WriteError: sys.exit(7)\n"
+    )
+    for number in range(1, 12):
+        path = tmp_path / str(number)
+        path.mkdir(mode=0o700)
+        store(Directory(str(path)), dump_name("old"), b"old")
+        before = left(path)
+        # Of opens, only those in the database's own directory are made to fail; Python has others.
+        where = ["-P", str(path.joinpath(*NAME.directory))] if call == "openat" else []
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={number}"]
+        done = subprocess.run(
+            ["strace", "-f", "-qq", "-o", "/dev/null", *inject, *where, sys.executable, "-c", code, path],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if done.returncode == 0:
+            assert len(left(path)) == len(before) + 2
+            assert number > 1, "nothing was made to fail"
+            return
+        assert done.returncode == 7, done.stderr.decode()
+        assert left(path) == before
+    raise AssertionError("it never passed")
