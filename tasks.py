@@ -12,6 +12,7 @@ from dbdump.tasks import backends, dump, recipes
 # What the tests start or measure, and the Debian package it is in.
 NEEDED = {
     "initdb": "postgresql",
+    "jq": "jq",
     "mariadbd": "mariadb-server",
     "mount": "mount",
     "pigz": "pigz",

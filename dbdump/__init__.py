@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 from .backends.base import Backend, StreamShape, option
+from .backends.mysql import MySQL
 from .backends.postgresql import PostgreSQL
 from .backends.registry import backend
 from .backends.sqlite import SQLite
@@ -23,6 +24,7 @@ __all__ = [
     "Gzip",
     "Host",
     "ListError",
+    "MySQL",
     "PostgreSQL",
     "RecipeError",
     "SQLite",

@@ -139,5 +139,5 @@ class Manifest:
                 raise WriteError(f"manifest of schema {keys['schema']!r}", "A newer dbdump wrote it.")
             stages = tuple(map(dict, keys.pop("stages")))
             return cls(stages=stages, recipients=tuple(keys.pop("recipients")), **keys)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WriteError(f"not a manifest: {error}") from error

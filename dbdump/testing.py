@@ -49,7 +49,7 @@ class Broken:
 
     def command(self) -> list[str]:
         """Return an argv that fails in the middle of the stream."""
-        return ["sh", "-c", "dd bs=1 count=1 2>/dev/null; echo broken on purpose >&2; exit 3"]
+        return ["sh", "-c", "dd bs=1 count=1 2>/dev/null; echo error: broken on purpose >&2; exit 3"]
 
     def inverse(self) -> list[str]:
         """Return nothing useful: there is nothing to unwrap."""
@@ -129,7 +129,7 @@ class BackendContract:
         results = _dump(self.make(), tmp_path, Broken())
         failed = [result for result in results if result.status == "failed"]
         assert failed
-        assert all("sh: exit status 3: broken on purpose" in result.text for result in failed)
+        assert all("sh: exit status 3: error: broken on purpose" in result.text for result in failed)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 
 from .backends.base import Backend
-from .backends.registry import plugged_in
+from .backends.registry import BUILT_IN, plugged_in
 from .catalog import printable
 from .discover import discover, recipe_directory, select
 from .errors import DbdumpError, NothingMatched, RecipeError, UsageError
@@ -111,9 +111,7 @@ def show_recipes(directory: str | None) -> int:
 
 def show_backends(directory: str | None) -> int:
     """Print every backend with its options, those of recipe files too where there are any."""
-    errors: Sequence[RecipeError] = ()
-    if directory or recipe_directory(None).is_dir():
-        errors = discover(recipe_directory(directory)).errors
+    errors = _load_recipes(directory)
     plain = Plain()
     for name, cls in sorted(plugged_in().items()):
         plain.say(f"{name}: {(cls.__doc__ or '').strip().splitlines()[0]}")
@@ -122,6 +120,13 @@ def show_backends(directory: str | None) -> int:
     for error in errors:
         plain.say(told(error))
     return exit_code([], broken_files=bool(errors), signal=None)
+
+
+def _load_recipes(directory: str | None) -> Sequence[RecipeError]:
+    """Load recipe files for the backends in them, where there is a directory of them."""
+    if not directory and not recipe_directory(None).is_dir():
+        return ()
+    return discover(recipe_directory(directory)).errors
 
 
 def _options_of(cls: type[Backend]) -> Iterable[str]:
@@ -146,6 +151,8 @@ def _jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
     if asked.backend:
         if asked.recipes or asked.tags:
             raise UsageError("--backend is instead of recipes", "Leave --recipe and --tag out, or --backend.")
+        if asked.backend not in BUILT_IN:
+            _load_recipes(asked.directory)
         return ad_hoc(asked.backend, asked.hosts, asked.overrides), []
     found = discover(recipe_directory(asked.directory))
     try:

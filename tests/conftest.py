@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from servers.mariadb import mariadb
 from servers.postgres import postgres
+from support import COMMAND
 
-__all__ = ["postgres"]
+__all__ = ["mariadb", "postgres"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-COMMAND = [sys.executable, "-c", "from dbdump.tasks import main; main()"]
-
 
 @pytest.fixture
 def datadir(tmp_path: Path) -> Path:

@@ -6,10 +6,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from servers.process import wait_for
+
+COMMAND = [sys.executable, "-c", "from dbdump.tasks import main; main()"]  # as the console command does
 
 
 def processes(marker: str) -> dict[int, str]:

@@ -14,7 +14,7 @@ from .base import Backend, option
 
 ENTRY_POINTS = "dbdump.backends"
 
-_BUILT_IN = ("postgresql", "sqlite")
+BUILT_IN = ("mysql", "postgresql", "sqlite")
 _registered: dict[str, type[Backend]] = {}
 
 AnyBackend = TypeVar("AnyBackend", bound=Backend)
@@ -52,7 +52,7 @@ def plugged_in() -> dict[str, type[Backend]]:
 
     Raises RecipeError for an entry point that cannot be imported, or is no backend.
     """
-    for name in _BUILT_IN:
+    for name in BUILT_IN:
         import_module(f"dbdump.backends.{name}")
     for point in entry_points(group=ENTRY_POINTS):
         try:
@@ -71,7 +71,7 @@ def plugged_in() -> dict[str, type[Backend]]:
 
 def find(name: str) -> type[Backend]:
     """Return the backend called `name`. Raises UsageError where there is none."""
-    if name in _BUILT_IN:
+    if name in BUILT_IN:
         import_module(f"dbdump.backends.{name}")
         return _registered[name]
     known = plugged_in()

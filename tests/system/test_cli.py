@@ -17,9 +17,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND
 from resources import recipe_file
-from support import end_of, files, gone, manifests, pid_of, processes
+from support import COMMAND, end_of, files, gone, manifests, pid_of, processes
 
 ROOT = Path(__file__).parents[2]
 INVOKE = [sys.executable, "-m", "invoke"]

@@ -8,11 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND
 from resources import recipe_file
 from servers.postgres import conninfo, identifier
 from servers.process import wait_for
-from support import end_of, files, gone, manifests, paste, pid_of, wait_for_bytes
+from support import COMMAND, end_of, files, gone, manifests, paste, pid_of, wait_for_bytes
 
 AWKWARD = ["a b", "x;y", "-v", "--result-file=x", "dbname=postgres", "../x", "é", "new\nline", "x" * 63,
            "UPPER", "upper", "q'\"\\`$(id)*", "postgres://u@evil/x"]  # fmt: skip

@@ -8,10 +8,9 @@ import subprocess
 import time
 
 import pytest
-from conftest import COMMAND
 from resources import recipe_file
 from servers.process import wait_for
-from support import end_of, files, gone, manifests, pid_of, wait_for_bytes
+from support import COMMAND, end_of, files, gone, manifests, pid_of, wait_for_bytes
 
 BIG = "CREATE TABLE big AS SELECT g, md5(g::text) || md5((g * 7)::text) FROM generate_series(1, 200000) g"
 

@@ -1,0 +1,210 @@
+"""MySQL and MariaDB: mysql or mariadb lists the databases, mysqldump or mariadb-dump dumps each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..catalog import GLOBALS
+from ..errors import RecipeError, Skip, StageError
+from .base import Backend, StreamShape, option
+from .mysql_loss import history_flags, refuse_loss
+from .mysql_options import client_words, connection, dump_words, file_fault, omitted
+from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
+from .mysql_server import QUESTION, Server, read_server
+from .registry import backend
+
+# Before the header, newer ones of MariaDB have a line that keeps the client from running commands.
+_DUMP = StreamShape(
+    first=(b"/*M!999999\\-", b"/*!999999\\-", b"-- MariaDB dump", b"-- MySQL dump"),
+    last=b"\n-- Dump completed",
+)
+
+_SYSTEM = {"information_schema", "performance_schema", "sys"}
+
+# The tables that have accounts in MySQL 8 (manual, 8.2.3); from them FLUSH PRIVILEGES makes users.
+_ACCOUNTS = ("user", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv", "global_grants",
+             "role_edges", "default_roles", "password_history")  # fmt: skip
+_THEN_FLUSH = '"$@" && exec "$@" --execute="FLUSH PRIVILEGES"'
+
+
+@backend("mysql")
+class MySQL(Backend):
+    """A MySQL or MariaDB server."""
+
+    defaults: str | None = option(default=None, help="option file of the clients, passed first; private")
+    mysql_options: str | Sequence[str] = option(default=(), help="more options for mysql or mariadb")
+    mysqldump_options: str | Sequence[str] = option(default=(), help="more for mysqldump or mariadb-dump")
+    ignore_tables: Sequence[str] = option(default=(), help="tables to leave out, each DATABASE.TABLE")
+    globals: bool = option(default=True, help="dump users, roles and grants too, as @globals")
+
+    hints = (
+        ("Access denied for user .* to database|LOCK TABLES command denied",
+         "GRANT LOCK TABLES, or what the message names, ON that database TO that user."),
+        (r"1045|Access denied for user|1698",
+         "Look at user and password in the file that --defaults names, or in ~/.my.cnf."),
+        ("mysql[`'.]+(user|global_priv|db|roles_mapping)", "GRANT SELECT ON mysql.*, or give globals=False."),
+        ("SHOW CREATE USER .*1133", "Drop the accounts whose host names skip_name_resolve makes useless."),
+        (r"\b1356\b", "Mend the view, drop it, or name it in ignore_tables."),
+        ("SHOW PACKAGE STATUS", "This mariadb-dump takes that server for MariaDB: install MySQL's client."),
+        ("transaction-precise history", "Leave the history out: --skip-dump-history in mysqldump_options."),
+        (r"\b(1412|1146)\b", "A table was altered or dropped during the dump; run it again."),
+        (r"\b1049\b|Unknown database", "It was dropped or renamed since it was listed; run it again."),
+        (r"\b(2002|2003|2005)\b", "Is the server there? See host, port and socket."),
+        (r"\b(2006|2013|1927)\b",
+         "The server ended it: see its log, and its net_write_timeout and max_allowed_packet."),
+        ("unknown (variable|option)", "This client does not know that option; look at the option file too."),
+        ("command denied", "GRANT that privilege to that user."),
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        self.mysql_options = client_words(self.mysql_options)
+        self.mysqldump_options = dump_words(self.mysqldump_options)
+        if self.defaults is not None:
+            self.defaults = str(Path(self.defaults).expanduser().absolute())
+        tables = self.ignore_tables
+        self.ignore_tables = (tables,) if isinstance(tables, str) else tuple(tables)
+        for table in self.ignore_tables:
+            if not all(table.partition(".")):
+                raise RecipeError(f"ignore_tables: {table!r} names no database", "Write DATABASE.TABLE.")
+        self._seen: tuple[Tools, Server] | None = None
+
+    @property
+    def suffix(self) -> str:
+        """`.sql`."""
+        return ".sql"
+
+    def checks_stream(self, database: str) -> bool:  # noqa: ARG002  the same for all
+        """Always: the end marker is the only proof that SQL text is whole."""
+        return True
+
+    def get_db_list(self) -> list[str]:
+        """Return every database, those of the server itself too.
+
+        Raises StageError for an option file that others can read, programs that do not fit together, and
+        what the client says, and ListError for an answer that is none.
+        """
+        _, server = self._look()
+        return list(server.databases)
+
+    def get_command(self, database: str) -> list[str]:
+        """Return the argv that dumps `database`.
+
+        Raises Skip for what the server makes itself, and StageError where something in `database` would be
+        left out without a word.
+        """
+        if database in _SYSTEM or database.lower() == "information_schema":
+            raise Skip("made by the server itself")
+        tools, server = self._seen or self._look()
+        left_out = omitted(self.mysqldump_options)
+        unsafe = [
+            table
+            for table in server.unsafe.get(database, ())
+            if f"{database}.{table}" not in self.ignore_tables
+        ]
+        refuse_loss(tools, server, database, left_out, locks=bool(unsafe))
+        return [
+            *self._program(tools.dump),
+            # What no transaction protects is whole only while nobody may write; one flag excludes the other.
+            "--lock-tables" if unsafe else "--single-transaction",
+            *("--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G"),
+            *flavour_flags(tools, server.version),
+            *history_flags(tools, server, database, left_out),
+            *(["--flush-privileges"] if database == "mysql" else []),
+            *(f"--ignore-table={each}" for each in self.ignore_tables if each.startswith(f"{database}.")),
+            *self._dump_words,
+            *("--databases", "--", database),
+        ]
+
+    def get_globals_command(self) -> list[str] | None:
+        """Return the argv that dumps users, roles and grants, unless the recipe wants no globals.
+
+        There is none for servers before MySQL 8 with a client that does not know --system; the dump of the
+        database `mysql` has their accounts, as that of every server has.
+        """
+        tools, server = self._seen or self._look()
+        if not self.globals:
+            return None
+        if "system" in tools.flags:
+            # IF NOT EXISTS: root is there already, where it is restored, and so may be others.
+            how = ["--insert-ignore", "--system=users"]
+            return [*self._program(tools.dump), *how, *self._dump_words]
+        if server.version.is_mariadb or server.version.number < (8,):
+            return None
+        # As the manual of mysqldump has it; not tried on a real server.
+        how = ["--single-transaction", "--hex-blob", "--no-create-info", "--skip-triggers", "--replace",
+               "--complete-insert", *flavour_flags(tools, server.version)]  # fmt: skip
+        return [*self._program(tools.dump), *how, *self._dump_words, "--", "mysql", *_ACCOUNTS]
+
+    def get_restore_command(self, database: str) -> list[str]:
+        """Return the argv that loads a dump, which itself says which database it makes."""
+        tools, _ = self._seen or self._look()
+        # Else line ends in routines are changed, and commands to the client are obeyed.
+        client = [*self._program(tools.client), "--binary-mode", *self.mysql_options]
+        if database == GLOBALS and "system" not in tools.flags:
+            return ["sh", "-c", _THEN_FLUSH, "sh", *client, "--database=mysql"]
+        return client
+
+    def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
+        """Return what a whole dump looks like, that of the globals too."""
+        return _DUMP
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the dump program and of the server."""
+        tools, server = self._seen or self._look()
+        return {tools.dump: tools.version.text, "server": server.version.text}
+
+    def _look(self) -> tuple[Tools, Server]:
+        """Ask the host for its programs and the server for all that is to be known; keep the answers."""
+        self._check_file()
+        tools = read_tools(self._asked(["sh", "-c", SCRIPT, "sh"]))
+        self._compare_connections(tools)
+        how = ["--batch", "--skip-column-names", f"--execute={QUESTION}"]
+        server = read_server(self._asked([*self._program(tools.client), *how, *self.mysql_options]))
+        self._seen = tools, server
+        return self._seen
+
+    def _check_file(self) -> None:
+        if self.defaults is None:
+            return
+        try:
+            listing = self._asked(["ls", "-lLd", "--", self.defaults])
+        except StageError as error:
+            raise StageError("defaults", error.message, "Look at its path, and at su.") from error
+        if fault := file_fault(listing):
+            raise StageError(
+                "defaults", f"{self.defaults} {fault}", f"It may hold a password: chmod 600 {self.defaults}"
+            )
+
+    def _compare_connections(self, tools: Tools) -> None:
+        """Refuse to list one server, or ask as one user, and dump another server, or as another user."""
+        asked, dumped = (
+            connection(self._asked([program, *self._file, "--print-defaults", *given]))
+            for program, given in ((tools.client, self.mysql_options), (tools.dump, self.mysqldump_options))
+        )
+        if asked != dumped:
+            raise StageError(
+                tools.dump,
+                f"{tools.client} would connect to {_place(asked)}, but {tools.dump} to {_place(dumped)}",
+                "Say it in the group [client] of the option file, or alike in both option strings.",
+            )
+
+    def _asked(self, argv: Sequence[str]) -> str:
+        return self.output(argv).decode("utf-8", "surrogateescape")
+
+    @property
+    def _dump_words(self) -> list[str]:
+        # Not every client knows this one, which is meant for us.
+        words = ("--skip-dump-history", "--disable-dump-history")
+        return [word for word in self.mysqldump_options if word not in words]
+
+    @property
+    def _file(self) -> list[str]:
+        return [] if self.defaults is None else [f"--defaults-file={self.defaults}"]
+
+    def _program(self, name: str) -> list[str]:
+        return [name, *self._file, "--default-character-set=utf8mb4"]
+
+
+def _place(connection: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in connection.items()) or "the default"

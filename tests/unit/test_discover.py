@@ -1,0 +1,169 @@
+"""Finding recipe files: which are read, which are refused, and what is said of them."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import sys
+
+import pytest
+from resources import recipe_file
+
+from dbdump.discover import discover, recipe_directory, select
+from dbdump.errors import NothingMatched, RecipeError
+
+ONE = """
+@recipe(localhost, tags=["x"])
+def one(host): return Dump(SQLite(path="/a"))
+"""
+
+
+def ids(directory) -> list[str]:
+    """Return the ids of the recipes in a directory."""
+    found = discover(directory)
+    assert not found.errors
+    return [recipe.id for recipe in found.recipes]
+
+
+def test_the_directory_is_named_or_here(monkeypatch, tmp_path):
+    """The flag, then the variable, then ./recipes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DBDUMP_RECIPES", raising=False)
+    assert recipe_directory(None) == tmp_path / "recipes"
+    monkeypatch.setenv("DBDUMP_RECIPES", "/etc/dbdump")
+    assert str(recipe_directory(None)) == "/etc/dbdump"
+    assert str(recipe_directory("/flag")) == "/flag"
+
+
+def test_files_in_order_but_helpers(tmp_path):
+    """Files are read by name; one that begins with _ is only for others to import, by either spelling."""
+    recipe_file(tmp_path, "shared = Directory('/d')", "_site.py")
+    recipe_file(tmp_path, "from recipes._site import shared" + ONE, "b.py")
+    recipe_file(tmp_path, "from ._site import shared" + ONE.replace("one", "two"), "a.py")
+    assert ids(tmp_path / "recipes") == ["localhost/two", "localhost/one"]
+
+
+def test_nothing_beside_the_directory_is_imported(tmp_path, monkeypatch):
+    """A module in the current directory, or on sys.path, does not stand in for a recipe file."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "recipes").mkdir()
+    (tmp_path / "other" / "recipes" / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path / "other")
+    monkeypatch.syspath_prepend(tmp_path / "other")
+    recipe_file(tmp_path, ONE)
+    found = discover(recipe_file(tmp_path, "import recipes.evil", "b.py"))
+    assert [error.message for error in found.errors] == [
+        f"{tmp_path}/recipes/b.py:{_line(tmp_path / 'recipes' / 'b.py', 'import recipes.evil')}: "
+        "ModuleNotFoundError: No module named 'recipes.evil'"
+    ]
+
+
+def _line(path, text: str) -> int:
+    return path.read_text().splitlines().index(text) + 1
+
+
+@pytest.mark.parametrize("text", ["raise SystemExit(0)", "1 / 0", "import no_such_module", "def ("])
+def test_a_file_that_is_broken_is_reported_with_its_line(tmp_path, text):
+    """Whatever a file does wrong, it is named with its line, and the others are read."""
+    recipe_file(tmp_path, ONE, "good.py")
+    found = discover(recipe_file(tmp_path, text, "broken.py"))
+    assert [recipe.id for recipe in found.recipes] == ["localhost/one"]
+    line = _line(tmp_path / "recipes" / "broken.py", text)
+    assert found.errors[0].message.startswith(f"{tmp_path}/recipes/broken.py:{line}: ")
+
+
+def test_what_a_broken_file_declared_before_it_broke_is_not_used(tmp_path):
+    """A file is read whole, or not at all."""
+    found = discover(recipe_file(tmp_path, ONE + "1 / 0"))
+    assert not found.recipes
+    assert len(found.errors) == 1
+
+
+def test_two_recipes_of_one_id_stop_everything(tmp_path):
+    """Which of them is meant cannot be known; both places are named."""
+    recipe_file(tmp_path, ONE, "a.py")
+    with pytest.raises(RecipeError, match=r"two recipes are called localhost/one: .*a\.py:\d+ and .*b\.py:\d+"):
+        discover(recipe_file(tmp_path, ONE, "b.py"))
+
+
+def test_a_missing_directory(tmp_path):
+    """It says where it looked and how to name another."""
+    with pytest.raises(RecipeError, match="nowhere: no such file or directory") as caught:
+        discover(tmp_path / "nowhere")
+    assert "--recipes" in caught.value.hint
+
+
+def test_what_others_can_write_is_refused(tmp_path):
+    """A file or helper or directory that others can write could hold anybody's code."""
+    recipe_file(tmp_path, "x = 1", "_helper.py")
+    directory = recipe_file(tmp_path, ONE, "a.py")
+    for path in (directory, directory / "_helper.py"):
+        before = path.stat().st_mode
+        path.chmod(0o777)
+        with pytest.raises(RecipeError, match=f"{path}: others can write it"):
+            discover(directory)
+        path.chmod(before)
+    (directory / "a.py").chmod(0o602)
+    assert "others can write it" in discover(directory).errors[0].message
+
+
+def test_a_group_of_one_s_own_may_write(tmp_path):
+    """umask 002 makes files that the owner's own group can write, and nobody else is in it."""
+    directory = recipe_file(tmp_path, ONE)
+    alone = _group_is_own()
+    directory.chmod(0o770)
+    if alone:
+        assert ids(directory) == ["localhost/one"]
+    else:
+        with pytest.raises(RecipeError, match="others can write it"):
+            discover(directory)
+
+
+def _group_is_own() -> bool:
+    me = pwd.getpwuid(os.geteuid())
+    members = {*grp.getgrgid(me.pw_gid).gr_mem, *(each.pw_name for each in pwd.getpwall() if each.pw_gid == me.pw_gid)}
+    return members == {me.pw_name}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chown is root's")
+def test_what_somebody_else_owns_is_refused(tmp_path):
+    """A recipe runs with our rights, so it has to be ours, or root's; and a shared group may not write it."""
+    directory = recipe_file(tmp_path, ONE)
+    os.chown(directory / "site.py", 65534, -1)
+    assert "belongs to another user" in discover(directory).errors[0].message
+    os.chown(directory / "site.py", 0, grp.getgrnam("users").gr_gid)
+    (directory / "site.py").chmod(0o660)
+    shared = grp.getgrnam("users").gr_mem or [e for e in pwd.getpwall() if e.pw_gid == grp.getgrnam("users").gr_gid]
+    assert bool(discover(directory).errors) == bool(shared)
+
+
+def test_selection(tmp_path):
+    """Hosts and names are globs, tags are names; all of them have to fit."""
+    recipes = discover(recipe_file(tmp_path, """
+        for name in ("web1", "web2", "db1"):
+            @recipe(Host(name), tags=["prod"] if name != "web2" else [])
+            def shop(host): ...
+        """)).recipes  # fmt: skip
+
+    def chosen(*arguments) -> list[str]:
+        return [recipe.host.name for recipe in select(recipes, *arguments)]
+
+    assert chosen([], [], []) == ["web1", "web2", "db1"]
+    assert chosen(["web*", "db1"], [], []) == ["web1", "web2", "db1"]
+    assert chosen(["web*"], ["sh*"], ["prod", "x"]) == ["web1"]
+    for nothing in ((["nobody"], [], []), ([], ["x"], []), ([], [], ["x"]), (["web1", "nobody"], [], [])):
+        with pytest.raises(NothingMatched) as caught:
+            chosen(*nothing)
+        assert "There are these" in caught.value.hint
+    with pytest.raises(NothingMatched):
+        select([], [], [], [])
+
+
+def test_loading_again_reads_again(tmp_path):
+    """A second discovery in one process sees what the files say now."""
+    sys.dont_write_bytecode = True
+    directory = recipe_file(tmp_path, ONE)
+    assert ids(directory) == ["localhost/one"]
+    recipe_file(tmp_path, ONE.replace("def one", "def other"))
+    assert ids(directory) == ["localhost/other"]
