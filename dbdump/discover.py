@@ -60,9 +60,7 @@ def discover(directory: Path) -> Discovery:
     return Discovery(tuple(recipes), tuple(errors))
 
 
-def select(
-    recipes: Iterable[Recipe], hosts: Sequence[str], names: Sequence[str], tags: Sequence[str]
-) -> list[Recipe]:
+def select(recipes: Iterable[Recipe], hosts: Sequence[str], names: Sequence[str], tags: Sequence[str]) -> list[Recipe]:
     """Return the recipes of any of `hosts`, with any of `names` (globs) and any of `tags`; empty: all.
 
     Raises NothingMatched where that is none, or where one of `hosts` is nobody's host.
@@ -140,9 +138,7 @@ def _refuse_unsafe(path: Path) -> None:
             "Name the directory of your recipe files with --recipes or DBDUMP_RECIPES.",
         ) from error
     if status.st_uid not in (0, os.geteuid()):
-        raise RecipeError(
-            f"{path}: belongs to another user", f"Look at it, then: chown {os.geteuid()} {path}"
-        )
+        raise RecipeError(f"{path}: belongs to another user", f"Look at it, then: chown {os.geteuid()} {path}")
     if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and _is_shared(status)):
         raise RecipeError(f"{path}: others can write it", f"Look at it, then: chmod go-w {path}")
 

@@ -216,9 +216,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
     PATH and HOME are filled in where cron or `env -i` left them out.
     """
-    kept = {
-        name: value for name, value in environment.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
-    }
+    kept = {name: value for name, value in environment.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     kept.setdefault("PATH", _PATH)
     if "HOME" not in kept:
         with contextlib.suppress(KeyError):

@@ -30,9 +30,7 @@ class Overrides:
         """Return `dump` with what the flags say, as far as its backend has such options, and the defaults."""
         known = {each.name for each in fields(dump.backend)}
         said = {name: values for name, values in self.options.items() if name in known}
-        defaults = Dump(
-            dump.backend, to=Directory(DEFAULT_DATADIR), stall_timeout=STALL_TIMEOUT, wrap=dump.wrap
-        )
+        defaults = Dump(dump.backend, to=Directory(DEFAULT_DATADIR), stall_timeout=STALL_TIMEOUT, wrap=dump.wrap)
         chosen = replace(
             dump,
             backend=replace(dump.backend, **converted(type(dump.backend), said)),
@@ -93,14 +91,10 @@ _SEE_BACKENDS = "See: invoke backends."
 
 def refuse_one_place(jobs: Sequence[Job]) -> None:
     """Raise RecipeError where the dumps of one job would be stored among those of another."""
-    places = sorted(
-        (job.dump.to.place(job.host.name, job.recipe) + "/", job.id) for job in jobs if job.dump.to
-    )
+    places = sorted((job.dump.to.place(job.host.name, job.recipe) + "/", job.id) for job in jobs if job.dump.to)
     for (one, first), (other, second) in pairwise(places):
         if other.startswith(one):
-            raise RecipeError(
-                f"{first} and {second} would write to one place, {one}", "Change one's datadir."
-            )
+            raise RecipeError(f"{first} and {second} would write to one place, {one}", "Change one's datadir.")
 
 
 def converted(cls: type[Backend], options: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -78,9 +78,7 @@ def matches(name: str, globs: Iterable[str]) -> bool:
 
 def selected(database: str, backend: Backend) -> bool:
     """Whether a backend's `include` and `exclude` leave `database` in."""
-    return (not backend.include or matches(database, backend.include)) and not matches(
-        database, backend.exclude
-    )
+    return (not backend.include or matches(database, backend.include)) and not matches(database, backend.exclude)
 
 
 def chosen_wrappers(wanted: Sequence[Wrapper] | None, programs: AbstractSet[str]) -> list[Wrapper]:

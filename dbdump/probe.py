@@ -12,6 +12,7 @@ from .script import Stage
 from .user import MECHANISMS, User
 
 _PROGRAMS = 'for program; do if command -v "$program" >/dev/null; then echo "$program"; fi; done'
+_TRY = 'said=$("$@" 2>&1 </dev/null) || said="${said:-exit status $?}"; printf %s "$said"'
 _IDS = 'id -u && id -un && id -g -- "$1"'
 
 
@@ -55,11 +56,7 @@ def become(shell: Shell, name: str) -> User | None:
 
 def _tried(shell: Shell, user: User) -> str:
     """Return why `user` cannot be used, or an empty string."""
-    argv = ["sh", "-c", 'exec "$@" 2>&1', "sh", *user.switch(["true"])]
-    try:
-        return _ask(shell, user.mechanism, argv).strip()
-    except StageError as error:
-        return error.message
+    return _ask(shell, user.mechanism, ["sh", "-c", _TRY, "sh", *user.switch(["true"])]).strip()
 
 
 def _ask(shell: Shell, stage: str, argv: list[str]) -> str:

@@ -67,9 +67,12 @@ class Plain:
         """Print one line, or more, at once."""
         with self._lock:
             try:
-                print(text, flush=True)  # noqa: T201  this is where things are said
+                self._print(text)
             except OSError:
                 sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  as good as the one that is gone
+
+    def _print(self, text: str) -> None:
+        print(text, flush=True)  # noqa: T201  this is where things are said
 
 
 class Live(Plain):
@@ -110,8 +113,8 @@ class Live(Plain):
             self._progress.remove_task(task)
         super().finished(result)
 
-    def say(self, text: str) -> None:
-        """Print above those that run, each line as long as it is."""
+    def _print(self, text: str) -> None:
+        # Above those that run; each line as long as it is.
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -31,9 +31,7 @@ class Dump:
 
     def or_else(self, other: Dump) -> Dump:
         """Return it with `other`'s value where it has none of its own; lists replace, nothing is merged."""
-        missing = {
-            each.name: getattr(other, each.name) for each in fields(self) if getattr(self, each.name) is None
-        }
+        missing = {each.name: getattr(other, each.name) for each in fields(self) if getattr(self, each.name) is None}
         return replace(self, **missing)
 
 
@@ -96,9 +94,7 @@ def _declare(function: RecipeFunction, hosts: Iterable[Host], tags: Iterable[str
 def recipe(host: Host, *, tags: Sequence[str] = ()) -> Callable[[RecipeFunction], RecipeFunction]:
     """Declare the decorated function, which takes its host and returns a Dump, as a recipe of `host`."""
     if not isinstance(host, Host):
-        raise RecipeError(
-            f"@recipe({host!r}): not a host", 'Write @recipe(Host("db1")) or @recipe(localhost).'
-        )
+        raise RecipeError(f"@recipe({host!r}): not a host", 'Write @recipe(Host("db1")) or @recipe(localhost).')
 
     def declare(function: RecipeFunction) -> RecipeFunction:
         _declare(function, [host], tags, None)
@@ -142,9 +138,7 @@ class Site:
         """
         names = [host.name for host in self.hosts]
         if strangers := [name for name in only or () if name not in names]:
-            raise RecipeError(
-                f"only={strangers[0]!r}: not a host of this site", f"It has: {', '.join(names)}."
-            )
+            raise RecipeError(f"only={strangers[0]!r}: not a host of this site", f"It has: {', '.join(names)}.")
 
         def declare(function: RecipeFunction) -> RecipeFunction:
             hosts = [host for host in self.hosts if only is None or host.name in only]

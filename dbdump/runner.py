@@ -64,9 +64,7 @@ def refuse_remote(job: Job, *, here: bool) -> None:
 class Runner:
     """What the jobs of one run share: a stamp, the shell of this machine, the pool, and the display."""
 
-    def __init__(
-        self, databases: Sequence[str], pool: ThreadPoolExecutor, display: Display, *, here: bool
-    ) -> None:
+    def __init__(self, databases: Sequence[str], pool: ThreadPoolExecutor, display: Display, *, here: bool) -> None:
         self._here = here
         self.shell = LocalShell()
         self._databases = databases
@@ -196,15 +194,11 @@ def _attempt(
     except Exception as error:  # noqa: BLE001  a bug in one dump must not stop the others
         text = f"bug: {type(error).__name__}: {error}"
         trace = redact(traceback.format_exc(), secrets)
-        return Result(
-            name, "failed", redact(text, secrets), "Please report it with the traceback.", bug=trace
-        )
+        return Result(name, "failed", redact(text, secrets), "Please report it with the traceback.", bug=trace)
     return None
 
 
-def _failed(
-    name: str, error: DbdumpError, secrets: Iterable[str], hint: Callable[[str], str] = lambda _: ""
-) -> Result:
+def _failed(name: str, error: DbdumpError, secrets: Iterable[str], hint: Callable[[str], str] = lambda _: "") -> Result:
     stage = f"{error.stage}: " if isinstance(error, DumpError) else ""
     message = printable(redact(error.message, secrets))
     return Result(name, "failed", f"{stage}{message}", error.hint or hint(error.message))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from invoke import Collection, Context, Exit, ParseError, Program, task
@@ -67,8 +68,8 @@ def dump(  # noqa: PLR0913  a flag each
     """
 
     def work() -> int:
-        from . import workflow  # noqa: PLC0415  see the module's docstring
-        from .options import Overrides, positive, split_options  # noqa: PLC0415
+        from . import workflow
+        from .options import Overrides, positive, split_options
 
         named = {
             "su": su, "defaults": defaults,
@@ -96,7 +97,7 @@ def recipes(_: Context, recipes: str | None = None) -> None:
     """List hosts, recipes, tags, and what each recipe is for."""
 
     def work() -> int:
-        from . import workflow  # noqa: PLC0415
+        from . import workflow
 
         return workflow.show_recipes(recipes)
 
@@ -108,7 +109,7 @@ def backends(_: Context, recipes: str | None = None) -> None:
     """List backends, built in and plugged in, with their options."""
 
     def work() -> int:
-        from . import workflow  # noqa: PLC0415
+        from . import workflow
 
         return workflow.show_backends(recipes)
 
@@ -117,10 +118,10 @@ def backends(_: Context, recipes: str | None = None) -> None:
 
 def _finish(work: Callable[[], int]) -> None:
     """Do `work` and end the program with its exit status; an operator's error is a line, not a traceback."""
-    from .errors import DbdumpError  # noqa: PLC0415
-    from .workflow import complain  # noqa: PLC0415
+    from .errors import DbdumpError
+    from .workflow import complain
 
-    _open_standard_streams()
+    _prepare_standard_streams()
     try:
         code = work()
     except DbdumpError as error:
@@ -131,17 +132,17 @@ def _finish(work: Callable[[], int]) -> None:
         raise Exit(code=code)
 
 
-def _open_standard_streams() -> None:
+def _prepare_standard_streams() -> None:
     """Open what cron may have closed, or the next file that is opened becomes stdin or stdout."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot show
 
 
 class _Console(Program):
@@ -181,7 +182,7 @@ def original_spelling(argv: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Run the `dbdump` console command."""
-    from . import __version__  # noqa: PLC0415
+    from . import __version__
 
     program = _Console(namespace=Collection(dump, recipes, backends), name="dbdump", version=__version__)
     program.run(["dbdump", *original_spelling(sys.argv[1:])])

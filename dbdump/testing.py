@@ -1,8 +1,8 @@
 """Contract suites for those who write backends, wrappers or writers: subclass one in a test file for pytest.
 
-    class TestRedis(BackendContract):
-        def make(self):
-            return Redis()
+class TestRedis(BackendContract):
+    def make(self):
+        return Redis()
 """
 
 from __future__ import annotations
@@ -247,9 +247,7 @@ def manifest_of(name: DumpName, data: bytes) -> Manifest:
     fixed: dict[str, Any] = {"stages": (), "versions": {}, "signer": None, "recipients": (), "restore": "cat"}
     when = "2026-11-22T20:30:00.000Z"
     digest = hashlib.sha256(data).hexdigest()
-    return Manifest(
-        SCHEMA, name.host, name.recipe, "test", name.database, when, when, None, len(data), digest, **fixed
-    )
+    return Manifest(SCHEMA, name.host, name.recipe, "test", name.database, when, when, None, len(data), digest, **fixed)
 
 
 def store(writer: Writer, name: DumpName, data: bytes) -> None:

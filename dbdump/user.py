@@ -83,7 +83,5 @@ class User:
         if not self.relays_stdin:
             return self.switch(argv), {"USER": self.name, "LOGNAME": self.name, **environment}
         # Both begin with an environment of their own.
-        variables = (
-            ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
-        )
+        variables = ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
         return self.switch(["sh", "-c", _INSIDE, "sh", *secrets, "--", *variables, *argv]), {}

@@ -16,6 +16,7 @@ __all__ = ["mariadb", "postgres"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+
 @pytest.fixture
 def datadir(tmp_path: Path) -> Path:
     """An empty datadir."""

@@ -48,9 +48,7 @@ def pid_of(marker: str, program: str) -> int:
 
 def files(directory: Path) -> dict[str, bytes]:
     """Return every file below `directory` with its content."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
-    }
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def manifests(directory: Path) -> dict[str, dict[str, Any]]:
@@ -61,9 +59,7 @@ def manifests(directory: Path) -> dict[str, dict[str, Any]]:
 
 def paste(line: str, env: dict[str, str] | None = None) -> None:
     """Run a manifest's restore line as a person would, and see that it succeeds."""
-    done = subprocess.run(
-        ["sh", "-c", line], capture_output=True, check=False, env={**os.environ, **(env or {})}
-    )
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False, env={**os.environ, **(env or {})})
     assert done.returncode == 0, done.stderr.decode(errors="replace")
 
 

@@ -97,11 +97,7 @@ class MySQL(Backend):
             raise Skip("made by the server itself")
         tools, server = self._seen or self._look()
         left_out = omitted(self.mysqldump_options)
-        unsafe = [
-            table
-            for table in server.unsafe.get(database, ())
-            if f"{database}.{table}" not in self.ignore_tables
-        ]
+        unsafe = [table for table in server.unsafe.get(database, ()) if f"{database}.{table}" not in self.ignore_tables]
         refuse_loss(tools, server, database, left_out, locks=bool(unsafe))
         return [
             *self._program(tools.dump),

@@ -37,7 +37,7 @@ def _read(lines: Iterable[str]) -> Iterator[Grant]:
         quoted: list[str] = []
 
         def name(text: str, quoted: list[str] = quoted) -> str:
-            return re.sub(r"\0(\d+)", lambda match: quoted[int(match[1])], text).removeprefix("*")
+            return "" if text == "*" else re.sub(r"\0(\d+)", lambda match: quoted[int(match[1])], text)
 
         def take(match: re.Match[str], quoted: list[str] = quoted) -> str:
             quoted.append((match[1] or match[2] or match[3] or "").replace("``", "`"))

@@ -31,9 +31,7 @@ class Lack:
     objects: str
 
 
-def refuse_loss(
-    tools: Tools, server: Server, database: str, omitted: AbstractSet[str], *, locks: bool
-) -> None:
+def refuse_loss(tools: Tools, server: Server, database: str, omitted: AbstractSet[str], *, locks: bool) -> None:
     """Raise StageError where the dump of `database` would lack something, other than what is `omitted`."""
     kinds = _KINDS - omitted
     if lacks := missing(server, database, kinds, locks=locks):
@@ -73,9 +71,7 @@ def missing(server: Server, database: str, kinds: AbstractSet[str], *, locks: bo
     place = f"{quoted(as_pattern(database))}.*"
     wanted = ["SELECT", "SHOW VIEW", *(each for each in ("TRIGGER", "EVENT") if _OBJECTS[each] in kinds)]
     wanted += ["LOCK TABLES"] if locks else []
-    lacks = [
-        Lack(each, place, _OBJECTS.get(each, "")) for each in wanted if not server.grants.has(each, database)
-    ]
+    lacks = [Lack(each, place, _OBJECTS.get(each, "")) for each in wanted if not server.grants.has(each, database)]
     if "routines" in kinds and (lack := _routines(server, database, place)):
         lacks.append(lack)
     return lacks

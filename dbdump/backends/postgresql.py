@@ -102,8 +102,7 @@ class PostgreSQL(Backend):
         self._versions = {"server": version, "pg_dump": self._pg_dump_version(int(number), version)}
         pairs = (line.split() for line in databases)
         self._connectable = {
-            bytes.fromhex(digits).decode("utf-8", "surrogateescape"): allowed == "t"
-            for digits, allowed in pairs
+            bytes.fromhex(digits).decode("utf-8", "surrogateescape"): allowed == "t" for digits, allowed in pairs
         }
         return list(self._connectable)
 
@@ -113,9 +112,7 @@ class PostgreSQL(Backend):
             raise Skip("template database")
         if not self._connectable.get(database, True):
             raise Skip("does not allow connections")
-        how = (
-            ["--format=custom", "--compress=0"] if self.format == "custom" else ["--format=plain", "--create"]
-        )
+        how = ["--format=custom", "--compress=0"] if self.format == "custom" else ["--format=plain", "--create"]
         return [
             "pg_dump",
             "--no-password",

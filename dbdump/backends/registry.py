@@ -58,9 +58,7 @@ def plugged_in() -> dict[str, type[Backend]]:
         try:
             loaded = point.load()
         except Exception as error:
-            raise RecipeError(
-                f"entry point {point.value}: {error}", "Mend or remove that package."
-            ) from error
+            raise RecipeError(f"entry point {point.value}: {error}", "Mend or remove that package.") from error
         if not (isinstance(loaded, type) and issubclass(loaded, Backend) and loaded.name == point.name):
             raise RecipeError(
                 f"entry point {point.name} = {point.value} is no backend of that name",

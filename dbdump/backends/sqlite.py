@@ -45,12 +45,8 @@ class SQLite(Backend):
     path: str | Sequence[str] = option(
         default="", help="a file, or several, or globs; relative to where dbdump was started"
     )
-    format: Literal["binary", "sql"] = option(
-        default="binary", help="a copy of the file, or SQL that makes it again"
-    )
-    python: str = option(
-        default=sys.executable, help="the python3 that does it; another one where su cannot run ours"
-    )
+    format: Literal["binary", "sql"] = option(default="binary", help="a copy of the file, or SQL that makes it again")
+    python: str = option(default=sys.executable, help="the python3 that does it; another one where su cannot run ours")
 
     hints = (
         ("no such file|not a file", "Look at the recipe's path."),
@@ -62,9 +58,7 @@ class SQLite(Backend):
     def __post_init__(self) -> None:
         patterns = [self.path] if isinstance(self.path, str) else list(self.path)
         if not all(patterns) or not patterns:
-            raise RecipeError(
-                "sqlite needs a path", 'Write SQLite(path="/srv/app.db"), or --option path=FILE.'
-            )
+            raise RecipeError("sqlite needs a path", 'Write SQLite(path="/srv/app.db"), or --option path=FILE.')
         if self.format not in ("binary", "sql"):
             raise RecipeError(f"sqlite: no format {self.format!r}", 'It is "binary" or "sql".')
         self.path = [str(Path(pattern).expanduser().absolute()) for pattern in patterns]

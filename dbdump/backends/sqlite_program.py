@@ -74,9 +74,7 @@ def columns(db: sqlite3.Connection, table: str) -> list[str]:
     info = db.execute(f"PRAGMA table_info({name(table)})").fetchall()
     names = [column[1] for column in info]
     keys = [column[2].upper() for column in info if column[5]]
-    without_rowid = db.execute(
-        "SELECT wr FROM pragma_table_list(?) WHERE schema='main'", (table,)
-    ).fetchone()[0]
+    without_rowid = db.execute("SELECT wr FROM pragma_table_list(?) WHERE schema='main'", (table,)).fetchone()[0]
     if without_rowid or keys == ["INTEGER"]:
         return names
     taken = [each.lower() for each in names]

@@ -55,9 +55,7 @@ class Directory:
         for path in Path(self.place(host, recipe)).glob(f"*/[!.]*{MANIFEST_SUFFIX}"):
             with contextlib.suppress(WriteError, OSError):
                 manifest = Manifest.from_json(path.read_bytes())
-                name = DumpName.of_file(
-                    host, recipe, manifest.database, path.name.removesuffix(MANIFEST_SUFFIX)
-                )
+                name = DumpName.of_file(host, recipe, manifest.database, path.name.removesuffix(MANIFEST_SUFFIX))
                 if Path(self.location(name)).is_file() and path.parent.name == name.directory[-1]:
                     yield name, manifest
 

@@ -84,9 +84,7 @@ def remove_dead_parts(directory: int) -> tuple[str, ...]:
 
     A writer that lives holds a lock on its file; the lock of one that was killed is gone with it.
     """
-    return tuple(
-        name for name in os.listdir(directory) if _PART.fullmatch(name) and _removed(name, directory)
-    )
+    return tuple(name for name in os.listdir(directory) if _PART.fullmatch(name) and _removed(name, directory))
 
 
 def _removed(name: str, directory: int) -> bool:

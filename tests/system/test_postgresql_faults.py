@@ -104,12 +104,10 @@ def test_a_dump_that_is_cut_is_not_stored(postgres, dbdump, site, started, datad
     gone(f"{postgres.host} user=postgres dbname=big")
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_everything(postgres, site, started, datadir, number, code):
     """INT, TERM and HUP, sent twice, end every process, remove what is temporary, and exit 128 + n."""
-    process = started(*site())
+    process = started(*site(), "--database=big")
     wait_for_bytes(datadir)
     process.send_signal(number)
     process.send_signal(number)
@@ -183,7 +181,8 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_an_error_and_is_left_empty(postgres, dbdump, big, small_disk):
     """ENOSPC names the path and what to do; the temporary file goes, the small database still fits."""
     done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=postgres",
-                  "--option", "include=big", "--option", "include=small", f"--datadir={small_disk}", "--jobs=1")  # fmt: skip
+                  "--option", "include=big", "--option", "include=small", "--jobs=1", f"--datadir={small_disk}",
+                  )  # fmt: skip
     assert done.returncode == 1
     assert "FAILED   localhost/postgresql/big: write: " in done.stdout
     assert "no space left on device" in done.stdout
@@ -237,7 +236,7 @@ def test_a_database_that_vanished_is_a_failure(postgres, dbdump, tmp_path, datad
         """)  # fmt: skip
     done = dbdump("dump", f"--recipes={recipes}", "--jobs=1")
     assert done.returncode == 1
-    assert 'localhost/site/vanishing: pg_dump: exit status 1' in done.stdout
+    assert "localhost/site/vanishing: pg_dump: exit status 1" in done.stdout
     assert 'database "vanishing" does not exist' in done.stdout
     assert set(manifests(datadir)) == {"small", "@globals"}
 
@@ -262,10 +261,10 @@ def test_an_older_pg_dump_fails_before_any_dump(postgres, dbdump, datadir, tmp_p
 
 
 @pytest.mark.parametrize("wrap", ["None", "[]", "[Gzip()]", "[Zstd()]"])
-@pytest.mark.parametrize("text", ["exit 0", "echo WELCOME; exec /usr/bin/pg_dump \"$@\""], ids=["empty", "polluted"])
+@pytest.mark.parametrize("text", ["exit 0", 'echo WELCOME; exec /usr/bin/pg_dump "$@"'], ids=["empty", "polluted"])
 def test_what_looks_like_no_dump_is_none(postgres, dbdump, tmp_path, datadir, big, wrap, text):
     """A dump tool that exits 0 and writes nothing, or something before the dump, is a failure."""
-    version = 'case $1 in --version) exec /usr/bin/pg_dump --version;; esac; '
+    version = "case $1 in --version) exec /usr/bin/pg_dump --version;; esac; "
     recipes = recipe_file(tmp_path, f"""
         @recipe(localhost)
         def site(host):

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -52,7 +51,9 @@ def content(path: Path) -> list[object]:
             quoted = '"' + table.replace('"', '""') + '"'
             with_number = "rowid, " if table in ("plain", "t") else ""
             found.append((table, sorted(map(repr, database.execute(f"SELECT {with_number}* FROM {quoted}")))))
-        found += [database.execute(f"PRAGMA {each}").fetchall() for each in ("user_version", "application_id", "encoding")]
+        found += [
+            database.execute(f"PRAGMA {each}").fetchall() for each in ("user_version", "application_id", "encoding")
+        ]
     return found
 
 
@@ -65,7 +66,14 @@ def make(path: Path, sql: str = "CREATE TABLE t AS SELECT 1 AS one") -> Path:
 
 def flags(path: object, datadir: Path, form: str = "binary") -> list[str]:
     """Return the flags that dump `path`."""
-    return ["--backend=sqlite", "--option", f"path={path}", "--option", f"format={form}", f"--datadir={datadir}"]
+    return [
+        "--backend=sqlite",
+        "--option",
+        f"path={path}",
+        "--option",
+        f"format={form}",
+        f"--datadir={datadir}",
+    ]
 
 
 @pytest.mark.parametrize("form", ["binary", "sql"])
@@ -172,7 +180,7 @@ def test_what_is_no_database_fails_and_makes_no_file(tmp_path, dbdump, datadir, 
     good = make(tmp_path / "good.db")
     done = dbdump(*flags(path, datadir), "--option", f"path={good}")
     assert done.returncode == 1
-    assert f"FAILED   localhost/sqlite/spoilt.db: sqlite: exit status 1: error: " in done.stdout
+    assert "FAILED   localhost/sqlite/spoilt.db: sqlite: exit status 1: error: " in done.stdout
     assert cause in done.stdout
     assert "hint: " in done.stdout
     assert path.exists() == existed
@@ -185,7 +193,9 @@ def test_an_exclusive_lock_is_waited_for_and_named(tmp_path, dbdump, datadir, mo
     text = Path(sqlite_program.__file__).read_text().replace("BUSY_SECONDS = 60.0", "BUSY_SECONDS = 0.3")
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
-        done = subprocess.run([sys.executable, "-I", "-c", text, "dump", "binary", path], capture_output=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", text, "dump", "binary", path], capture_output=True, check=False
+        )
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"error: database is locked" in done.stderr
 

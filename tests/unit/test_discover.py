@@ -122,7 +122,10 @@ def test_a_group_of_one_s_own_may_write(tmp_path):
 
 def _group_is_own() -> bool:
     me = pwd.getpwuid(os.geteuid())
-    members = {*grp.getgrgid(me.pw_gid).gr_mem, *(each.pw_name for each in pwd.getpwall() if each.pw_gid == me.pw_gid)}
+    members = {
+        *grp.getgrgid(me.pw_gid).gr_mem,
+        *(each.pw_name for each in pwd.getpwall() if each.pw_gid == me.pw_gid),
+    }
     return members == {me.pw_name}
 
 

@@ -109,13 +109,13 @@ def test_what_is_no_host_is_refused():
         Host("")
 
 
-def jobs(*dumps: Dump, overrides: Overrides = Overrides()):
+def jobs(*dumps: Dump, overrides: Overrides | None = None):
     """Return the jobs of recipes that return `dumps`."""
     for index, dump in enumerate(dumps):
         function = eval(f"lambda _: dump_{index}", {f"dump_{index}": dump})  # noqa: S307
         function.__name__ = f"r{index}"
         recipe(localhost)(function)
-    return jobs_of(taken(), overrides)[0]
+    return jobs_of(taken(), overrides or Overrides())[0]
 
 
 def test_defaults_are_the_last_to_speak():
@@ -153,7 +153,10 @@ def test_ad_hoc_jobs():
     (job,) = ad_hoc("postgresql", [], Overrides("/d", options))
     assert job.id == "localhost/postgresql"
     assert job.dump.backend == PostgreSQL(globals=False, exclude=["a", "b"], lock_wait_timeout=1.5)
-    assert [job.id for job in ad_hoc("postgresql", ["a", "b"], Overrides())] == ["a/postgresql", "b/postgresql"]
+    assert [job.id for job in ad_hoc("postgresql", ["a", "b"], Overrides())] == [
+        "a/postgresql",
+        "b/postgresql",
+    ]
 
 
 def test_an_option_that_nobody_has():
@@ -184,7 +187,8 @@ def test_pairs_and_numbers_of_flags():
     ("argv", "expected"),
     [([], []), (["--backend=x"], ["dump", "--backend=x"]), (["dump", "--su=x"], ["dump", "--su=x"]),
      (["--pg_dump-options=-x -y"], ["dump", "--pg-dump-options=-x -y"]), (["--list"], ["--list"]),
-     (["dump", "--pg_dump-options", "-x"], ["dump", "--pg-dump-options", "-x"]), (["--su", "x"], ["dump", "--su", "x"])],
+     (["dump", "--pg_dump-options", "-x"], ["dump", "--pg-dump-options", "-x"]),
+     (["--su", "x"], ["dump", "--su", "x"])],
 )  # fmt: skip
 def test_the_original_s_spelling(argv, expected):
     """Flags without a task mean dump, and the original's spelling of one is known."""

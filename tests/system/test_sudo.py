@@ -1,0 +1,93 @@
+"""An operator who is not root, and may run commands as the database's user through sudo."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import gone, pid_of
+
+import dbdump
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it writes a sudoers rule, in a mount namespace of its own")
+
+RULE = "nobody ALL=(postgres) NOPASSWD: ALL\n"
+# In a namespace of its own, so that the machine's rules stay what they are.
+AS_NOBODY = (
+    'mount -t tmpfs -o mode=755 none /etc/sudoers.d; printf "%s" "$1" > /etc/sudoers.d/test; '
+    "chmod 440 /etc/sudoers.d/test; cd /; "
+    "exec setpriv --reuid=nobody --regid=nogroup --clear-groups -- env -i PYTHONPATH=$2 /usr/bin/python3 -c \"$3\""
+)
+IMPORTS = """
+from dbdump.errors import StageError
+from dbdump.host import LocalShell
+from dbdump.pipeline import Pipeline
+from dbdump.probe import become
+from dbdump.script import Stage
+shell = LocalShell()
+user = become(shell, "postgres")
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[object]:
+    """Run Python text with dbdump as the user nobody, who may become postgres."""
+    with tempfile.TemporaryDirectory(prefix="dbdump-sudo-", dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        shutil.copytree(Path(dbdump.__file__).parent, Path(place) / "dbdump")
+        subprocess.run(["chmod", "-R", "go+rX", place], check=True)
+
+        def run(text: str, **more) -> subprocess.Popen[str]:
+            argv = ["unshare", "-m", "sh", "-c", AS_NOBODY, "sh", RULE, place, IMPORTS + text]
+            return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
+
+        yield run
+
+
+def test_a_stage_runs_through_sudo(start):
+    """Sudo is what is found; the stage gets its user, home, variables and secrets, and nobody's argv has one."""
+    said, _ = start("""
+text = 'id -un; echo ~; echo "$SECRET $A"; cat /proc/[0-9]*/cmdline | tr "\\\\0" " " | grep -c "can[a]ry-value"'
+stage = Stage("sh", ("sh", "-c", text), environment={"A": "b c'"}, secrets=("SECRET",), user=user)
+try: Pipeline((stage,), {"SECRET": "can" + "ary-value"}).run(shell, lambda piece: print(bytes(piece).decode(), end=""))
+except StageError: pass
+print(user.mechanism)
+""").communicate(timeout=60)
+    assert said.split("\n") == ["postgres", "/var/lib/postgresql", "canary-value b c'", "0", "sudo", ""]
+
+
+def test_a_stall_under_sudo_is_ended(start):
+    """A process that we may not signal ends, because its watchdog is on its side of sudo."""
+    said, _ = start("""
+try: Pipeline((Stage("sleep", ("sleep", "22360.1"), user=user), Stage("cat", ("cat",))), {}, 0.5).run(shell, print)
+except StageError as error: print(error.message)
+""").communicate(timeout=60)
+    assert said.startswith("no byte for 0.5 s, ended as stalled")
+    gone("22360.1")
+
+
+def test_kill_9_under_sudo_leaves_nothing(start):
+    """When the controller is killed, the process of the other user ends too."""
+    process = start("""
+Pipeline((Stage("sleep", ("sleep", "24494.1"), user=user), Stage("cat", ("cat",))), {}, 60).run(shell, print)
+""")
+    os.kill(pid_of("24494.1", "sleep"), 0)
+    os.kill(pid_of("24494.1", "python3"), 9)
+    process.communicate(timeout=60)
+    gone("24494.1")
+
+
+def test_who_may_not_is_told(start):
+    """Without a rule the error names what each mechanism said, and how to allow it."""
+    said, _ = start("""
+try: become(shell, "daemon")
+except StageError as error: print(error.stage, error.message, error.hint, sep="|")
+""").communicate(timeout=60)
+    assert said.startswith("su|cannot run commands as daemon (sudo: ")
+    assert "a password is required" in said
+    assert "OPERATOR ALL=(daemon) NOPASSWD: ALL" in said
