@@ -6,15 +6,18 @@ dump binary|sql PATH   a consistent copy of the database, or SQL that makes one,
 
 import contextlib
 import glob
+import math
 import os
 import signal
 import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
+from decimal import Decimal
 from urllib.parse import quote
 
 BUSY_SECONDS = 60.0
+SHORT = 15  # characters of a decimal that fits into 53 bits
 BEAT_PAGES = 16384  # 64 MiB of the usual pages
 TEXT_BY_ENCODING = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 
@@ -63,7 +66,27 @@ def literal(value: object, encoding: str) -> str:
         return "'" + text.replace("'", "''") + "'"
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
-    return {"None": "NULL", "inf": "9e999", "-inf": "-9e999"}.get(repr(value), repr(value))
+    return real(value) if isinstance(value, float) else "NULL" if value is None else str(value)
+
+
+def real(value: float) -> str:
+    """Return SQL for exactly `value`: many a decimal is read by SQLite as its neighbour.
+
+    One that is a fraction of a power of two, such as 0.25, is read right; any other is written as an integer
+    divided, or multiplied, by powers of two, which no rounding touches.
+    """
+    if math.isinf(value):
+        return "9e999" if value > 0 else "-9e999"
+    if len(repr(value)) <= SHORT and Decimal(repr(value)) == Decimal(value):
+        return repr(value)
+    mantissa, exponent = math.frexp(value)
+    exponent -= 53  # the bits of a double's mantissa
+    text = f"{int(math.ldexp(mantissa, 53))}*1.0"  # a real from here on
+    while exponent:
+        step = max(-62, min(62, exponent))  # 2^62 is the largest that is an integer of SQLite's
+        text += f"{'*' if step > 0 else '/'}{1 << abs(step)}.0"
+        exponent -= step
+    return f"({text})"
 
 
 def columns(db: sqlite3.Connection, table: str) -> list[str]:

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from servers.process import wait_for
 from support import files, manifests, paste
@@ -103,8 +103,10 @@ def test_awkward_content_goes_there_and_back(tmp_path, dbdump, datadir, form, en
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@settings(max_examples=500)
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(),
                           st.binary())))  # fmt: skip
+@example([2.4551535831567736e-293, 5e-324, 1.7976931348623157e308, 0.1, -0.0, 0.25, 1e23, 9007199254740993.0, -1.5])
 def test_every_value_survives_sql(values):
     """Any value that SQLite can hold is the same after its literal was read."""
     with closing(sqlite3.connect(":memory:")) as one, closing(sqlite3.connect(":memory:")) as other:
