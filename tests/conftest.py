@@ -41,6 +41,36 @@ def dbdump(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture
+def started(tmp_path):
+    """Start the console command, and see at the end that it ended."""
+    running = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        running.append(subprocess.Popen(
+            [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, text=True,
+        ))  # fmt: skip
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A datadir on a file system of 1 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts file systems")
+    path = tmp_path / "small disk"
+    path.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", path], check=True)
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a skip is a failure: a test that cannot run there runs nowhere."""
     skipped = session.config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])

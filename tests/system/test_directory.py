@@ -143,35 +143,23 @@ def test_an_unwritable_datadir_says_so(tmp_path):
     assert not left(tmp_path)
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """A file system of 1 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", path], check=True)
-    yield path
-    subprocess.run(["umount", path], check=True)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mount is root's")
-def test_a_full_disk_is_left_as_it_was(disk):
+def test_a_full_disk_is_left_as_it_was(small_disk):
     """ENOSPC at any byte: an error with a hint, the older dump stays, and the space is free again."""
-    assert attempt(disk, dump_name("old"), os.urandom(300_000)) is None
-    before = left(disk)
-    for size in (2_000_000, 800_000, os.statvfs(disk).f_bavail * 4096):
-        error = attempt(disk, NAME, os.urandom(size))
+    assert attempt(small_disk, dump_name("old"), os.urandom(300_000)) is None
+    before = left(small_disk)
+    for size in (2_000_000, 800_000, os.statvfs(small_disk).f_bavail * 4096):
+        error = attempt(small_disk, NAME, os.urandom(size))
         assert error is not None
         assert "no space left on device" in error.message
         assert error.hint.startswith("The disk is full")
-        assert left(disk) == before
-    assert attempt(disk, NAME, os.urandom(300_000)) is None
+        assert left(small_disk) == before
+    assert attempt(small_disk, NAME, os.urandom(300_000)) is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mount is root's")
-def test_a_read_only_file_system_says_so(disk):
+def test_a_read_only_file_system_says_so(small_disk):
     """EROFS names the directory."""
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    error = attempt(disk)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    error = attempt(small_disk)
     assert "read-only file system" in error.message
     assert error.hint.startswith("It is mounted read-only")
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from resources import recipe_file
 from servers.process import wait_for
-from support import COMMAND, end_of, files, gone, manifests, pid_of, wait_for_bytes
+from support import end_of, files, gone, manifests, pid_of, wait_for_bytes
 
 BIG = "CREATE TABLE big AS SELECT g, md5(g::text) || md5((g * 7)::text) FROM generate_series(1, 200000) g"
 
@@ -39,24 +39,6 @@ def site(postgres, tmp_path, datadir, big):
         return ["dump", f"--recipes={recipes}", "--jobs=2"]
 
     return write
-
-
-@pytest.fixture
-def started(tmp_path):
-    """Start the console command, and see at the end that it ended."""
-    running = []
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        running.append(subprocess.Popen(
-            [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, text=True,
-        ))  # fmt: skip
-        return running[-1]
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
 
 
 def nothing_of(database: str, datadir, old: dict[str, bytes]) -> None:
@@ -166,16 +148,6 @@ def test_a_locked_table_fails_by_name(postgres, dbdump, site, datadir):
     assert "localhost/site/small: pg_dump: exit status 1" in done.stdout
     assert "Query was: LOCK TABLE public.t IN ACCESS SHARE MODE" in done.stdout
     assert files(datadir) == {}
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A datadir on a file system of 1 MiB."""
-    path = tmp_path / "small disk"
-    path.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", path], check=True)
-    yield path
-    subprocess.run(["umount", path], check=True)
 
 
 def test_a_full_disk_is_an_error_and_is_left_empty(postgres, dbdump, big, small_disk):
