@@ -135,7 +135,7 @@ def _refuse_unsafe(path: Path) -> None:
     except OSError as error:
         raise RecipeError(
             f"{path}: {os.strerror(error.errno or 0).lower()}",
-            "Name the directory of your recipe files with --recipes or DBDUMP_RECIPES.",
+            "Name the directory of your recipe files with --recipes or DBDUMP_RECIPES; without recipes, use --backend.",
         ) from error
     if status.st_uid not in (0, os.geteuid()):
         raise RecipeError(f"{path}: belongs to another user", f"Look at it, then: chown {os.geteuid()} {path}")

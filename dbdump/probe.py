@@ -37,7 +37,10 @@ def become(shell: Shell, name: str) -> User | None:
     into a dump. Raises StageError with what each of them said.
     """
     User(name, "", "su")  # a name that is none is refused before a shell sees it
-    uid, own_name, group = _ask(shell, "su", ["sh", "-c", _IDS, "sh", name]).split()
+    try:
+        uid, own_name, group = _ask(shell, "su", ["sh", "-c", _IDS, "sh", name]).split()
+    except StageError as error:
+        raise StageError("su", error.message, "Give --su, or su=, the name of a user of that host.") from error
     if own_name == name:
         return None
     refused = []

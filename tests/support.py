@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from servers.process import wait_for
 
 COMMAND = [sys.executable, "-c", "from dbdump.tasks import main; main()"]  # as the console command does
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 
 
 def processes(marker: str) -> dict[int, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field
 from typing import Any, ClassVar, Protocol, Self
@@ -48,19 +48,34 @@ def words(value: str | Iterable[str]) -> tuple[str, ...]:
     return split
 
 
-def refuse_words(option: str, given: Iterable[str], refused: Mapping[str, str]) -> None:
-    """Raise RecipeError, with its hint, where one of `given` is a flag of `refused`.
+def spelled_out(given: Iterable[str], with_value: str) -> Iterator[str]:
+    """Yield the flags of `given` one by one, in the plainest of the spellings that the tools understand.
 
-    A long flag is known by any beginning of it, as getopt does; a short one with its value joined, too.
+    `-vf` is two flags, where `with_value` has the letters whose value may be joined to them; to the clients of
+    MySQL, `--Result_File=x` is --result-file=x, and `--loose-force` is --force.
     """
     for word in given:
-        name = word.partition("=")[0]
-        for flag, hint in refused.items():
-            long = flag.startswith("--")
-            if (long and flag.startswith(name) and len(name) > len("--f")) or (
-                not long and word.startswith(flag) and not word.startswith("--")
-            ):
-                raise RecipeError(f"{option}: {word!r} is not yours to give", hint)
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            name = re.sub(r"^--(?:(?:loose|enable)-)+", "--", name.replace("_", "-").lower())
+            yield name + equals + value
+        elif word.startswith("-"):
+            for letter in word[1:]:
+                yield "-" + letter
+                if letter in with_value:
+                    break
+
+
+def refuse_words(option: str, flags: Iterable[str], refused: Mapping[str, str]) -> None:
+    """Raise RecipeError, with its hint, where one of `flags`, spelled out, is one of `refused`.
+
+    A long one is known by any beginning of it, as getopt does.
+    """
+    for flag in flags:
+        name = flag.partition("=")[0]
+        for known, hint in refused.items():
+            if name == known or (known.startswith(name) and len(name) > len("--f")):
+                raise RecipeError(f"{option}: {name!r} is not yours to give", hint)
 
 
 @dataclass(frozen=True)

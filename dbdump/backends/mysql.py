@@ -53,6 +53,7 @@ class MySQL(Backend):
         (r"\b(2002|2003|2005)\b", "Is the server there? See host, port and socket."),
         (r"\b(2006|2013|1927)\b",
          "The server ended it: see its log, and its net_write_timeout and max_allowed_packet."),
+        ("Could not open required defaults file", "The user that su names has to own that file."),
         ("unknown (variable|option)", "This client does not know that option; look at the option file too."),
         ("command denied", "GRANT that privilege to that user."),
     )  # fmt: skip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..errors import RecipeError
-from .base import refuse_words, words
+from .base import refuse_words, spelled_out, words
 
 _ELSEWHERE = "What is dumped, include, exclude and --database say; where it goes, --datadir."
 _ALWAYS = "It would hide an error, and so make a dump that is not whole."
@@ -21,7 +21,7 @@ _EVERYWHERE = {
     "--version": _ELSEWHERE, "-V": _ELSEWHERE,
 }  # fmt: skip
 _OF_THE_DUMP = {
-    "--result-file": _ELSEWHERE, "-r": _ELSEWHERE, "--tab": _ELSEWHERE, "-T": _ELSEWHERE,
+    "--result-file": _ELSEWHERE, "-r": _ELSEWHERE, "--tab": _ELSEWHERE, "-T": _ELSEWHERE, "--dir": _ELSEWHERE,
     "--all-databases": _ELSEWHERE, "-A": _ELSEWHERE, "--databases": _ELSEWHERE, "-B": _ELSEWHERE,
     "--tables": _ELSEWHERE, "--system": _ELSEWHERE, "--xml": _ELSEWHERE, "-X": _ELSEWHERE,
     "--log-error": _ALWAYS, "--compact": _MARKER, "--skip-comments": _MARKER, "--disable-comments": _MARKER,
@@ -47,7 +47,7 @@ def client_words(given: str | Iterable[str]) -> tuple[str, ...]:
 
 def _checked(option: str, given: str | Iterable[str], refused: dict[str, str]) -> tuple[str, ...]:
     split = words(given)
-    plain = list(spelled_out(split))
+    plain = list(spelled_out(split, _WITH_VALUE))
     if any(flag == "-p" or _begins(flag, "--password") for flag in plain):
         raise RecipeError(
             f"{option}: a password, or the wish to be asked for one, is not for a command line",
@@ -60,26 +60,9 @@ def _checked(option: str, given: str | Iterable[str], refused: dict[str, str]) -
     return split
 
 
-def spelled_out(given: Iterable[str]) -> Iterator[str]:
-    """Yield the flags of `given` one by one, in the plainest of the spellings that the clients understand.
-
-    `-vf` is two flags, `--Result_File=x` is --result-file=x, and `--loose-force` is --force.
-    """
-    for word in given:
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            name = re.sub(r"^--(?:(?:loose|enable)-)+", "--", name.replace("_", "-").lower())
-            yield name + equals + value
-        elif word.startswith("-"):
-            for letter in word[1:]:
-                yield "-" + letter
-                if letter in _WITH_VALUE:
-                    break
-
-
 def omitted(given: Sequence[str]) -> frozenset[str]:
     """Return which of triggers, events, routines and dump-history the operator's words leave out."""
-    flags = set(spelled_out(given))
+    flags = set(spelled_out(given, _WITH_VALUE))
     kinds = ("triggers", "events", "routines", "dump-history")
     return frozenset(kind for kind in kinds if flags & {f"--skip-{kind}", f"--disable-{kind}"})
 

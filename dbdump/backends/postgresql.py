@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
-from .base import Backend, StreamShape, option, refuse_words, words
+from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
 from .registry import backend
 
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
@@ -33,6 +33,8 @@ _DIVERTING = {
     "-d": "Databases are chosen with include, exclude and --database.",
     "-j": "Several databases are dumped at once with --jobs of dbdump.",
 }
+
+_WITH_VALUE = "deEfFhjnNpStTUZ"  # the short flags of pg_dump whose value may be joined to them
 
 
 @backend("postgresql")
@@ -67,7 +69,7 @@ class PostgreSQL(Backend):
     def __post_init__(self) -> None:
         self.psql_options = words(self.psql_options)
         self.pg_dump_options = words(self.pg_dump_options)
-        refuse_words("pg_dump_options", self.pg_dump_options, _DIVERTING)
+        refuse_words("pg_dump_options", spelled_out(self.pg_dump_options, _WITH_VALUE), _DIVERTING)
         if self.format not in ("custom", "plain"):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
         self._connectable: dict[str, bool] = {}

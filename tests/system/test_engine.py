@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from servers.process import wait_for
-from support import gone, pid_of, processes
+from support import gone, needs_root, pid_of, processes
 
 from dbdump.errors import Interrupted, StageError
 from dbdump.host import LocalShell
@@ -146,6 +146,7 @@ def test_secrets_come_on_stdin(tmp_path):
     assert text.count("pa ss") == 1
 
 
+@needs_root
 @pytest.mark.parametrize("mechanism", ["setpriv", "runuser", "su"])
 def test_a_stage_runs_as_another_user(mechanism):
     """Each way to become a user gives its id, its home and the secrets, and no process is left when ended."""
@@ -160,6 +161,7 @@ def test_a_stage_runs_as_another_user(mechanism):
     gone("14142.1")
 
 
+@needs_root
 @pytest.mark.parametrize("mechanism", ["setpriv", "runuser", "su"])
 def test_another_user_s_process_ends_with_the_controller(mechanism, tmp_path):
     """kill -9 of the controller leaves nothing behind that runs as another user either."""
@@ -176,6 +178,7 @@ def test_another_user_s_process_ends_with_the_controller(mechanism, tmp_path):
     gone("17320.1")
 
 
+@needs_root
 def test_the_best_way_to_become_a_user_is_found():
     """Root becomes a user in place; oneself is nobody to become; a stranger is named."""
     assert become(LocalShell(), "postgres") == User(

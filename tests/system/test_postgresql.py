@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from servers.postgres import conninfo, identifier
-from support import files, manifests, paste
+from support import files, manifests, needs_root, paste
 
 AWKWARD = ["a b", "x;y", "-v", "--result-file=x", "dbname=postgres", "../x", "é", "new\nline", "x" * 63,
            "UPPER", "upper", "q'\"\\`$(id)*", "postgres://u@evil/x"]  # fmt: skip
@@ -171,6 +171,7 @@ def test_globs_that_leave_nothing_are_an_error(dbdump, flags):
     assert "FAILED   localhost/postgresql: list: include and exclude leave none" in done.stdout
 
 
+@needs_root
 def test_su_is_for_the_sql_commands(postgres, dbdump, datadir, created):
     """With su, psql and pg_dump run as that user, by peer authentication or trust, and zstd does not."""
     created("small")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from resources import recipe_file
 from servers.process import program, stop, wait_for
-from support import files, manifests
+from support import files, manifests, needs_root
 
 from dbdump.testing import BackendContract
 
@@ -86,6 +86,7 @@ def here(postgres, tmp_path) -> Path:
     postgres.drop("shop_orders")
 
 
+@needs_root
 def test_the_first_recipe(here, postgres):
     """Each command of the block works with the recipe above it."""
     lines = TASKS.replace("/mnt", str(here / "mnt")).splitlines()
@@ -102,6 +103,7 @@ def test_the_first_recipe(here, postgres):
     assert set(manifests(here / "mnt")) == {"carts.db"}
 
 
+@needs_root
 def test_on_disk_is_as_drawn(here, postgres):
     """The layout in the README is that of its recipe's dumps."""
     sh("invoke dump", here, PGHOST=postgres.host)
@@ -112,6 +114,7 @@ def test_on_disk_is_as_drawn(here, postgres):
         assert re.sub(r"\d{8}T\d{6}Z", "STAMP", path) in re.sub(r"\d{8}T\d{6}Z", "STAMP", stored)
 
 
+@needs_root
 def test_without_a_recipe(postgres, mariadb, tmp_path):
     """Each ad hoc line stores dumps of a real server."""
     datadir = tmp_path / "srv" / "dumps"

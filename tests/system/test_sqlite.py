@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from servers.process import wait_for
-from support import files, manifests, paste
+from support import files, manifests, needs_root, paste
 
 from dbdump.backends import sqlite_program
 
@@ -236,6 +236,7 @@ def test_restoring_never_overwrites(tmp_path, dbdump, datadir, form):
     assert not path.exists()
 
 
+@needs_root
 def test_it_runs_as_another_user(tmp_path, dbdump, datadir):
     """With su the file is read as that user; the python3 is then one that it can run."""
     place = Path("/tmp") / f"dbdump-su-{os.getpid()}"

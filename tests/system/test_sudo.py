@@ -21,7 +21,7 @@ RULE = "nobody ALL=(postgres) NOPASSWD: ALL\n"
 AS_NOBODY = (
     'mount -t tmpfs -o mode=755 none /etc/sudoers.d; printf "%s" "$1" > /etc/sudoers.d/test; '
     "chmod 440 /etc/sudoers.d/test; cd /; "
-    "exec setpriv --reuid=nobody --regid=nogroup --clear-groups -- env -i PYTHONPATH=$2 /usr/bin/python3 -c \"$3\""
+    'exec setpriv --reuid=nobody --regid=nogroup --clear-groups -- env -i PYTHONPATH=$2 /usr/bin/python3 -c "$3"'
 )
 IMPORTS = """
 from dbdump.errors import StageError

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from dbdump.backends.base import spelled_out
 from dbdump.backends.mysql import MySQL
 from dbdump.backends.mysql_grants import Grant, Grants, read_grants
 from dbdump.backends.mysql_loss import missing, told
-from dbdump.backends.mysql_options import connection, dump_words, file_fault, omitted, spelled_out
+from dbdump.backends.mysql_options import connection, dump_words, file_fault, omitted
 from dbdump.backends.mysql_probe import Version, flavour_flags, read_tools, read_version
 from dbdump.backends.mysql_server import read_server
 from dbdump.errors import ListError, RecipeError, Skip, StageError
@@ -258,7 +259,7 @@ def test_an_answer_that_is_none_is_an_error(answer):
     "given",
     ["--force", "-f", "-vf", "--forc", "--loose-force", "--Force=1", "-r x", "-r/x", "--result-file=x",
      "--result_file=x", "--tab=/x", "-T/x", "--all-databases", "-A", "-B", "-vB", "--databases", "--tables", "--xml",
-     "-X", "--system=all",
+     "-X", "--system=all", "--dir=/x",
      "--compact", "--skip-comments", "--log-error=/x", "--defaults-file=/x", "--defaults-extra-file=/x",
      "--no-defaults", "--print-defaults", "--help", "-V", "other", "-q other", "-h db1 other", "--"],
 )  # fmt: skip
@@ -298,7 +299,7 @@ def test_other_options_pass(given):
 
 def test_flags_are_spelled_out():
     """One letter after another, up to one that takes the rest as its value; underscores are dashes."""
-    assert list(spelled_out(["-vhfoo", "--Loose-Skip_Events", "--where=A_B", "value"])) == [
+    assert list(spelled_out(["-vhfoo", "--Loose-Skip_Events", "--where=A_B", "value"], "hw")) == [
         "-v", "-h", "--skip-events", "--where=A_B",
     ]  # fmt: skip
     assert omitted(["--skip_triggers", "--disable-routines", "--no-data"]) == {"triggers", "routines"}

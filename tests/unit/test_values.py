@@ -24,7 +24,7 @@ from dbdump import (
     localhost,
     recipe,
 )
-from dbdump.backends.base import refuse_words, words
+from dbdump.backends.base import refuse_words, spelled_out, words
 from dbdump.backends.postgresql import major, major_of_number
 from dbdump.errors import DbdumpError, StageError, UsageError
 from dbdump.options import Overrides, ad_hoc, jobs_of, positive, split_options
@@ -208,7 +208,7 @@ def test_passwords_in_options_are_refused(text):
         words(text)
 
 
-@pytest.mark.parametrize("word", ["--file=x", "--fil", "-fx", "-f", "--form=p", "--dbname", "-dx", "-j4"])
+@pytest.mark.parametrize("word", ["--file=x", "--fil", "-fx", "-f", "-vOf", "--form=p", "--dbname", "-dx", "-j4"])
 def test_options_that_divert_the_dump_are_refused(word):
     """pg_dump may not be told to write elsewhere, or another database."""
     with pytest.raises(RecipeError, match="not yours to give"):
@@ -217,7 +217,8 @@ def test_options_that_divert_the_dump_are_refused(word):
 
 def test_other_options_are_not():
     """What only begins alike is passed on."""
-    refuse_words("x", ["--no-owner", "-n", "f", "--filter=y", "--exclude-table=fd", "--"], {"-f": "", "--file": ""})
+    given = ["--no-owner", "-nf", "f", "--filter=y", "--exclude-table=fd", "--"]
+    refuse_words("x", spelled_out(given, "n"), {"-f": "", "--file": ""})
 
 
 def test_redaction():
