@@ -404,3 +404,92 @@ def test_without_zstd_the_default_is_gzip_and_says_so(dbdump, site, datadir, tmp
     done = dbdump("dump", f"--recipes={site}", "--recipe=explicit", env={"PATH": str(programs)})
     assert done.returncode == 1
     assert "FAILED   localhost/explicit: zstd: not found on the host's PATH" in done.stdout
+
+
+def plugin(directory: Path, text: str, target: str = "plug:Plug") -> dict[str, str]:
+    """Lay out an installed package that plugs in a backend called plug, and return how to find it."""
+    info = directory / "site" / "plug-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[dbdump.backends]\nplug = {target}\n")
+    (directory / "site" / "plug.py").write_text("from dbdump import Backend, backend\n" + text)
+    return {"PYTHONPATH": f"{directory / 'site'}:{ROOT}"}
+
+
+PLUG = """
+@backend("plug")
+class Plug(Backend):
+    'From a package.'
+    def get_db_list(self): return ["one"]
+    def get_command(self, database): return ["echo", database]
+"""
+
+
+def test_a_backend_of_another_package(dbdump, tmp_path, datadir):
+    """One that a package's entry point names is listed, and dumps."""
+    env = plugin(tmp_path, PLUG)
+    assert "plug: From a package." in dbdump("backends", env=env).stdout
+    assert dbdump("--backend=plug", f"--datadir={datadir}", env=env).returncode == 0
+    assert set(manifests(datadir)) == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "cause"),
+    [("1 / 0", "plug:Plug", "division by zero"), (PLUG, "plug:Nothing", "Nothing"),
+     ("Plug = 1", "plug:Plug", "is no backend"), (PLUG.replace('"plug"', '"other"'), "plug:Plug", "is no backend of that name")],
+)  # fmt: skip
+def test_a_package_that_is_broken_is_named(dbdump, tmp_path, text, target, cause):
+    """An entry point that cannot be used is an error that names it."""
+    done = dbdump("backends", env=plugin(tmp_path, text, target))
+    assert done.returncode == 2
+    assert "entry point plug" in done.stderr
+    assert cause in done.stderr
+
+
+def test_a_database_called_as_the_globals_are(dbdump, tmp_path, datadir):
+    """It fails by its name, in a dry run too, and the globals and the others are dumped."""
+    recipes = recipe_file(tmp_path, f"""
+        @backend("clash")
+        class Clash(Backend):
+            def get_db_list(self): return ["@globals", "other", "none"]
+            def get_command(self, database): return ["echo", database] if database != "none" else None
+            def get_globals_command(self): return ["echo", "globals"]
+
+        @recipe(localhost)
+        def clash(host): return Dump(Clash(), to=Directory({str(datadir)!r}))
+        """)  # fmt: skip
+    dry = dbdump("dump", f"--recipes={recipes}", "--dry-run")
+    assert dry.returncode == 1
+    assert "# localhost/clash/@globals: list: the dump of the globals has that name" in dry.stdout
+    done = dbdump("dump", f"--recipes={recipes}")
+    assert done.returncode == 1
+    assert "FAILED   localhost/clash/@globals: list: the dump of the globals has that name" in done.stdout
+    assert "skipped  localhost/clash/none  the backend has no command for it" in done.stdout
+    assert set(manifests(datadir)) == {"other", "@globals"}
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [("return 1 / 0", "ZeroDivisionError"), ("return Dump(SQLite())", "sqlite needs a path"),
+     ("return Dump(PostgreSQL(psql_options='--password=x'))", "a password stands in an option string")],
+)  # fmt: skip
+def test_a_recipe_that_goes_wrong_does_not_stop_the_others(dbdump, site, datadir, text, cause):
+    """It is named with its file, what works is dumped, and the exit status is 2."""
+    recipe_file(site.parent, f"""
+        @recipe(localhost)
+        def wrong(host): {text}
+        """, "wrong.py")  # fmt: skip
+    for more, stored in (["--dry-run"], set()), ([], {"app.db"}):
+        done = dbdump("dump", f"--recipes={site}", "--recipe=good", "--recipe=wrong", *more)
+        assert done.returncode == 2
+        assert f"{site}/wrong.py:" in done.stdout
+        assert cause in done.stdout
+        assert set(manifests(datadir)) == stored
+
+
+def test_only_broken_files(dbdump, tmp_path):
+    """Where nothing else matches, a broken file is still what is told."""
+    recipes = recipe_file(tmp_path, "1 / 0")
+    done = dbdump("dump", f"--recipes={recipes}")
+    assert done.returncode == 2
+    assert "ZeroDivisionError" in done.stdout

@@ -211,6 +211,25 @@ def test_the_order_of_a_commit(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_without_hard_links_a_name_is_claimed(tmp_path, there):
+    """Where the file system has no hard links the dump is stored all the same, and nothing is overwritten."""
+    path = tmp_path / "datadir"
+    path.mkdir(mode=0o700)
+    if there:
+        store(Directory(str(path)), NAME, b"first")
+    code = (
+        f"from dbdump import Directory; from dbdump.testing import dump_name, store\n"
+        f"store(Directory({str(path)!r}), dump_name(), b'data')"
+    )
+    inject = ["-e", "trace=linkat", "-e", "inject=linkat:error=EPERM"]
+    done = subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", *inject, sys.executable, "-c", code],
+                          capture_output=True, check=False)  # fmt: skip
+    assert (b"is there already, and differs" in done.stderr) == there
+    assert b"".join(Directory(str(path)).read(NAME)) == (b"first" if there else b"data")
+    assert len(left(path)) == 2
+
+
 @pytest.mark.parametrize("call", ["write", "fsync", "linkat", "openat"])
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_a_call_that_fails_leaves_nothing(tmp_path, call, error):
