@@ -436,7 +436,8 @@ def test_a_backend_of_another_package(dbdump, tmp_path, datadir):
 @pytest.mark.parametrize(
     ("text", "target", "cause"),
     [("1 / 0", "plug:Plug", "division by zero"), (PLUG, "plug:Nothing", "Nothing"),
-     ("Plug = 1", "plug:Plug", "is no backend"), (PLUG.replace('"plug"', '"other"'), "plug:Plug", "is no backend of that name")],
+     ("Plug = 1", "plug:Plug", "is no backend"),
+     (PLUG.replace('"plug"', '"other"'), "plug:Plug", "is no backend of that name")],
 )  # fmt: skip
 def test_a_package_that_is_broken_is_named(dbdump, tmp_path, text, target, cause):
     """An entry point that cannot be used is an error that names it."""

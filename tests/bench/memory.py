@@ -1,0 +1,50 @@
+"""The memory of the Python process, and whether it grows with what is dumped."""
+
+from __future__ import annotations
+
+from . import contenders
+from .compare import Bench
+from .contenders import Contender
+from .measure import run_sampled
+from .table import megabytes, say, table, target
+
+_MOST = 64_000_000  # bytes
+_SAME = 1.05  # times: an allocator rounds up
+_SMALL_STREAM = 250_000  # bytes, about what is stored of a small database before it is compressed
+
+
+def memory(bench: Bench) -> None:
+    """Look at the peak of each workload, and of streams of the same bytes and ten times as many.
+
+    Streams are stored as they come, so that as many bytes go through the process as pg_dump would write
+    before compression, and no server has to hold ten times the data.
+    """
+    say("\npeak memory of dbdump's own process (VmHWM)")
+    peaks, rows = {}, []
+    for name, contender in _workloads(bench).items():
+        run = run_sampled(contender, bench.out, bench.environment)
+        peaks[name] = run.peak
+        rows.append((name, megabytes(run.peak), megabytes(run.stored)))
+    table(("workload", "peak", "stored"), rows)
+    most = max(peaks.values())
+    target(f"at most {megabytes(_MOST)}", megabytes(most), met=most <= _MOST)
+    for name in ("one stream", "small streams"):
+        growth = peaks[f"{name}, 10x"] / peaks[name]
+        target(f"the same for 10x the data, {name}", f"{growth:.2f}x", met=growth <= _SAME)
+
+
+def _workloads(bench: Bench) -> dict[str, Contender]:
+    contenders.put_recipe(recipes := bench.top / "recipes")
+    size, count = bench.scale.stream_bytes, bench.scale.databases
+
+    def stream(streams: int, each: int) -> Contender:
+        return contenders.stream(bench.out, recipes, streams, each)
+
+    return {
+        "one large database": contenders.large_custom(bench.out)[0],
+        "small databases": contenders.small(bench.out)[0],
+        "one stream": stream(1, size),
+        "one stream, 10x": stream(1, 10 * size),
+        "small streams": stream(count, _SMALL_STREAM),
+        "small streams, 10x": stream(10 * count, _SMALL_STREAM),
+    }

@@ -1,0 +1,88 @@
+"""What is dumped: a database of a shop, the same rows each time, in one large copy or many small ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from servers.postgres import Postgres
+
+LARGE = "large"
+TEMPLATE = "shop"
+SMALL_GLOB = "shop_*"
+SMALL_QUERY = r"SELECT datname FROM pg_database WHERE datname LIKE 'shop\_%' ORDER BY datname"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much there is of everything; `rows` are customers, and orders in each of `copies`."""
+
+    rows: int
+    copies: int
+    small_rows: int
+    databases: int
+    stream_bytes: int
+    list_runs: int
+
+
+FULL = Scale(rows=300_000, copies=10, small_rows=1500, databases=100, stream_bytes=500 << 20, list_runs=20)
+TINY = Scale(rows=500, copies=2, small_rows=50, databases=3, stream_bytes=2 << 20, list_runs=1)
+
+# Words are made of syllables, and some are far more frequent than others. Remarks are 6 to 22 words; the
+# copies of an order share its remark, and are further apart than the window of zstd -3 (2 MiB) or gzip.
+# No parallel plans, and an order wherever one could vary: the same seed gives the same rows.
+_TABLES = """\
+SET work_mem = '256MB';
+SET max_parallel_workers_per_gather = 0;
+SET timezone = 'UTC';
+SELECT setseed(0.5);
+CREATE TEMP TABLE syllable AS
+SELECT part FROM regexp_split_to_table(
+  'an be cor del er fi gal hu in jo ka lor mi net ol per qua ri sen tu ul ver wa xi yo zen', ' ') AS part;
+CREATE TEMP TABLE lexicon AS
+SELECT row_number() OVER (ORDER BY md5(word)) - 1 AS number, word
+FROM (SELECT a.part || b.part || ending AS word
+      FROM syllable a, syllable b, (VALUES (''), ('s'), ('ing'), ('ed')) AS endings (ending)) AS words;
+CREATE TEMP TABLE remark AS
+SELECT id, string_agg(word, ' ' ORDER BY place) AS text
+FROM (SELECT id, place, floor(random() * random() * 2700)::int AS number
+      FROM generate_series(1, {rows}) AS id, generate_series(1, 6 + id % 17) AS place) AS picked
+JOIN lexicon USING (number) GROUP BY id;
+CREATE TABLE customer AS
+SELECT id, initcap(first.word || ' ' || last.word) AS name,
+  first.word || '.' || last.word || id || '@' || town.word || '.example' AS email,
+  initcap(town.word) AS city, since
+FROM (SELECT id, floor(random() * 2700)::int AS a, floor(random() * 2700)::int AS b,
+        floor(random() * random() * 2700)::int AS c, date '2010-01-01' + (random() * 5000)::int AS since
+      FROM generate_series(1, {rows}) AS id) AS picked
+JOIN lexicon AS first ON first.number = a JOIN lexicon AS last ON last.number = b
+JOIN lexicon AS town ON town.number = c ORDER BY id;
+CREATE TABLE orders AS
+SELECT (copy * {rows} + id)::bigint AS id, 1 + floor(random() * {rows})::int AS customer,
+  timestamptz '2020-01-01' + (copy * {rows} + id) * interval '21 s' + random() * interval '20 s' AS placed,
+  (ARRAY['new', 'paid', 'packed', 'sent', 'returned'])[1 + floor(random() * 5)::int] AS status,
+  (random() * random() * 2000)::numeric(10, 2) AS amount, 1 + (random() * random() * 9)::int AS items, text
+FROM (SELECT copy, remark.id, text FROM generate_series(0, {copies} - 1) AS copy, remark
+      ORDER BY copy, remark.id) AS ordered;
+ALTER TABLE customer ADD PRIMARY KEY (id);
+ALTER TABLE orders ADD PRIMARY KEY (id), ADD FOREIGN KEY (customer) REFERENCES customer;
+VACUUM ANALYZE;
+"""
+
+
+def make_large(server: Postgres, scale: Scale) -> None:
+    """Make the database LARGE."""
+    _make(server, LARGE, scale.rows, scale.copies)
+
+
+def make_small(server: Postgres, scale: Scale) -> None:
+    """Make the databases that SMALL_GLOB matches, copies of one."""
+    _make(server, TEMPLATE, scale.small_rows, 1)
+    for number in range(1, scale.databases + 1):
+        server.sql(f"CREATE DATABASE shop_{number:03} TEMPLATE {TEMPLATE}")
+    server.sql("CHECKPOINT")
+
+
+def _make(server: Postgres, database: str, rows: int, copies: int) -> None:
+    server.create(database)
+    server.sql(_TABLES.format(rows=rows, copies=copies), database)
+    server.sql("CHECKPOINT")
