@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TypeVar, dataclass_transform
 
 from ..errors import RecipeError, UsageError
@@ -52,6 +51,8 @@ def plugged_in() -> dict[str, type[Backend]]:
 
     Raises RecipeError for an entry point that cannot be imported, or is no backend.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415  as slow as all the rest of dbdump
+
     for name in BUILT_IN:
         import_module(f"dbdump.backends.{name}")
     for point in entry_points(group=ENTRY_POINTS):

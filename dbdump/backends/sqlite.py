@@ -6,7 +6,6 @@ import glob
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -15,7 +14,7 @@ from .base import Backend, StreamShape, option
 from .registry import backend
 
 # Sent as text: the host needs a python3, but no dbdump, and the user it runs as need not see our files.
-_PROGRAM = files(__package__).joinpath("sqlite_program.py").read_text("utf-8")
+_PROGRAM = Path(__file__).with_name("sqlite_program.py").read_text("utf-8")
 
 # https://www.sqlite.org/fileformat.html, section 1.3
 _BINARY = StreamShape(first=(b"SQLite format 3\0",))
