@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+from glob import glob
 
 from invoke import Collection, Context, Exit, task
 
@@ -23,17 +24,12 @@ NEEDED = {
     "sudo": "sudo",
     "zstd": "zstd",
 }
-PLACES = ["/usr/sbin", "/sbin", "/usr/lib/postgresql"]
 
 
 def _missing() -> list[str]:
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PLACES])
-    servers = " ".join(os.listdir(PLACES[-1])) if os.path.isdir(PLACES[-1]) else ""
-    return sorted(
-        package
-        for program, package in NEEDED.items()
-        if not shutil.which(program, path=path) and not (package == "postgresql" and servers)
-    )
+    places = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *glob("/usr/lib/postgresql/*/bin")]
+    path = os.pathsep.join(places)
+    return sorted(package for program, package in NEEDED.items() if not shutil.which(program, path=path))
 
 
 @task

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from . import __version__
 from .catalog import GLOBALS, DumpName
-from .errors import DumpError, ListError, Skip
+from .errors import DumpError, ListError, RecipeError, Skip, StageError
 from .host import Shell
 from .pipeline import Pipeline
 from .plan import (
@@ -18,6 +18,7 @@ from .plan import (
     Refused,
     Skipped,
     checked_argv,
+    checked_backend,
     checked_secrets,
     chosen_wrappers,
     empty_bytes,
@@ -25,6 +26,7 @@ from .plan import (
     selected,
 )
 from .probe import probe
+from .redact import redact
 from .script import Stage, restore_line
 
 
@@ -39,6 +41,7 @@ class Bound:
         self.job = job
         self._shell = shell
         self._stamp = stamp
+        checked_backend(job.dump.backend)
         self._secrets = checked_secrets(job.dump.backend)
         wanted = job.dump.wrap
         programs = {"zstd", "gzip", "pigz", *(each.program for each in wanted or ())}
@@ -49,6 +52,11 @@ class Bound:
         self.notice = ""
         if wanted is None and "zstd" not in facts.programs:
             self.notice = f"{job.host.name} has no zstd: compressing with {self._wrap[0].program}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nobody is to see."""
+        return tuple(self._secrets.values())
 
     def plan(self, patterns: Sequence[str]) -> list[Plan]:
         """Return what to do with each database; with `patterns` (globs), only with those that match one.
@@ -63,7 +71,9 @@ class Bound:
             raise ListError(f"include and exclude leave none of {len(names)} databases", "Mend those globs.")
         versions = {"dbdump": __version__, **self.backend.versions()}
         plans = [self._plan(name, versions) for name in names if not patterns or matches(name, patterns)]
-        if globals_command is not None and (not patterns or GLOBALS in patterns):
+        if not patterns and all(isinstance(each, Skipped) for each in plans):
+            raise ListError(f"none of {len(names)} databases can be dumped", "Look at what its user may see.")
+        if globals_command is not None and (not patterns or matches(GLOBALS, patterns)):
             plans.append(self._planned(self._name(GLOBALS), globals_command, versions))
         return plans
 
@@ -75,19 +85,20 @@ class Bound:
             return Refused(name, ListError("the dump of the globals has that name", "Rename the database."))
         try:
             argv = self.backend.get_command(database)
+            if argv is None:
+                return Skipped(name, "the backend has no command for it")
+            return self._planned(name, argv, versions)
         except Skip as skip:
             return Skipped(name, str(skip))
-        except DumpError as error:
-            return Refused(name, error)
-        if argv is None:
-            return Skipped(name, "the backend has no command for it")
-        return self._planned(name, argv, versions)
+        except (DumpError, RecipeError) as error:
+            stage = error.stage if isinstance(error, DumpError) else "command"
+            return Refused(name, StageError(stage, redact(error.message, self._secrets.values()), error.hint))
 
     def _planned(self, name: DumpName, argv: Sequence[str], versions: dict[str, str]) -> Planned:
         writer = _given(self.job.dump.to)
         check = self.backend.check_stream
         pipeline = Pipeline(
-            (self._stage(argv), *(Stage(each.program, tuple(each.command())) for each in self._wrap)),
+            (self._stage(argv, name.database), *(Stage(each.program, tuple(each.command())) for each in self._wrap)),
             self._secrets,
             _given(self.job.dump.stall_timeout),
             self.backend.checks_stream(name.database) if check is None else check,
@@ -96,7 +107,7 @@ class Bound:
         line = restore_line(
             writer.location(name),
             [each.inverse() for each in reversed(self._wrap)],
-            None if restore is None else self._stage(restore),
+            None if restore is None else self._stage(restore, name.database),
         )
         return Planned(name, self.backend, pipeline, writer, versions, line, empty_bytes(self._wrap))
 
@@ -104,8 +115,8 @@ class Bound:
         suffix = "".join([self.backend.suffix_of(database), *(each.suffix for each in self._wrap)])
         return DumpName(self.job.host.name, self.job.recipe, database, self._stamp, suffix)
 
-    def _stage(self, argv: Sequence[str]) -> Stage:
-        words = checked_argv(argv, self._secrets)
+    def _stage(self, argv: Sequence[str], database: str = "") -> Stage:
+        words = checked_argv(argv, self._secrets, database)
         name = self.backend.stage or PurePath(words[0]).name
         return Stage(name, words, secrets=tuple(self._secrets), user=self._user)
 

@@ -50,12 +50,21 @@ def discover(directory: Path) -> Discovery:
     taken()
     recipes: list[Recipe] = []
     errors: list[RecipeError] = []
+    safe: list[Path] = []
     for file in (file for file in files if not file.name.startswith("_")):
         try:
             _refuse_unsafe(file)
+            safe.append(file)
+        except RecipeError as error:
+            errors.append(error)
+            sys.modules[f"{PACKAGE}.{file.stem}"] = None  # type: ignore[assignment]  # none imports it
+    for file in safe:
+        try:
             recipes += _import(file)
         except RecipeError as error:
             errors.append(error)
+            # What it had declared itself is not used; what it imported is whole.
+            recipes += [recipe for recipe in taken() if not recipe.source.startswith(f"{file}:")]
     _refuse_twins(recipes)
     return Discovery(tuple(recipes), tuple(errors))
 
@@ -99,7 +108,6 @@ def _import(file: Path) -> list[Recipe]:
     try:
         importlib.import_module(f"{PACKAGE}.{file.stem}")
     except (Exception, SystemExit) as error:
-        taken()
         if isinstance(error, RecipeError) and error.message.startswith(str(file.parent)):
             raise
         reason = error.message if isinstance(error, RecipeError) else f"{type(error).__name__}: {error}"

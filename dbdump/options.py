@@ -83,7 +83,7 @@ def ad_hoc(backend: str, hosts: Sequence[str], overrides: Overrides) -> list[Job
         dump = overrides.over(Dump(cls(**converted(cls, overrides.options))))
     except RecipeError as error:
         raise UsageError(error.message, error.hint) from error
-    return [Job(Host(host), backend, dump) for host in hosts or ["localhost"]]
+    return [Job(Host(host), backend, dump) for host in dict.fromkeys(hosts or ["localhost"])]
 
 
 _SEE_BACKENDS = "See: invoke backends."
@@ -122,6 +122,13 @@ def _convert(name: str, kind: Any, values: Sequence[str]) -> Any:
         except (KeyError, ValueError):
             raise UsageError(f"option {name}: {values[0]!r} is no {each.__name__}", _SEE_BACKENDS) from None
     return values[0]
+
+
+def refuse_empty(flags: Mapping[str, str | Sequence[str] | None]) -> None:
+    """Raise UsageError for a flag that was given nothing: a variable that is not set must not mean the default."""
+    for flag, value in flags.items():
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            raise UsageError(f"{flag} is empty", "Is the variable set that you give it?")
 
 
 def positive(flag: str, text: str | None) -> int | None:

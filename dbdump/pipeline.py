@@ -104,6 +104,9 @@ class Pipeline:
     def _judge(self, exit_status: int, said: Said) -> None:
         index = to_blame([said.statuses.get(i) for i in self._indices])
         if index is None and exit_status == 0:
+            if self.check_stream and said.tee != 0:
+                text, hint = describe(said.tee, "tee")
+                raise StageError("tee", f"{text}, between {self.stages[0].name} and what is stored", hint)
             return
         stage = self.stages[index or 0]
         status = exit_status if index is None else said.statuses.get(index)
@@ -112,7 +115,8 @@ class Pipeline:
         raise StageError(stage.name, f"{text}: {told}" if told else text, hint)
 
     def _told(self, said: Said, stage: Stage) -> str:
-        return redact(cause(said.messages, PurePath(stage.argv[0]).name), self.values.values())
+        told = cause(said.messages, PurePath(stage.argv[0]).name)
+        return redact(told, self.values.values())[:_LONGEST_CAUSE]
 
 
 def to_blame(statuses: Sequence[int | None]) -> int | None:
@@ -156,6 +160,6 @@ def cause(messages: Sequence[str], program: str) -> str:
     named = (index for index, line in enumerate(messages) if line.startswith(f"{program}: "))
     index = next(chain(troubles, named), None)
     if index is None:
-        return "; ".join(messages[-3:])[:_LONGEST_CAUSE]
+        return "; ".join(messages[-3:])
     detail = next((m[1] for m in map(_DETAIL.match, messages[index + 1 : index + 2]) if m), "")
-    return "; ".join(filter(None, [messages[index], detail]))[:_LONGEST_CAUSE]
+    return "; ".join(filter(None, [messages[index], detail]))

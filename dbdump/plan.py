@@ -19,6 +19,7 @@ from .wrappers.base import Wrapper
 from .wrappers.compress import Gzip, Zstd
 from .writers.base import Writer
 
+_SUFFIX = re.compile(r"(?:\.\w+)+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -113,19 +114,34 @@ def checked_secrets(backend: Backend) -> dict[str, str]:
     for name, value in secrets.items():
         if not _VARIABLE.fullmatch(name):
             raise RecipeError(f"environment: {name!r} cannot be the name of a variable", "Rename it.")
-        if {"\n", "\0"} & set(value):
-            raise RecipeError(f"environment: the value of {name} has a line end or a NUL in it", "Change it.")
+        if not isinstance(value, str) or {"\n", "\0"} & set(value):
+            raise RecipeError(f"environment: the value of {name} is no text of one line", "Change it.")
     return secrets
 
 
-def checked_argv(argv: Sequence[str], secrets: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a backend's command. Raises RecipeError for what is no list of words, or holds a secret."""
+def checked_backend(backend: Backend) -> None:
+    """Raise RecipeError for a backend that has no name, whose suffix would hide its dumps, or whose globs are none."""
+    if not backend.name:
+        raise RecipeError(f"{type(backend).__name__} has no name", 'Decorate the class with @backend("name").')
+    if not _SUFFIX.fullmatch(backend.suffix):
+        raise RecipeError(f"{backend.name}: suffix {backend.suffix!r}", 'Write it with a dot: ".rdb".')
+    for option, globs in {"include": backend.include, "exclude": backend.exclude}.items():
+        if isinstance(globs, str):
+            raise RecipeError(f"{backend.name}: {option}={globs!r} is not a list", f"Write {option}=[{globs!r}].")
+
+
+def checked_argv(argv: Sequence[str], secrets: Mapping[str, str], database: str = "") -> tuple[str, ...]:
+    """Return a backend's command. Raises RecipeError for what is no list of words, or holds a secret.
+
+    What is in the name of the `database` is nobody's secret, whatever it looks like.
+    """
     if isinstance(argv, str) or not argv or not all(isinstance(word, str) for word in argv):
         raise RecipeError(
             f"a command has to be a list of words, not {type(argv).__name__}",
             'Write ["redis-cli", "--rdb", "-"]; no shell will split it.',
         )
-    if any(looks_secret(word) or redact(word, secrets.values()) != word for word in argv):
+    words = [word.replace(database, "") for word in argv] if database else argv
+    if any(looks_secret(word) or redact(word, secrets.values()) != word for word in words):
         raise RecipeError(
             f"a secret stands in the arguments of {argv[0]}, where every user of the host could read it",
             "Return it from environment() instead.",

@@ -62,7 +62,7 @@ class Recipe:
             dump = self.function(self.host)
         except RecipeError as error:
             raise RecipeError(f"{self.source}: {self.id}: {error.message}", error.hint) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             raise RecipeError(f"{self.source}: {self.id}: {reason}", "Mend the recipe.") from error
         if not isinstance(dump, Dump):
@@ -86,6 +86,8 @@ def taken() -> list[Recipe]:
 
 
 def _declare(function: RecipeFunction, hosts: Iterable[Host], tags: Iterable[str], site: Site | None) -> None:
+    if isinstance(tags, str):
+        raise RecipeError(f"tags={tags!r}: not a list", f"Write tags=[{tags!r}].")
     code = inspect.unwrap(function).__code__
     source = f"{code.co_filename}:{code.co_firstlineno}"
     _recipes.extend(Recipe(host, function.__name__, function, tuple(tags), site, source) for host in hosts)

@@ -37,6 +37,11 @@ class Result:
             return f"skipped  {self.id}  {self.text}"
         return f"FAILED   {self.id}: {self.text}"
 
+    @property
+    def lines(self) -> list[str]:
+        """The line, and the hint where there is one."""
+        return [self.line, f"         hint: {self.hint}"] if self.hint else [self.line]
+
 
 def summary(results: Sequence[Result], seconds: float) -> list[str]:
     """Return the last lines of a run: what it came to, and then, last, each failure with its hint."""
@@ -46,9 +51,7 @@ def summary(results: Sequence[Result], seconds: float) -> list[str]:
     lines = [f"{counts}; {size} in {seconds:.1f} s"]
     for result in results:
         if result.status == "failed":
-            lines.append(result.line)
-            if result.hint:
-                lines.append(f"         hint: {result.hint}")
+            lines += result.lines
     return lines
 
 

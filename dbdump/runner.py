@@ -46,10 +46,18 @@ def run(
     return list(chain.from_iterable(future.result() for future in futures)), signals.received
 
 
-def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> list[Plan]:
-    """Return what `run` would do for one job. Only the server is asked."""
-    refuse_remote(job, here=here)
-    return Bound(job, LocalShell(), new_stamp()).plan(databases)
+def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> tuple[list[Plan], Result | None]:
+    """Return what `run` would do for one job, or how it would fail. Only the server is asked."""
+    plans: list[Plan] = []
+    secrets: list[str] = []
+
+    def plan() -> None:
+        refuse_remote(job, here=here)
+        bound = Bound(job, LocalShell(), new_stamp())
+        secrets.extend(bound.secrets)
+        plans.extend(bound.plan(databases))
+
+    return plans, attempt(job.id, secrets, plan, job.dump.backend.hint)
 
 
 def refuse_remote(job: Job, *, here: bool) -> None:
@@ -71,15 +79,19 @@ class Runner:
         self._pool = pool
         self._display = display
         self._stamp = new_stamp()
+        self._told: set[str] = set()
 
     def run_job(self, job: Job) -> list[Result]:
         """Dump the databases of one job; an error before the first of them is a result of its own."""
         results: list[Result] = []
+        secrets: list[str] = []
 
         def dump_all() -> None:
             refuse_remote(job, here=self._here)
             bound = Bound(job, self.shell, self._stamp)
-            if bound.notice:
+            secrets.extend(bound.secrets)
+            if bound.notice and bound.notice not in self._told:
+                self._told.add(bound.notice)
                 self._display.notice(bound.notice)
             try:
                 bound.backend.prepare()
@@ -88,8 +100,7 @@ class Runner:
             finally:
                 bound.backend.cleanup()
 
-        backend = job.dump.backend
-        if failure := _attempt(job.id, backend.environment().values(), dump_all, backend.hint):
+        if failure := attempt(job.id, secrets, dump_all, job.dump.backend.hint):
             results.append(failure)
             self._display.finished(failure)
         return results
@@ -117,7 +128,7 @@ class Runner:
             finally:
                 backend.cleanup_db(name.database)
 
-        failure = _attempt(name.id, planned.pipeline.values.values(), dump, backend.hint)
+        failure = attempt(name.id, planned.pipeline.values.values(), dump, backend.hint)
         seconds = time.monotonic() - started
         location = planned.writer.location(name)
         return failure or Result(name.id, "stored", location, "", stored[0], seconds)
@@ -183,15 +194,15 @@ def _shown(word: str, pipeline: Pipeline) -> str:
     return word if "\n" not in word or len(word) < _LONG else f"<{len(word)} characters of program>"
 
 
-def _attempt(
+def attempt(
     name: str, secrets: Iterable[str], action: Callable[[], None], hint: Callable[[str], str] = lambda _: ""
 ) -> Result | None:
-    """Do `action`; return None, or the failure it ended in."""
+    """Do `action`; return None, or the failure it ended in, without any of `secrets` in it."""
     try:
         action()
     except DbdumpError as error:
         return _failed(name, error, secrets, hint)
-    except Exception as error:  # noqa: BLE001  a bug in one dump must not stop the others
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a bug in one dump must not stop the others
         text = f"bug: {type(error).__name__}: {error}"
         trace = redact(traceback.format_exc(), secrets)
         return Result(name, "failed", redact(text, secrets), "Please report it with the traceback.", bug=trace)

@@ -42,7 +42,7 @@ _WATCHDOG = "( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 5; kill -KILL 0 
 # because head may read more than it prints (busybox does).
 _CHECK = """\
 hex() { od -An -v -tx1 | tr -d ' \\n'; }
-{ tee /dev/fd/4 | {
+{ { tee /dev/fd/4; printf '\\n%s tee %d\\n' TOKEN $? >&2; } | {
   printf '\\n%s first %s\\n' TOKEN "$(dd bs=1 count=64 2>/dev/null | hex)" >&2
   printf '\\n%s rest %s\\n' TOKEN "$({ tee /dev/fd/5 | {
     printf '\\n%s last %s\\n' TOKEN "$(tail -c 512 | hex)" >&2
@@ -61,8 +61,9 @@ def render(stages: Sequence[Stage], token: str, *, check_stream: bool = False) -
     relayed = first.user is not None and first.user.relays_stdin
     lines = ["(", "umask 077", "exec 3<&0 </dev/null"]
     if not relayed:
-        # Read before the watchdog reads, which would take the line for the end.
-        lines += [f"IFS= read -r {name} <&3" for name in first.secrets]
+        # Read before the watchdog reads, which would take the line for the end; unset, or a variable that is
+        # exported already would be so in every stage.
+        lines += [f"unset {name}; IFS= read -r {name} <&3" for name in first.secrets]
         lines += [_WATCHDOG, "watchdog=$!"]
     pieces = [_piece(index, stage, token) for index, stage in enumerate(stages)]
     if check_stream:
@@ -122,6 +123,7 @@ class Said:
         self.first: bytes | None = None
         self.last = b""
         self.rest: int | None = None
+        self.tee: int | None = None
         self._head: list[str] = []
         self._tail: deque[str] = deque(maxlen=keep)
         self._keep = keep
@@ -144,6 +146,8 @@ class Said:
                 self.last = bytes.fromhex(b"".join(digits).decode())
             case [self.token, b"rest", size]:
                 self.rest = int(size)
+            case [self.token, b"tee", status]:
+                self.tee = int(status)
             case [self.token, index, status]:
                 self.statuses[int(index)] = int(status)
             case [_, *_]:

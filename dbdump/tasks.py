@@ -69,7 +69,12 @@ def dump(  # noqa: PLR0913  a flag each
 
     def work() -> int:
         from . import workflow
-        from .options import Overrides, positive, split_options
+        from .options import Overrides, positive, refuse_empty, split_options
+
+        refuse_empty({
+            "--host": host, "--recipe": recipe, "--tag": tag, "--database": database, "--recipes": recipes,
+            "--backend": backend, "--datadir": datadir, "--su": su, "--defaults": defaults,
+        })  # fmt: skip
 
         named = {
             "su": su, "defaults": defaults,

@@ -66,14 +66,15 @@ def show_dry_run(asked: Asked) -> int:
     jobs, errors = _jobs(asked)
     plain, failed, matched = Plain(), False, False
     for job in jobs:
-        try:
-            for each in dry_run(job, asked.databases, here=asked.here):
-                plain.say(_script_of(each))
-                matched = True
-                failed = failed or isinstance(each, Refused)
-        except DbdumpError as refused:
+        plans, failure = dry_run(job, asked.databases, here=asked.here)
+        for each in plans:
+            plain.say(_script_of(each))
+            matched = True
+            failed = failed or isinstance(each, Refused)
+        if failure:
             failed = True
-            plain.say(f"# {job.id}: {told(refused)}")
+            for line in [*failure.bug.splitlines(), *failure.lines]:
+                plain.say(f"# {line}")
     for error in errors:
         plain.say(told(error))
     if not (matched or failed or errors):
@@ -94,7 +95,7 @@ def _script_of(plan: Plan) -> str:
 
 def printable_lines(text: str) -> str:
     """Return `text` with what is no text, or would play with a terminal, escaped; line ends stay."""
-    return "\n".join(map(printable, text.split("\n")))
+    return "".join(char if char in "\n\t" else printable(char) for char in text)
 
 
 def show_recipes(directory: str | None) -> int:

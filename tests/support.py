@@ -66,9 +66,9 @@ def paste(line: str, env: dict[str, str] | None = None) -> None:
     assert done.returncode == 0, done.stderr.decode(errors="replace")
 
 
-def wait_for_bytes(datadir: Path) -> None:
-    """Wait until some bytes of a dump that runs have arrived in a temporary file."""
-    wait_for(lambda: any(path.stat().st_size for path in datadir.rglob(".*.part")), "the first bytes")
+def wait_for_bytes(datadir: Path, database: str = "big") -> None:
+    """Wait until some bytes of the dump of `database` have arrived in a temporary file."""
+    wait_for(lambda: any(path.stat().st_size for path in datadir.glob(f"*/*/{database}/.*.part")), "the first bytes")
 
 
 def end_of(process: subprocess.Popen[str], seconds: float = 30) -> tuple[int, str]:

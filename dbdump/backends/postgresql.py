@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from ..catalog import GLOBALS
@@ -69,6 +70,7 @@ class PostgreSQL(Backend):
     def __post_init__(self) -> None:
         self.psql_options = words(self.psql_options)
         self.pg_dump_options = words(self.pg_dump_options)
+        self._lift_connection(self.psql_options, self.pg_dump_options)
         refuse_words("pg_dump_options", spelled_out(self.pg_dump_options, _WITH_VALUE), _DIVERTING)
         if self.format not in ("custom", "plain"):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
@@ -128,16 +130,17 @@ class PostgreSQL(Backend):
         """Return the argv of pg_dumpall, unless the recipe wants no globals."""
         if not self.globals:
             return None
-        return ["pg_dumpall", "--no-password", "--globals-only", self._connection(MAINTENANCE)]
+        return ["pg_dumpall", "--no-password", "--globals-only", *self._as_dumper, self._connection(MAINTENANCE)]
 
     def get_restore_command(self, database: str) -> list[str]:
         """Return the argv that makes the database again, with its name and settings, from stdin."""
-        psql = ["psql", self._connection(MAINTENANCE), "--no-psqlrc", "--no-password", "--quiet"]
+        psql = ["psql", self._connection(MAINTENANCE), *self._as_dumper, "--no-psqlrc", "--no-password", "--quiet"]
         if database == GLOBALS:
             return psql  # goes on after an error: the roles that every server has are there already
         if self.format == "plain":
             return [*psql, "--set=ON_ERROR_STOP=1"]
-        return ["pg_restore", self._connection(MAINTENANCE), "--no-password", "--exit-on-error", "--create"]
+        how = ["--no-password", "--exit-on-error", "--create"]
+        return ["pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
 
     def shape_of(self, database: str) -> StreamShape:
         """Return what a whole stream of pg_dump or pg_dumpall looks like."""
@@ -148,6 +151,29 @@ class PostgreSQL(Backend):
     def versions(self) -> dict[str, str]:
         """Return the versions of pg_dump and of the server."""
         return self._versions
+
+    def _lift_connection(self, psql: Sequence[str], pg_dump: Sequence[str]) -> None:
+        """Take host and port out of the option strings, for the tools that get neither of these strings.
+
+        Raises RecipeError where one server would be listed and another one dumped, or a user is said twice.
+        """
+        asked, dumped = _connection_words(psql), _connection_words(pg_dump)
+        for key in ("host", "port"):
+            if asked.get(key) != dumped.get(key):
+                raise RecipeError(
+                    f"postgresql: psql would ask {key} {asked.get(key, 'default')}, but pg_dump would dump "
+                    f"{key} {dumped.get(key, 'default')}",
+                    f"Use the option {key}, or say it alike in psql_options and pg_dump_options.",
+                )
+        if self.user and (asked.get("user") or dumped.get("user")):
+            raise RecipeError("postgresql: the user is given twice", "Give the option user, or -U in both strings.")
+        self.host = asked.get("host", self.host)
+        self.port = int(asked["port"]) if asked.get("port", "").isdecimal() else self.port
+
+    @property
+    def _as_dumper(self) -> list[str]:
+        user = _connection_words(self.pg_dump_options).get("user")
+        return [f"--username={user}"] if user else []
 
     def _connection(self, database: str) -> str:
         """Return the option that says which database, and where.
@@ -169,6 +195,19 @@ class PostgreSQL(Backend):
                 "Install the pg_dump of the server's version, or a newer one, and put it first in PATH.",
             )
         return version
+
+
+_CONNECTION = {"-h": "host", "-p": "port", "-U": "user", "--host": "host", "--port": "port", "--username": "user"}
+
+
+def _connection_words(given: Sequence[str]) -> dict[str, str]:
+    """Return host, port and user as option words say them, joined to their flag or after it."""
+    said: dict[str, str] = {}
+    for word, following in pairwise([*given, ""]):
+        flag, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:])
+        if flag in _CONNECTION:
+            said[_CONNECTION[flag]] = value if equals or value else following
+    return said
 
 
 def _conninfo(value: str) -> str:

@@ -22,16 +22,18 @@ _SQL = StreamShape(first=(b"PRAGMA encoding=",), last=b"\nCOMMIT;\n")
 
 # Both refuse a file that is there, or one that still has a journal: SQLite would replay that into it.
 _RESTORE_BINARY = """\
-for f in "$1" "$1-wal" "$1-journal"; do [ ! -e "$f" ] || { echo "$f is in the way" >&2; exit 1; }; done
+[ ! -e "$1" ] || { echo "$1 is in the way" >&2; exit 1; }
+for f in "$1-wal" "$1-journal"; do [ ! -s "$f" ] || { echo "$f is in the way" >&2; exit 1; }; done
 set -C; cat > "$1\""""
 _RESTORE_SQL = """\
 import os, sqlite3, sys
-for f in (sys.argv[1] + end for end in ("", "-wal", "-journal")):
-    if os.path.exists(f): sys.exit(f + " is in the way")
+if os.path.exists(sys.argv[1]): sys.exit(sys.argv[1] + " is in the way")
+for f in (sys.argv[1] + "-wal", sys.argv[1] + "-journal"):
+    if os.path.exists(f) and os.path.getsize(f): sys.exit(f + " is in the way")
 db, statement, last = sqlite3.connect(sys.argv[1], isolation_level=None), "", ""
 for line in sys.stdin.buffer:
     statement += line.decode()
-    if sqlite3.complete_statement(statement):
+    if line.endswith(b";\\n") and sqlite3.complete_statement(statement):
         last, statement = statement, ""
         db.execute(last)
 if last != "COMMIT;\\n": sys.exit("the dump is not complete")"""
@@ -79,6 +81,8 @@ class SQLite(Backend):
         names = Counter(PurePath(path).name for path in paths)
         if twins := [name for name, count in names.items() if count > 1]:
             raise ListError(f"two files are called {twins[0]!r}", "Give each of them a recipe of its own.")
+        if not paths:
+            raise ListError(f"no file matches {', '.join(self.path)}", "Look at the recipe's path.")
         self._paths = {PurePath(path).name: path for path in paths}
         return list(self._paths)
 

@@ -120,6 +120,11 @@ def values(db: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
         db.text_factory = str
 
 
+def ended(sql: str) -> str:
+    """Return a statement with its end, which must not be part of a comment at the end of the text."""
+    return sql + ("\n;" if "--" in sql.rpartition("\n")[2] else ";")
+
+
 def statements(db: sqlite3.Connection) -> Iterator[str]:
     """Yield SQL that makes the database again: header, tables with their rows, then all else."""
     (encoding,) = db.execute("PRAGMA encoding").fetchone()
@@ -135,13 +140,13 @@ def statements(db: sqlite3.Connection) -> Iterator[str]:
         "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
     ).fetchall():
         if kind != "table":
-            later.append(sql + ";")
+            later.append(ended(sql))
         elif sql.upper().startswith("CREATE VIRTUAL"):
             # Its rows are in its shadow tables, which are tables of their own; sqlite3's .dump does this too.
             quoted = ",".join("'" + text.replace("'", "''") + "'" for text in (kind, own, of, sql))
             yield f"INSERT INTO sqlite_schema(type,name,tbl_name,sql,rootpage) VALUES({quoted},0);"
         else:
-            yield sql + ";"
+            yield ended(sql)
             yield from inserts(db, own, TEXT_BY_ENCODING[encoding])
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name='sqlite_sequence'").fetchone():
         yield "DELETE FROM sqlite_sequence;"
@@ -178,7 +183,7 @@ def main(verb: str, *arguments: str) -> None:
     try:
         if verb == "list":
             for pattern in arguments:
-                for path in sorted(glob.glob(pattern)):
+                for path in [pattern] if os.path.lexists(pattern) else sorted(glob.glob(pattern)):
                     sys.stdout.write(os.fsencode(path).hex() + "\n")
         else:
             dump(*arguments)

@@ -90,7 +90,7 @@ class DirectorySink:
         self._location = location
         self.leftovers = remove_dead_parts(directory)
         self._digest = hashlib.sha256()
-        self._parts: set[str] = set()
+        self._parts: dict[str, int] = {}
         self._part, self._file = self._new_part(name.file)
 
     def write(self, piece: memoryview) -> None:
@@ -107,6 +107,8 @@ class DirectorySink:
         with translated(self._location):
             os.fsync(self._file)
             self._compare(manifest)
+            # One commit at a time in a directory: one that is rolled back takes nothing of another's along.
+            fcntl.flock(self._directory, fcntl.LOCK_EX)
             try:
                 self._give_name(self._part, self._name.file, manifest.sha256, named)
                 text = manifest.to_json()
@@ -119,13 +121,13 @@ class DirectorySink:
         self.abort()
 
     def abort(self) -> None:
-        """Remove the temporary files and let go of the directory."""
+        """Remove the temporary files and let go of the directory; what cannot be removed, the next run reports."""
         if self._directory < 0:
             return
-        for part in self._parts:
-            with contextlib.suppress(FileNotFoundError):
+        for part, file in self._parts.items():
+            with contextlib.suppress(OSError):
                 os.unlink(part, dir_fd=self._directory)
-        os.close(self._file)
+            os.close(file)
         os.close(self._directory)
         self._directory = -1
 
@@ -134,11 +136,10 @@ class DirectorySink:
         while True:
             part = f".{final}.{secrets.token_hex(4)}.part"
             file = os.open(part, flags, 0o600, dir_fd=self._directory)
-            self._parts.add(part)
-            fcntl.flock(file, fcntl.LOCK_EX)  # says to other runs that its writer lives
+            self._parts[part] = file
+            fcntl.flock(file, fcntl.LOCK_EX)  # says to other runs that its writer lives, until it is closed
             if os.fstat(file).st_nlink:  # none of them removed it before it was locked
                 return part, file
-            os.close(file)
 
     def _compare(self, manifest: Manifest) -> None:
         own = os.fstat(self._file).st_size, self._digest.hexdigest()
@@ -151,17 +152,15 @@ class DirectorySink:
 
     def _written(self, final: str, text: bytes) -> str:
         part, file = self._new_part(final)
-        with os.fdopen(file, "wb") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(file)
+        while text:
+            text = text[os.write(file, text) :]
+        os.fsync(file)
         return part
 
     def _give_name(self, part: str, final: str, sha256: str, named: list[str]) -> None:
         """Make `part` durable as `final`, and note in `named` that it is new. Refuses what differs."""
         try:
-            _link_or_claim(part, final, self._directory)
-            named.append(final)
+            _link_or_claim(part, final, self._directory, named)
         except FileExistsError:
             if _sha256_of(final, self._directory) != sha256:
                 raise WriteError(
@@ -171,7 +170,7 @@ class DirectorySink:
         os.fsync(self._directory)
 
 
-def _link_or_claim(part: str, final: str, directory: int) -> None:
+def _link_or_claim(part: str, final: str, directory: int, named: list[str]) -> None:
     try:
         os.link(part, final, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     except OSError as error:
@@ -179,8 +178,10 @@ def _link_or_claim(part: str, final: str, directory: int) -> None:
             raise
         # No hard links there (exFAT, some network file systems): claim the name, then replace the claim.
         os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory))
+        named.append(final)
         os.replace(part, final, src_dir_fd=directory, dst_dir_fd=directory)
     else:
+        named.append(final)
         os.unlink(part, dir_fd=directory)
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers.process import wait_for
 
 from dbdump import Directory
 from dbdump.catalog import DumpName
@@ -209,6 +210,53 @@ def test_the_order_of_a_commit(tmp_path):
         "name manifest",
         "sync directory",
     ]
+
+
+def test_two_commits_of_one_name_are_one_after_the_other(tmp_path):
+    """A run of the same second neither adopts nor removes a dump whose commit is under way."""
+    code = (
+        "import sys\nfrom dbdump import Directory\nfrom dbdump.errors import WriteError\n"
+        "from dbdump.testing import dump_name, manifest_of\nfrom dataclasses import replace\n"
+        "sink = Directory(sys.argv[1]).open(dump_name())\nsink.write(memoryview(b'data'))\n"
+        "try: sink.commit(replace(manifest_of(dump_name(), b'data'), restore=sys.argv[2]))\n"
+        "except WriteError as error: sys.exit(error.message)\n"
+        "finally: sink.abort()\n"
+    )
+    slow = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=linkat",
+        "-e",
+        "inject=linkat:delay_enter=2000000:when=2",
+    ]
+    first = subprocess.Popen([*slow, sys.executable, "-c", code, tmp_path, "first"])
+    wait_for(lambda: tmp_path.joinpath(*NAME.directory, NAME.file).exists(), "the first name")
+    second = subprocess.run([sys.executable, "-c", code, tmp_path, "second"], capture_output=True, check=False)
+    assert first.wait() == 0
+    assert second.returncode == 1
+    assert b"is there already, and differs" in second.stderr
+    ((_, manifest),) = Directory(str(tmp_path)).list(NAME.host, NAME.recipe)
+    assert manifest.restore == "first"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_temporary_name_that_cannot_be_removed_fails_the_dump(tmp_path, number):
+    """An unlink that fails after the dump has its name takes that name back."""
+    path = tmp_path / "datadir"
+    path.mkdir(mode=0o700)
+    code = (
+        f"from dbdump import Directory; from dbdump.testing import dump_name, store\n"
+        f"store(Directory({str(path)!r}), dump_name(), b'data')"
+    )
+    inject = ["-e", "trace=unlinkat", "-e", f"inject=unlinkat:error=EIO:when={number}"]
+    done = subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", *inject, sys.executable, "-c", code],
+                          capture_output=True, check=False)  # fmt: skip
+    assert b"WriteError" in done.stderr
+    assert not [name for name in left(path) if not name.endswith(".part")]
 
 
 @pytest.mark.parametrize("there", [False, True])

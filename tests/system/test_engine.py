@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -198,6 +199,24 @@ def test_the_raw_stream_is_looked_at_on_its_way():
         assert len(kept) == outcome.stored_bytes == outcome.said.raw_bytes == size
         assert outcome.said.first == kept[:64]
         assert kept.endswith(outcome.said.end[-500:])
+
+
+def test_a_copy_that_is_cut_is_a_failure(tmp_path, monkeypatch):
+    """The copy that check_stream makes carries the dump: when it is killed, the dump has failed."""
+    (tmp_path / "tee").write_text(f'#!/bin/sh\nhead -c 1000 | {shutil.which("tee")} "$@"; kill -9 $$\n')
+    (tmp_path / "tee").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(StageError, match="killed by SIGKILL, between sh and what is stored") as caught:
+        Pipeline((sh("seq 1000"), stage("cat")), check_stream=True).run(LocalShell(), lambda _: None)
+    assert caught.value.stage == "tee"
+
+
+def test_a_secret_that_the_caller_exports_is_of_one_stage(monkeypatch):
+    """A variable that was exported already reaches no other stage with the secret's value."""
+    monkeypatch.setenv("PGPASSWORD", "old")
+    text = answer(sh("echo $PGPASSWORD", secrets=("PGPASSWORD",)), sh('cat; echo "[$PGPASSWORD]"'),
+                  values={"PGPASSWORD": "new"})  # fmt: skip
+    assert text == "new\n[]\n"
 
 
 def test_descriptors_and_processes_come_back_to_the_start():

@@ -196,7 +196,7 @@ def test_options_reach_the_tools_as_they_are(postgres, dbdump, datadir, created)
                   "--option", "format=plain")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     argv = manifests(datadir)["small"]["stages"][0]["argv"]
-    assert argv[-2:] == ['--schema="a b"', "--dbname=dbname=small"]
+    assert argv[-2:] == ['--schema="a b"', f"--dbname=host={postgres.host} dbname=small"]
     assert manifests(datadir)["small"]["raw_bytes"] > 0
     dump = subprocess.run(["zstd", "-dc", *datadir.rglob("*.zst")], capture_output=True, check=True).stdout
     assert b'"a b".t' in dump

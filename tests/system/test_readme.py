@@ -60,7 +60,6 @@ def test_the_first_command_dumps_on_a_fresh_machine(tmp_path):
     said = sh(SET_UP, tmp_path / "clone")
     assert "1 stored, 0 skipped, 0 failed" in said
     assert set(manifests(tmp_path / "clone" / "dumps")) == {"sample.sqlite"}
-    assert ".venv/bin/dbdump" in str(tmp_path / "clone" / ".venv/bin/dbdump")
     assert (tmp_path / "clone" / ".venv/bin/dbdump").exists()
 
 

@@ -32,7 +32,10 @@ INSERT INTO "odd "" name" VALUES (1, 'not the row number');
 CREATE TABLE w (a TEXT PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO w VALUES ('k', 1);
 CREATE TABLE parent (id INTEGER PRIMARY KEY); CREATE TABLE child (p REFERENCES parent);
 INSERT INTO child VALUES (99);
-CREATE VIEW v AS SELECT b FROM t; CREATE INDEX i ON t (b COLLATE NOCASE) WHERE a > 1;
+CREATE VIEW v AS SELECT b FROM t; CREATE VIEW vc AS SELECT b FROM t -- a comment
+; CREATE TABLE tc (a) -- another
+; INSERT INTO tc VALUES (1);
+CREATE INDEX i ON t (b COLLATE NOCASE) WHERE a > 1;
 CREATE TRIGGER tr AFTER INSERT ON plain BEGIN INSERT INTO empty VALUES (new.x); SELECT ';'; END;
 CREATE VIRTUAL TABLE ft USING fts5 (body); INSERT INTO ft VALUES ('hello world'), ('second; row');
 PRAGMA user_version = 42; PRAGMA application_id = 4711;
@@ -103,25 +106,21 @@ def test_awkward_content_goes_there_and_back(tmp_path, dbdump, datadir, form, en
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
 @settings(max_examples=500)
-@given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(),
+@given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), TEXT,
                           st.binary())))  # fmt: skip
 @example([2.4551535831567736e-293, 5e-324, 1.7976931348623157e308, 0.1, -0.0, 0.25, 1e23, 9007199254740993.0, -1.5])
 def test_every_value_survives_sql(values):
     """Any value that SQLite can hold is the same after its literal was read."""
     with closing(sqlite3.connect(":memory:")) as one, closing(sqlite3.connect(":memory:")) as other:
         one.execute("CREATE TABLE t (v)")
-        one.executemany("INSERT INTO t VALUES (?)", [(each,) for each in values if _storable(each)])
+        one.executemany("INSERT INTO t VALUES (?)", [(each,) for each in values])
         other.executescript("".join(sqlite_program.statements(one)))
         query = "SELECT typeof(v), v, hex(v) FROM t ORDER BY rowid"
         assert repr(other.execute(query).fetchall()) == repr(one.execute(query).fetchall())
-
-
-def _storable(value: object) -> bool:
-    try:
-        return not isinstance(value, str) or bool(value.encode()) or True
-    except UnicodeEncodeError:
-        return False
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
@@ -219,7 +218,7 @@ def test_a_glob_that_matches_nothing_is_a_failure(tmp_path, dbdump, datadir):
     """No database is never a success of zero dumps."""
     done = dbdump(*flags(tmp_path / "*.db", datadir))
     assert done.returncode == 1
-    assert "FAILED   localhost/sqlite: list: the server lists no databases" in done.stdout
+    assert "FAILED   localhost/sqlite: list: no file matches" in done.stdout
 
 
 @pytest.mark.parametrize("form", ["binary", "sql"])

@@ -80,6 +80,24 @@ def test_what_a_broken_file_declared_before_it_broke_is_not_used(tmp_path):
     assert len(found.errors) == 1
 
 
+def test_an_unsafe_file_is_not_run_by_another_one(tmp_path):
+    """What others can write is not imported either, by a file that is safe."""
+    recipe_file(tmp_path, "from recipes.b import x" + ONE, "a.py")
+    directory = recipe_file(tmp_path, f"open({str(tmp_path / 'ran')!r}, 'w')\nx = 1", "b.py")
+    (directory / "b.py").chmod(0o666)
+    found = discover(directory)
+    assert len(found.errors) == 2
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_broken_file_takes_nothing_of_another_one_along(tmp_path):
+    """What a broken file had imported is declared all the same."""
+    recipe_file(tmp_path, "from recipes.b import one\n1 / 0", "a.py")
+    found = discover(recipe_file(tmp_path, ONE, "b.py"))
+    assert [recipe.id for recipe in found.recipes] == ["localhost/one"]
+    assert len(found.errors) == 1
+
+
 def test_two_recipes_of_one_id_stop_everything(tmp_path):
     """Which of them is meant cannot be known; both places are named."""
     recipe_file(tmp_path, ONE, "a.py")

@@ -37,7 +37,7 @@ def test_a_script_with_secrets_and_variables():
     """Secrets are read before the watchdog reads, and exported to their stage only."""
     stage = Stage("d", ("d",), environment={"A": "it's"}, secrets=("ONE", "TWO"))
     lines = render([stage, ZSTD], "TOK").splitlines()
-    assert lines[3:5] == ["IFS= read -r ONE <&3", "IFS= read -r TWO <&3"]
+    assert lines[3:5] == ["unset ONE; IFS= read -r ONE <&3", "unset TWO; IFS= read -r TWO <&3"]
     assert lines[7].startswith("{ export ONE; export TWO; A='it'\"'\"'s' d 3<&-; printf")
     assert "export" not in lines[8]
 
@@ -118,6 +118,11 @@ def test_the_stream_s_looks():
     assert (heard.first, heard.end, heard.raw_bytes) == (b"PG", b"PGDMP", 9)
     assert said(b"TOK first\nTOK last\nTOK rest 0\n").raw_bytes == 0
     assert said(b"").raw_bytes is None
+
+
+def test_the_copy_s_status():
+    """The copy that check_stream makes tells its exit status too."""
+    assert said(b"TOK tee 137\n").tee == 137
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))

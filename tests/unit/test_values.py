@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -27,8 +28,8 @@ from dbdump import (
 from dbdump.backends.base import refuse_words, spelled_out, words
 from dbdump.backends.postgresql import major, major_of_number
 from dbdump.errors import DbdumpError, StageError, UsageError
-from dbdump.options import Overrides, ad_hoc, jobs_of, positive, split_options
-from dbdump.plan import checked_argv, checked_secrets, chosen_wrappers, empty_bytes, matches, selected
+from dbdump.options import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
+from dbdump.plan import checked_argv, checked_backend, checked_secrets, chosen_wrappers, empty_bytes, matches, selected
 from dbdump.recipe import taken
 from dbdump.redact import looks_secret, redact
 from dbdump.report import Result, exit_code, summary
@@ -89,6 +90,7 @@ def test_a_site_gives_its_hosts_defaults():
 @pytest.mark.parametrize(
     ("make", "cause"),
     [(lambda _: None, "returned NoneType, not a Dump"), (lambda _: 1 // 0, "ZeroDivisionError"),
+     (lambda _: sys.exit(), "SystemExit"),
      (lambda _: Dump(SQLite()), "sqlite needs a path"), (lambda _: Dump(PostgreSQL(format="tar")), "no format")],
 )  # fmt: skip
 def test_a_recipe_that_goes_wrong_is_named(make, cause):
@@ -126,12 +128,12 @@ def test_defaults_are_the_last_to_speak():
 
 def test_flags_are_the_first_to_speak():
     """Flags win over the recipe, each option where the backend has it."""
-    overrides = Overrides("/flag", {"su": ["joe"], "psql_options": ["-h 'a b'"], "port": ["5433"]})
+    overrides = Overrides("/flag", {"su": ["joe"], "psql_options": ["-v 'a b'"], "port": ["5433"]})
     first, second = jobs(Dump(PostgreSQL(su="x"), to=Directory("/own")), Dump(replace(DB, format="sql")),
                          overrides=overrides)  # fmt: skip
     assert first.dump.to == second.dump.to == Directory("/flag")
     assert (first.dump.backend.su, second.dump.backend.su) == ("joe", "joe")
-    assert (first.dump.backend.psql_options, first.dump.backend.port) == (("-h", "a b"), 5433)
+    assert (first.dump.backend.psql_options, first.dump.backend.port) == (("-v", "a b"), 5433)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,68 @@ def test_passwords_in_options_are_refused(text):
         words(text)
 
 
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [({"psql_options": "-h a"}, "psql would ask host a, but pg_dump would dump host default"),
+     ({"psql_options": "-p 1", "pg_dump_options": "--port=2"}, "psql would ask port 1, but pg_dump would dump port 2"),
+     ({"psql_options": "-Ua", "user": "b"}, "the user is given twice")],
+)  # fmt: skip
+def test_one_server_is_listed_and_dumped(options, cause):
+    """Option strings that lead to two servers are refused; what they agree on is for the other tools too."""
+    with pytest.raises(RecipeError, match=cause):
+        PostgreSQL(**options)
+    agreed = PostgreSQL(host="old", psql_options="-h a -p1", pg_dump_options="--host=a --port 1 -U joe")
+    assert (agreed.host, agreed.port) == ("a", 1)
+    globals_, restore = agreed.get_globals_command(), agreed.get_restore_command("x")
+    assert {"--username=joe", "--dbname=host=a port=1 dbname=postgres"} <= set(globals_) & set(restore)
+
+
+def test_flags_that_are_empty():
+    """A variable that is not set is not the default."""
+    refuse_empty({"--host": ["a"], "--su": None, "--tag": ()})
+    for value in ("", ["a", ""]):
+        with pytest.raises(UsageError, match="--host is empty"):
+            refuse_empty({"--host": value})
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [({"include": "shop_*"}, "include='shop_.' is not a list"), ({"exclude": "x"}, "is not a list")],
+)
+def test_globs_that_are_no_list(change, cause):
+    """A string where a list belongs would choose by letters; it is refused."""
+    with pytest.raises(RecipeError, match=cause):
+        checked_backend(replace(DB, **change))
+
+
+def test_a_backend_that_could_not_be_found_again():
+    """One without a name, or whose suffix would not be read back, is refused before it dumps."""
+
+    class Nameless(SQLite):
+        name = ""
+
+    class Dotless(SQLite):
+        suffix = "x-y"
+
+    for made, cause in ((Nameless(path="/x"), "has no name"), (Dotless(path="/x"), "suffix 'x-y'")):
+        with pytest.raises(RecipeError, match=cause):
+            checked_backend(made)
+
+
+def test_tags_that_are_no_list():
+    """A string is no list of tags."""
+    with pytest.raises(RecipeError, match="tags='prod': not a list"):
+        recipe(localhost, tags="prod")(lambda _: Dump(DB))
+
+
+def test_a_database_s_name_is_no_secret():
+    """A name that looks like a password, or is one, does not stop the dump; a secret beside it does."""
+    assert checked_argv(["x", "--dbname=password=x"], {}, "password=x")
+    assert checked_argv(["x", "--dbname=dbname=postgres"], {"PGPASSWORD": "postgres"}, "postgres")
+    with pytest.raises(RecipeError, match="a secret"):
+        checked_argv(["x", "--key=s3cr3t", "shop"], {"KEY": "s3cr3t"}, "shop")
+
+
 @pytest.mark.parametrize("word", ["--file=x", "--fil", "-fx", "-f", "-vOf", "--form=p", "--dbname", "-dx", "-j4"])
 def test_options_that_divert_the_dump_are_refused(word):
     """pg_dump may not be told to write elsewhere, or another database."""
@@ -280,7 +344,7 @@ def test_secrets_that_cannot_be_kept():
     with pytest.raises(RecipeError, match="a secret stands in the arguments of x") as caught:
         checked_argv(["x", "--key=s3cr3t"], {"KEY": "s3cr3t"})
     assert "s3cr3t" not in caught.value.message
-    for name, value in {"A B": "x", "A": "x\ny"}.items():
+    for name, value in {"A B": "x", "A": "x\ny", "B": 5432}.items():
         with pytest.raises(RecipeError, match="environment: "):
             checked_secrets(SQLite(path="/x", env={name: value}))
     assert "s3cr3t" not in repr(SQLite(path="/x", env={"KEY": "s3cr3t"}))
