@@ -20,7 +20,7 @@ class Wrapper(Protocol):
         ...
 
     def on(self, programs: AbstractSet[str]) -> Wrapper:
-        """Return the wrapper to use on a host whose PATH has `programs`; `probes` names the candidates."""
+        """Return the wrapper to use on a host whose PATH has `programs`: of gzip, pigz, zstd and its own."""
         ...
 
     def command(self) -> list[str]:
