@@ -12,6 +12,7 @@ from dbdump.tasks import backends, dump, recipes
 
 # What the tests start or measure, and the Debian package it is in.
 NEEDED = {
+    "/usr/bin/python3": "python3",  # one that every user can run
     "initdb": "postgresql",
     "jq": "jq",
     "mariadbd": "mariadb-server",
