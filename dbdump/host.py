@@ -110,8 +110,19 @@ class LocalShell:
         """End every script that runs, and start no more."""
         with self._lock:
             self.ended = True
-            for running in self._running:
-                running.hang_up()
+            running = [each for each in self._running if not each.ended]
+        for each in running:
+            each.hang_up()
+        # Where a watchdog was killed itself, nobody hears of it.
+        rest = threading.Timer(GRACE_SECONDS, _kill_those, [running])
+        rest.daemon = True
+        rest.start()
+
+
+def _kill_those(running: Sequence[LocalRunning]) -> None:
+    for each in running:
+        if not each.ended:
+            each.kill()
 
 
 class LocalRunning:
@@ -189,17 +200,18 @@ class LocalRunning:
                 self._process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 self._kill()
-        self._kill_group()
+        self.kill()
 
     def _close(self) -> None:
         for stream in (self._stdin, self._stdout, self._stderr):
             stream.close()
 
     def _kill(self) -> int:
-        self._kill_group()
+        self.kill()
         return self._process.wait()
 
-    def _kill_group(self) -> None:
+    def kill(self) -> None:
+        """Send KILL to the script and all it started, without waiting."""
         # The group is named after the script and lives as long as anything in it does.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)

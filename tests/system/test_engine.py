@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -111,6 +112,28 @@ def test_a_process_that_ignores_term_is_killed():
     with pytest.raises(StageError, match="no byte"):
         answer(sh("trap '' TERM; while :; do sleep 16180.1; done"), stall_timeout=0.3)
     gone("16180.1")
+
+
+def test_it_ends_without_its_watchdog():
+    """When the script's own shells were killed, what is left of it is killed after a grace."""
+    shell, failures = LocalShell(), []
+
+    def run() -> None:
+        try:
+            Pipeline((stage("sleep", "33166.1"), stage("cat"))).answer(shell)
+        except Interrupted as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    pid_of("33166.1", "sleep")
+    for pid, line in processes("33166.1").items():
+        if line.startswith("/bin/sh"):
+            os.kill(pid, signal.SIGKILL)
+    shell.end()
+    thread.join(20)
+    assert len(failures) == 1
+    gone("33166.1")
 
 
 def test_an_ended_shell_starts_nothing():
