@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from servers.mariadb import mariadb
 from servers.postgres import postgres
-from support import COMMAND
+from support import COMMAND, default_signals
 
 __all__ = ["mariadb", "postgres"]
 
@@ -49,7 +49,7 @@ def started(tmp_path):
     def start(*arguments: str) -> subprocess.Popen[str]:
         running.append(subprocess.Popen(
             [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, text=True,
+            stdin=subprocess.DEVNULL, text=True, preexec_fn=default_signals,  # noqa: PLW1509
         ))  # fmt: skip
         return running[-1]
 

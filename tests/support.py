@@ -18,6 +18,12 @@ COMMAND = [sys.executable, "-c", "from dbdump.tasks import main; main()"]  # as 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 
 
+def default_signals() -> None:
+    """Undo, in a child, what a shell's `&` or nohup made ignored: INT and HUP."""
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
+
+
 def processes(marker: str) -> dict[int, str]:
     """Return the command lines, by pid, of the living processes that have `marker` in theirs."""
     found = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from servers.process import wait_for
-from support import gone, needs_root, pid_of, processes
+from support import default_signals, gone, needs_root, pid_of, processes
 
 from dbdump.errors import Interrupted, StageError
 from dbdump.host import LocalShell
@@ -100,7 +100,11 @@ def test_nothing_outlives_the_controller(tmp_path, dies):
         "from dbdump.script import Stage\n"
         "Pipeline((Stage('a', ('sleep', '27182.1')), Stage('b', ('cat',)))).answer(LocalShell())"
     )
-    controller = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    controller = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        preexec_fn=default_signals,  # noqa: PLW1509
+    )
     pid_of("27182.1", "sleep")
     controller.send_signal(signal.Signals[f"SIG{dies}"])
     controller.wait()
