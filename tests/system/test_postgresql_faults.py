@@ -102,7 +102,7 @@ def test_a_signal_ends_everything(postgres, site, started, datadir, number, code
 
 def test_kill_9_of_the_controller(postgres, dbdump, site, started, datadir):
     """After kill -9 nothing runs and no dump is there; the next run removes the rest, says so, and works."""
-    process = started(*site())
+    process = started(*site(), "--database=big")
     wait_for_bytes(datadir)
     process.kill()
     process.wait()
