@@ -10,7 +10,7 @@ class Stream(Backend):
     """Streams of zeros."""
 
     count: int = option(default=1, help="how many")
-    size: int = option(default=_BLOCK, help="bytes of each, in whole MiB, or less than one")
+    size: int = option(default=_BLOCK, help="bytes of each")
 
     def get_db_list(self) -> list[str]:
         """Return a name for each."""
@@ -18,8 +18,7 @@ class Stream(Backend):
 
     def get_command(self, database: str) -> list[str]:  # noqa: ARG002  they are all alike
         """Return the argv that writes it."""
-        block = min(self.size, _BLOCK)
-        return ["dd", "if=/dev/zero", f"bs={block}", f"count={self.size // block}", "status=none"]
+        return ["dd", "if=/dev/zero", f"bs={_BLOCK}", f"count={self.size}", "iflag=count_bytes", "status=none"]
 
 
 @recipe(localhost)
