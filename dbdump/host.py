@@ -67,6 +67,26 @@ class Running(Protocol):
         """Return the exit status of the script, negative for a signal, after its output has ended."""
         ...
 
+    def write(self, piece: memoryview, timeout: float) -> None:
+        """Write all of `piece` to the script's stdin, after its secrets.
+
+        Raises OSError where nobody reads it any more, Stalled after `timeout` seconds in which nobody did.
+        """
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the script is known to have ended."""
+        ...
+
+    def hang_up(self) -> None:
+        """Close the script's stdin: its watchdog ends it, wherever and as whomever it runs."""
+        ...
+
+    def kill(self) -> None:
+        """End the script, without waiting."""
+        ...
+
     def end(self) -> None:
         """End the script and all it started, now; harmless when it has ended."""
         ...
@@ -89,22 +109,31 @@ class Shell(Protocol):
         ...
 
 
-class LocalShell:
-    """A shell of this machine."""
+class Scripts:
+    """Scripts under way on one machine, which can be ended all at once; see Shell."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[LocalRunning] = set()
+        self._running: set[Running] = set()
         self.ended = False
 
-    def start(self, script: str, secrets: Sequence[str], said: Said) -> LocalRunning:
-        """Start `script` in a session of its own, with a clean environment, in /."""
+    def start(self, script: str, secrets: Sequence[str], said: Said) -> Running:
+        """Start `script`. Raises Interrupted after `end`."""
+        if self.ended:
+            raise Interrupted("not started: the run was ended")
+        # Not under the lock: on another machine this takes its time, and `end` must not wait for it.
+        running = self.begin(script, secrets, said)
         with self._lock:
-            if self.ended:
-                raise Interrupted("not started: the run was ended")
-            running = LocalRunning(script, secrets, said)
             self._running = {each for each in self._running if not each.ended} | {running}
+            late = self.ended
+        if late:
+            running.end()
+            raise Interrupted("ended before it began: the run was ended")
         return running
+
+    def begin(self, script: str, secrets: Sequence[str], said: Said) -> Running:
+        """Start `script` in the way of this kind of machine."""
+        raise NotImplementedError
 
     def end(self) -> None:
         """End every script that runs, and start no more."""
@@ -119,20 +148,28 @@ class LocalShell:
         rest.start()
 
 
-def _kill_those(running: Sequence[LocalRunning]) -> None:
+class LocalShell(Scripts):
+    """A shell of this machine; each script in a session of its own, with a clean environment, in /."""
+
+    def begin(self, script: str, secrets: Sequence[str], said: Said) -> LocalRunning:
+        """Start `script` here."""
+        return LocalRunning(["/bin/sh", "-c", script], secrets, said)
+
+
+def _kill_those(running: Sequence[Running]) -> None:
     for each in running:
         if not each.ended:
             each.kill()
 
 
 class LocalRunning:
-    """A script that runs on this machine; see Running."""
+    """A program that runs on this machine; see Running."""
 
-    def __init__(self, script: str, secrets: Sequence[str], said: Said) -> None:
+    def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said) -> None:
         self._said = said
         self._process = subprocess.Popen(
             # Bytes, so that a name that is not text in this locale stays what it is.
-            [b"/bin/sh", b"-c", script.encode("utf-8", "surrogateescape")],
+            [word.encode("utf-8", "surrogateescape") for word in argv],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -178,6 +215,17 @@ class LocalRunning:
                     self._poll.unregister(descriptor)
                     self._open.discard(descriptor)
         return 0
+
+    def write(self, piece: memoryview, timeout: float) -> None:
+        """Write all of `piece` to stdin; see Running."""
+        os.set_blocking(self._stdin.fileno(), False)
+        ready = select.poll()
+        ready.register(self._stdin.fileno(), select.POLLOUT)
+        while piece:
+            if not ready.poll(timeout * 1000):
+                raise Stalled
+            with contextlib.suppress(BlockingIOError):
+                piece = piece[os.write(self._stdin.fileno(), piece) :]
 
     def wait(self) -> int:
         """Return the exit status, negative for a signal; what does not end after its output is killed."""

@@ -1,0 +1,118 @@
+"""How a script gets to a far shell unharmed: whatever the login shell, and whatever its start-up prints."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+from .errors import ConnectError
+from .host import Running, Stalled
+from .script import Said
+
+# Read alike by sh, bash, dash, fish and tcsh: no backslash, no exclamation mark, no line end (FAULTS E12).
+COMMAND = """sh -c 'IFS= read -r s; eval "$(printf %b "$s")"'"""
+_MOST_NOISE = 1 << 20  # bytes that a login shell may print before the script speaks
+_START_TIMEOUT = 60.0  # seconds without a byte, for a login shell's start-up
+
+
+class NoShell(ConnectError):  # noqa: N818  what the account is, not what is wrong
+    """The account does not run commands; `said` is what it printed instead."""
+
+    def __init__(self, account: str, said: str) -> None:
+        super().__init__(
+            f"{account} does not run our script{': ' + said if said else ''}",
+            "It may be for SFTP only, or have a forced command or a shell like nologin: look at its "
+            "authorized_keys, and at what its login shell prints.",
+        )
+        self.said = said
+
+
+class Link(Protocol):
+    """A way to another machine, over which commands are started."""
+
+    account: str  # whom it reaches, for people
+
+    def run(self, command: str, said: Said) -> Running:
+        """Start `command` in the account's login shell. Raises ConnectError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it, and of all that runs over it."""
+        ...
+
+
+class Booted:
+    """A script under way on another machine; see Running."""
+
+    def __init__(self, link: Link, script: str, lines: Sequence[str], said: Said) -> None:
+        hello = f"hello {secrets.token_hex(8)}"
+        text = f"printf '%s\\n' '{hello}'\n{script}"
+        escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+        self._running = link.run(COMMAND, said)
+        self._early = b""
+        try:
+            self._send("".join(f"{line}\n" for line in [escaped, *lines]))
+            self._early = self._after(hello.encode() + b"\n", link.account, said)
+        except BaseException:
+            self._running.end()
+            raise
+
+    def _send(self, text: str) -> None:
+        try:
+            self.write(memoryview(text.encode("utf-8", "surrogateescape")), _START_TIMEOUT)
+        except OSError:
+            return  # it has ended: what it said, it says below
+
+    def _after(self, hello: bytes, account: str, said: Said) -> bytes:
+        """Read past what the login shell prints, and return what was read of the script's own output."""
+        noise = bytearray()
+        buffer = memoryview(bytearray(65536))
+        try:
+            while count := self._running.read_into(buffer, _START_TIMEOUT):
+                noise += buffer[:count]
+                before, found, after = bytes(noise).partition(hello)
+                if found:
+                    return after
+                if len(before) > _MOST_NOISE:
+                    break
+        except Stalled:
+            raise ConnectError(
+                f"{account}: its login shell said nothing for {_START_TIMEOUT:g} s", "Look at that account's start-up."
+            ) from None
+        told = [*noise.decode("utf-8", "backslashreplace").split("\n"), *said.messages]
+        raise NoShell(account, "; ".join(line.strip() for line in told if line.strip())[-300:])
+
+    def read_into(self, buffer: memoryview, timeout: float) -> int:
+        """Read the next bytes of the script's stdout; see Running."""
+        if self._early:
+            count = min(len(buffer), len(self._early))
+            buffer[:count] = self._early[:count]
+            self._early = self._early[count:]
+            return count
+        return self._running.read_into(buffer, timeout)
+
+    def write(self, piece: memoryview, timeout: float) -> None:
+        """Write to the script's stdin; see Running."""
+        self._running.write(piece, timeout)
+
+    def wait(self) -> int:
+        """Return the exit status; see Running."""
+        return self._running.wait()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known to have ended."""
+        return self._running.ended
+
+    def hang_up(self) -> None:
+        """Close the script's stdin; see Running."""
+        self._running.hang_up()
+
+    def end(self) -> None:
+        """End it; see Running."""
+        self._running.end()
+
+    def kill(self) -> None:
+        """End it without waiting; see Running."""
+        self._running.kill()
