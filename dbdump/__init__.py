@@ -14,6 +14,7 @@ from .wrappers.base import Wrapper
 from .wrappers.compress import Gzip, Zstd
 from .writers.base import Sink, Writer
 from .writers.directory import Directory
+from .writers.remote import Remote
 
 __all__ = [
     "Backend",
@@ -27,6 +28,7 @@ __all__ = [
     "MySQL",
     "PostgreSQL",
     "RecipeError",
+    "Remote",
     "SQLite",
     "Sink",
     "Site",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from .errors import ConnectError
-from .host import Running, Stalled
 from .script import Said
+from .shell import Running, Scripts, Stalled
 
 # Read alike by sh, bash, dash, fish and tcsh: no backslash, no exclamation mark, no line end (FAULTS E12).
 COMMAND = """sh -c 'IFS= read -r s; eval "$(printf %b "$s")"'"""
 _MOST_NOISE = 1 << 20  # bytes that a login shell may print before the script speaks
-_START_TIMEOUT = 60.0  # seconds without a byte, for a login shell's start-up
+_DOWN_SECONDS = 60.0  # for so long a machine that was not there is not asked again
 
 
 class NoShell(ConnectError):  # noqa: N818  what the account is, not what is wrong
@@ -32,14 +33,60 @@ class Link(Protocol):
     """A way to another machine, over which commands are started."""
 
     account: str  # whom it reaches, for people
+    start_timeout: float  # seconds without a byte, for a login shell's start-up
 
     def run(self, command: str, said: Said) -> Running:
         """Start `command` in the account's login shell. Raises ConnectError."""
         ...
 
+    def sftp(self) -> Any:
+        """Return a new SFTP session, as paramiko has it. Raises ConnectError."""
+        ...
+
+    def refusal(self, status: int, said: str) -> ConnectError:
+        """Return what to raise for a command that ended with `status`, and `said` something, before it began."""
+        ...
+
     def close(self) -> None:
         """Let go of it, and of all that runs over it."""
         ...
+
+
+class Down:
+    """The last failure to reach a machine: who comes soon after it fails at once, and waits no timeout again."""
+
+    def __init__(self) -> None:
+        self._error: ConnectError | None = None
+        self._until = 0.0
+
+    def note(self, error: ConnectError) -> ConnectError:
+        """Remember `error` for a minute, and return it."""
+        self._error, self._until = error, time.monotonic() + _DOWN_SECONDS
+        return error
+
+    def check(self) -> None:
+        """Raise the failure that is remembered, if there is one."""
+        if self._error is not None and time.monotonic() < self._until:
+            raise type(self._error)(self._error.message, self._error.hint) from self._error
+
+
+class RemoteShell(Scripts):
+    """A shell of another machine."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self.link = link
+
+    def begin(self, script: str, secrets: Sequence[str], said: Said) -> Running:
+        """Start `script` there."""
+        return Booted(self.link, script, secrets, said)
+
+
+class LateShell(RemoteShell):
+    """A shell for what must not be cut in the middle: who stores may finish, but not hang."""
+
+    def ending(self, running: Sequence[Running]) -> None:
+        """Leave it at the grace that follows."""
 
 
 class Booted:
@@ -50,38 +97,40 @@ class Booted:
         text = f"printf '%s\\n' '{hello}'\n{script}"
         escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
         self._running = link.run(COMMAND, said)
+        self._patience = link.start_timeout
         self._early = b""
         try:
             self._send("".join(f"{line}\n" for line in [escaped, *lines]))
-            self._early = self._after(hello.encode() + b"\n", link.account, said)
+            self._early = self._after(hello.encode() + b"\n", link, said)
+            said.forget()  # what the login shell said on stderr is not the script's
         except BaseException:
             self._running.end()
             raise
 
     def _send(self, text: str) -> None:
         try:
-            self.write(memoryview(text.encode("utf-8", "surrogateescape")), _START_TIMEOUT)
+            self.write(memoryview(text.encode("utf-8", "surrogateescape")), self._patience)
         except OSError:
             return  # it has ended: what it said, it says below
 
-    def _after(self, hello: bytes, account: str, said: Said) -> bytes:
+    def _after(self, hello: bytes, link: Link, said: Said) -> bytes:
         """Read past what the login shell prints, and return what was read of the script's own output."""
         noise = bytearray()
         buffer = memoryview(bytearray(65536))
         try:
-            while count := self._running.read_into(buffer, _START_TIMEOUT):
+            while len(noise) < _MOST_NOISE and (count := self._running.read_into(buffer, self._patience)):
                 noise += buffer[:count]
-                before, found, after = bytes(noise).partition(hello)
+                _, found, after = bytes(noise).partition(hello)
                 if found:
                     return after
-                if len(before) > _MOST_NOISE:
-                    break
         except Stalled:
             raise ConnectError(
-                f"{account}: its login shell said nothing for {_START_TIMEOUT:g} s", "Look at that account's start-up."
+                f"{link.account}: its login shell said nothing for {self._patience:g} s",
+                "Look at that account's start-up files, or at the forced command of its key.",
             ) from None
         told = [*noise.decode("utf-8", "backslashreplace").split("\n"), *said.messages]
-        raise NoShell(account, "; ".join(line.strip() for line in told if line.strip())[-300:])
+        text = "; ".join(line.strip() for line in told if line.strip())[-300:]
+        raise link.refusal(self._running.wait(), text)
 
     def read_into(self, buffer: memoryview, timeout: float) -> int:
         """Read the next bytes of the script's stdout; see Running."""

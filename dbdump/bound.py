@@ -9,7 +9,7 @@ from typing import TypeVar
 from . import __version__
 from .catalog import GLOBALS, DumpName
 from .errors import DumpError, ListError, RecipeError, Skip, StageError
-from .host import Shell
+from .links import Reach
 from .pipeline import Pipeline
 from .plan import (
     Job,
@@ -37,18 +37,22 @@ class Bound:
     RecipeError for secrets that cannot be handed over.
     """
 
-    def __init__(self, job: Job, shell: Shell, stamp: str) -> None:
+    def __init__(self, job: Job, reach: Reach, stamp: str) -> None:
         self.job = job
-        self._shell = shell
+        self.shell = reach.host
+        self.wrapper_shell = reach.controller if job.dump.wrap_at == "controller" else reach.host
+        self._store = _given(job.dump.to).bound(reach)
         self._stamp = stamp
         checked_backend(job.dump.backend)
         self._secrets = checked_secrets(job.dump.backend)
         wanted = job.dump.wrap
         programs = {"zstd", "gzip", "pigz", *(each.program for each in wanted or ())}
-        facts = probe(shell, sorted(programs), job.dump.backend.su)
+        facts = probe(self.shell, sorted(programs), job.dump.backend.su)
         self._user = facts.user
+        if self.wrapper_shell is not self.shell:
+            facts = probe(self.wrapper_shell, sorted(programs), None)
         self._wrap = chosen_wrappers(wanted, facts.programs)
-        self.backend = job.dump.backend.on(self._ask)
+        self.backend = job.dump.backend.on(self._ask, here=self.shell.here)
         self.notice = ""
         if wanted is None and "zstd" not in facts.programs:
             self.notice = f"{job.host.name} has no zstd: compressing with {self._wrap[0].program}"
@@ -95,21 +99,30 @@ class Bound:
             return Refused(name, StageError(stage, redact(error.message, self._secrets.values()), error.hint))
 
     def _planned(self, name: DumpName, argv: Sequence[str], versions: dict[str, str]) -> Planned:
-        writer = _given(self.job.dump.to)
+        patience = _given(self.job.dump.stall_timeout)
         check = self.backend.check_stream
+        stages = [self._stage(argv, name.database)]
+        wrapping = tuple(Stage(each.program, tuple(each.command())) for each in self._wrap)
+        travels = bool(wrapping) and self.wrapper_shell is not self.shell
+        if not travels:
+            stages += wrapping
         pipeline = Pipeline(
-            (self._stage(argv, name.database), *(Stage(each.program, tuple(each.command())) for each in self._wrap)),
+            tuple(stages),
             self._secrets,
-            _given(self.job.dump.stall_timeout),
+            patience,
             self.backend.checks_stream(name.database) if check is None else check,
         )
         restore = self.backend.get_restore_command(name.database)
         line = restore_line(
-            writer.location(name),
+            self._store.source(name),
             [each.inverse() for each in reversed(self._wrap)],
             None if restore is None else self._stage(restore, name.database),
         )
-        return Planned(name, self.backend, pipeline, writer, versions, line, empty_bytes(self._wrap))
+        retries = max(getattr(self.job.dump.to, "retries", 0), 0 if self.shell.here else self.job.host.retries)
+        return Planned(
+            name, self.backend, pipeline, self._store, versions, line, empty_bytes(self._wrap), self.shell,
+            Pipeline(wrapping, {}, patience, fed=True) if travels else None, retries,
+        )  # fmt: skip
 
     def _name(self, database: str) -> DumpName:
         suffix = "".join([self.backend.suffix_of(database), *(each.suffix for each in self._wrap)])
@@ -121,7 +134,7 @@ class Bound:
         return Stage(name, words, secrets=tuple(self._secrets), user=self._user)
 
     def _ask(self, argv: Sequence[str]) -> bytes:
-        return Pipeline((self._stage(argv),), self._secrets).answer(self._shell)
+        return Pipeline((self._stage(argv),), self._secrets).answer(self.shell)
 
 
 Value = TypeVar("Value")

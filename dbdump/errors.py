@@ -6,6 +6,7 @@ DbdumpError
 ├── NothingMatched   a selection that selects nothing           exit 3
 └── DumpError        one recipe or one database failed          exit 1
     ├── ConnectError the host cannot be reached
+    │   └── ConnectionLost  it was reached, and then no more
     ├── ListError    the databases could not be listed
     ├── StageError   a command of the dump failed
     ├── WriteError   the bytes could not be stored
@@ -57,6 +58,10 @@ class ConnectError(DumpError):
     """The host cannot be reached."""
 
     stage = "connect"
+
+
+class ConnectionLost(ConnectError):  # noqa: N818  what happened, not what is wrong
+    """The connection was there, and is gone: what it was for may be tried once more."""
 
 
 class ListError(DumpError):

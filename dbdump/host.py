@@ -12,13 +12,13 @@ import subprocess  # noqa: TID251  this is the room for it
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, Literal
 
-from .errors import Interrupted, UsageError
+from .errors import UsageError
 from .script import Said
+from .shell import GRACE_SECONDS, Scripts, Stalled
 
 PIPE_BYTES = 1 << 20  # Linux gives an unprivileged process up to 1 MiB, pipe(7)
-GRACE_SECONDS = 8.0  # the script's own watchdog sends KILL after 5
 
 _KEPT = {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "MYSQL_HOME", "GNUPGHOME", "SSH_AUTH_SOCK"}
 _KEPT_PREFIXES = ("LC_", "PG")
@@ -29,137 +29,48 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Host:
     """A machine whose databases are dumped.
 
-    `Host("db1")` is reached through SSH, as `ssh` says or by its own name; `localhost` is this machine.
-    A host never silently means this machine: `--here` says so.
+    `Host("db1")` is reached through SSH, as `ssh` says, which is all that ssh takes before the command, or by
+    its own name; `localhost` is this machine. A host never silently means this machine: `--here` says so.
+    `transport` is fabric or openssh. At most `per_host` databases are dumped on it at once, by default two
+    where it is another machine. A dump whose connection was lost is begun anew, up to `retries` times.
     """
 
     name: str
     ssh: str | None = None
+    transport: Literal["fabric", "openssh"] = "fabric"
+    per_host: int | None = None
+    retries: int = 1
 
     def __post_init__(self) -> None:
         if not self.name:
             raise UsageError("a host needs a name", 'Write Host("db1"), or use localhost for this machine.')
+        if self.transport not in ("fabric", "openssh"):
+            raise UsageError(f"Host(transport={self.transport!r})", 'There are "fabric" and "openssh".')
+        if self.per_host is not None and self.per_host < 1:
+            raise UsageError(f"Host(per_host={self.per_host!r}): not a number of 1 or more", "Write per_host=2.")
 
     @property
     def is_local(self) -> bool:
         """Whether it is this machine without anybody having to say so."""
         return self.name == "localhost" and self.ssh is None
 
+    @property
+    def remote(self) -> str:
+        """What ssh takes to reach it."""
+        return self.ssh or self.name
+
 
 localhost = Host("localhost")
-
-
-class Stalled(Exception):  # noqa: N818  told to the pump, which says which database it was
-    """No byte came for as long as the caller would wait."""
-
-
-class Running(Protocol):
-    """One script under way: its output, and the ways it ends."""
-
-    def read_into(self, buffer: memoryview, timeout: float) -> int:
-        """Read the next bytes of stdout into `buffer` and return their number, 0 at the end.
-
-        stderr is drained meanwhile. Raises Stalled after `timeout` seconds without a byte on either.
-        """
-        ...
-
-    def wait(self) -> int:
-        """Return the exit status of the script, negative for a signal, after its output has ended."""
-        ...
-
-    def write(self, piece: memoryview, timeout: float) -> None:
-        """Write all of `piece` to the script's stdin, after its secrets.
-
-        Raises OSError where nobody reads it any more, Stalled after `timeout` seconds in which nobody did.
-        """
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """Whether the script is known to have ended."""
-        ...
-
-    def hang_up(self) -> None:
-        """Close the script's stdin: its watchdog ends it, wherever and as whomever it runs."""
-        ...
-
-    def kill(self) -> None:
-        """End the script, without waiting."""
-        ...
-
-    def end(self) -> None:
-        """End the script and all it started, now; harmless when it has ended."""
-        ...
-
-
-class Shell(Protocol):
-    """A way to run sh scripts on one machine."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether `end` was called."""
-        ...
-
-    def start(self, script: str, secrets: Sequence[str], said: Said) -> Running:
-        """Start `script`, give it `secrets` on stdin, a line each, and feed its stderr to `said`."""
-        ...
-
-    def end(self) -> None:
-        """End every script that runs, and start no more."""
-        ...
-
-
-class Scripts:
-    """Scripts under way on one machine, which can be ended all at once; see Shell."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: set[Running] = set()
-        self.ended = False
-
-    def start(self, script: str, secrets: Sequence[str], said: Said) -> Running:
-        """Start `script`. Raises Interrupted after `end`."""
-        if self.ended:
-            raise Interrupted("not started: the run was ended")
-        # Not under the lock: on another machine this takes its time, and `end` must not wait for it.
-        running = self.begin(script, secrets, said)
-        with self._lock:
-            self._running = {each for each in self._running if not each.ended} | {running}
-            late = self.ended
-        if late:
-            running.end()
-            raise Interrupted("ended before it began: the run was ended")
-        return running
-
-    def begin(self, script: str, secrets: Sequence[str], said: Said) -> Running:
-        """Start `script` in the way of this kind of machine."""
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """End every script that runs, and start no more."""
-        with self._lock:
-            self.ended = True
-            running = [each for each in self._running if not each.ended]
-        for each in running:
-            each.hang_up()
-        # Where a watchdog was killed itself, nobody hears of it.
-        rest = threading.Timer(GRACE_SECONDS, _kill_those, [running])
-        rest.daemon = True
-        rest.start()
 
 
 class LocalShell(Scripts):
     """A shell of this machine; each script in a session of its own, with a clean environment, in /."""
 
+    here = True
+
     def begin(self, script: str, secrets: Sequence[str], said: Said) -> LocalRunning:
         """Start `script` here."""
         return LocalRunning(["/bin/sh", "-c", script], secrets, said)
-
-
-def _kill_those(running: Sequence[Running]) -> None:
-    for each in running:
-        if not each.ended:
-            each.kill()
 
 
 class LocalRunning:
@@ -167,6 +78,7 @@ class LocalRunning:
 
     def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said) -> None:
         self._said = said
+        self._writing = threading.Lock()  # else another thread's write could reach a file that is opened next
         self._process = subprocess.Popen(
             # Bytes, so that a name that is not text in this locale stays what it is.
             [word.encode("utf-8", "surrogateescape") for word in argv],
@@ -218,14 +130,21 @@ class LocalRunning:
 
     def write(self, piece: memoryview, timeout: float) -> None:
         """Write all of `piece` to stdin; see Running."""
-        os.set_blocking(self._stdin.fileno(), False)
         ready = select.poll()
-        ready.register(self._stdin.fileno(), select.POLLOUT)
+        with self._writing:
+            self._refuse_closed()
+            os.set_blocking(self._stdin.fileno(), False)
+            ready.register(self._stdin.fileno(), select.POLLOUT)
         while piece:
             if not ready.poll(timeout * 1000):
                 raise Stalled
-            with contextlib.suppress(BlockingIOError):
+            with self._writing, contextlib.suppress(BlockingIOError):
+                self._refuse_closed()
                 piece = piece[os.write(self._stdin.fileno(), piece) :]
+
+    def _refuse_closed(self) -> None:
+        if self._stdin.closed:
+            raise BrokenPipeError("its stdin was closed")
 
     def wait(self) -> int:
         """Return the exit status, negative for a signal; what does not end after its output is killed."""
@@ -238,7 +157,8 @@ class LocalRunning:
 
     def hang_up(self) -> None:
         """Close the script's stdin: its watchdog ends it, wherever and as whomever it runs."""
-        self._stdin.close()
+        with self._writing:
+            self._stdin.close()
 
     def end(self) -> None:
         """End the script and all it started, now."""
@@ -251,7 +171,8 @@ class LocalRunning:
         self.kill()
 
     def _close(self) -> None:
-        for stream in (self._stdin, self._stdout, self._stderr):
+        self.hang_up()
+        for stream in (self._stdout, self._stderr):
             stream.close()
 
     def _kill(self) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
-from .boot import Link
-from .errors import ConnectError
-from .host import LocalRunning, LocalShell, Running
+from .boot import Down, NoShell
+from .errors import ConnectError, ConnectionLost, StageError
+from .host import LocalRunning, LocalShell
 from .pipeline import Pipeline
 from .script import Said, Stage
+from .shell import Running, Stalled
 from .target import Settings, destination
+
+LOST_STATUS = 255  # ssh(1): an error of ssh's own; a far end that was killed gives it as well
 
 # First on ssh's line, where the first value of an option counts: what is never up to REMOTE.
 _ALWAYS = (
@@ -18,35 +23,135 @@ _ALWAYS = (
     "-o", "RemoteCommand=none", "-o", "EscapeChar=none",
 )  # fmt: skip
 
+_CHANGED = "the host key has changed, or this is another machine"
+_TROUBLES = (
+    ("IDENTIFICATION HAS CHANGED", _CHANGED,
+     "Ask its operator. If it is right, remove the old key from known_hosts (ssh-keygen -R) and add the new one."),
+    (r"Host key verification failed|No \S+ host key is known", "host key verification failed",
+     "Add its key, and compare the fingerprint with its operator's: ssh-keyscan HOST >> ~/.ssh/known_hosts"),
+    ("UNPROTECTED PRIVATE KEY", "others can read the private key", "chmod 600 the private key."),
+    ("Permission denied", "permission denied",
+     "Put the public key into that account's authorized_keys; a key with a passphrase needs an agent."),
+    (r"Connection (refused|timed out)|No route|resolve|Network is unreachable|banner exchange|kex_exchange",
+     "no connection", "Is the machine up, and sshd on that port?"),
+)  # fmt: skip
 
-class OpenSSHLink(Link):
+
+class OpenSSHLink:
     """One account, reached by an ssh process for each command."""
 
     def __init__(self, words: Sequence[str], settings: Settings) -> None:
-        self._argv = [
-            "ssh",
-            *_ALWAYS,
+        self._options = [
             *words,
             "-o", f"ConnectTimeout={settings.connect_timeout}",
             "-o", f"ServerAliveInterval={settings.alive_interval}",
             "-o", f"ServerAliveCountMax={settings.alive_count}",
         ]  # fmt: skip
         self.account = destination(words)
+        self.start_timeout = settings.start_timeout
+        self._down = Down()
 
     def run(self, command: str, said: Said) -> Running:
         """Start `command` in an ssh of its own."""
-        return LocalRunning([*self._argv, command], (), said)
+        self._down.check()
+        return SSHRunning(["ssh", *_ALWAYS, *self._options, command], (), said, self.account)
+
+    def sftp(self) -> Any:
+        """Return a new SFTP session over an ssh of its own. Raises ConnectError."""
+        from .ssh import sftp_over  # noqa: PLC0415  the room of its SFTP client is slow to import
+
+        said = Said("")
+        argv = ["ssh", *_ALWAYS, "-s", *self._options, "sftp"]
+        pipe = _Duplex(SSHRunning(argv, (), said, self.account), self.start_timeout)
+        try:
+            return sftp_over(pipe, self.account)
+        except ConnectError as error:
+            pipe.close()
+            told = last_sentence("; ".join(said.messages)) or error.message
+            raise ConnectError(f"{self.account}: no SFTP: {told}", "Allow a shell or SFTP there.") from error
+
+    def refusal(self, status: int, said: str) -> ConnectError:
+        """Return what to raise for an ssh that ended with `status` before the command began."""
+        if status != LOST_STATUS:
+            return NoShell(self.account, said)
+        for pattern, cause, hint in _TROUBLES:
+            if re.search(pattern, said):
+                return self._down.note(ConnectError(f"{self.account}: {cause}: {last_sentence(said)}", hint))
+        return NoShell(self.account, said) if said else ConnectionLost(f"{self.account}: connection lost")
 
     def close(self) -> None:
         """Do nothing: each ssh ends with its command."""
 
 
+class SSHRunning(LocalRunning):
+    """An ssh that runs; its own failure is told from the command's."""
+
+    def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said, account: str) -> None:
+        self._account = account
+        self._began = False
+        super().__init__(argv, secrets, said)
+
+    def read_into(self, buffer: memoryview, timeout: float) -> int:
+        """Read the next bytes; see Running."""
+        count = super().read_into(buffer, timeout)
+        self._began = self._began or bool(count)
+        return count
+
+    def wait(self) -> int:
+        """Return the exit status. Raises ConnectionLost for ssh's own, once the command had begun."""
+        status = super().wait()
+        if self._began and status != 0 and (status == LOST_STATUS or status < 0):
+            told = last_sentence("; ".join(self._said.messages))
+            raise ConnectionLost(
+                f"{self._account}: connection lost{': ' + told if told else ''}",
+                "Its sshd or the network ended it; see the log there.",
+            )
+        return status
+
+
+class _Duplex:
+    """The stdin and stdout of a program, as paramiko's SFTP wants a channel to be."""
+
+    def __init__(self, running: Running, timeout: float) -> None:
+        self._running = running
+        self._timeout = timeout
+
+    def settimeout(self, seconds: float) -> None:
+        """Set how long either way may take."""
+        self._timeout = seconds
+
+    def send(self, piece: bytes) -> int:
+        """Send all of `piece`. Raises TimeoutError where it is not taken."""
+        try:
+            self._running.write(memoryview(piece), self._timeout)
+        except Stalled:
+            raise TimeoutError from None
+        return len(piece)
+
+    def recv(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end. Raises TimeoutError where none come."""
+        buffer = memoryview(bytearray(size))
+        try:
+            return bytes(buffer[: self._running.read_into(buffer, self._timeout)])
+        except Stalled:
+            raise TimeoutError from None
+
+    def close(self) -> None:
+        """End the program."""
+        self._running.end()
+
+
+def last_sentence(said: str) -> str:
+    """Return the last of the messages of an ssh."""
+    return said.rpartition("; ")[2].strip(" .")
+
+
 def ask_ssh(words: Sequence[str]) -> str | None:
     """Return what `ssh -G` makes of `words`, or None where there is no ssh. Raises ConnectError."""
     shell = LocalShell()
-    argv = ("sh", "-c", 'command -v ssh >/dev/null || exit 0; exec "$@" 2>&1', "sh", "ssh", "-G", *words)
+    argv = ("sh", "-c", 'command -v ssh >/dev/null || exit 0; exec "$@"', "sh", "ssh", "-G", *words)
     try:
         answer = Pipeline((Stage("ssh", argv),)).answer(shell).decode("utf-8", "surrogateescape")
-    except Exception as error:
-        raise ConnectError(f"ssh does not take {' '.join(words)!r}: {error}", "Try it with ssh by hand.") from error
+    except StageError as error:
+        raise ConnectError(f"ssh does not take {' '.join(words)!r}: {error.message}", "Try it by hand.") from error
     return answer or None

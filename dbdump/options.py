@@ -14,17 +14,20 @@ from .errors import RecipeError, UsageError
 from .host import Host
 from .plan import Job
 from .recipe import DEFAULT_DATADIR, Dump, Recipe
+from .writers.base import Writer
 from .writers.directory import Directory
+from .writers.remote import Remote
 
 STALL_TIMEOUT = 600.0  # seconds
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What flags say: the datadir, and options of backends by name, each with all its values as typed."""
+    """What flags say: where to, and options of backends by name, each with all its values as typed."""
 
     datadir: str | None = None
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    remote: str | None = None
 
     def over(self, dump: Dump) -> Dump:
         """Return `dump` with what the flags say, as far as its backend has such options, and the defaults."""
@@ -34,9 +37,19 @@ class Overrides:
         chosen = replace(
             dump,
             backend=replace(dump.backend, **converted(type(dump.backend), said)),
-            to=Directory(self.datadir) if self.datadir else dump.to,
+            to=self._to(dump.to),
         )
         return chosen.or_else(defaults)
+
+    def _to(self, writer: Writer | None) -> Writer | None:
+        """Return where to: the flags' machine and directory, and of the recipe's what they do not say."""
+        if self.remote:
+            path = self.datadir or (writer.path if isinstance(writer, Remote | Directory) else DEFAULT_DATADIR)
+            known = writer if isinstance(writer, Remote) else Remote(self.remote, path)
+            return replace(known, target=self.remote, path=path)
+        if self.datadir and isinstance(writer, Remote | Directory):
+            return replace(writer, path=self.datadir)
+        return Directory(self.datadir) if self.datadir else writer
 
 
 def split_options(pairs: Sequence[str]) -> dict[str, list[str]]:

@@ -6,15 +6,17 @@ import hashlib
 import re
 import secrets
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePath
 
-from .errors import Interrupted, StageError
-from .host import PIPE_BYTES, Shell, Stalled
+from .errors import ConnectionLost, Interrupted, StageError
+from .host import PIPE_BYTES
 from .redact import redact
 from .script import SIGPIPE_STATUS, Said, Stage, render
+from .shell import Running, Shell, Stalled
 
 ANSWER_TIMEOUT = 120.0  # seconds without a byte, for a command that only answers a question
 _LONGEST_ANSWER = 64 << 20  # bytes: the names of a million databases fit
@@ -30,34 +32,63 @@ class Outcome:
     said: Said
 
 
+Write = Callable[[memoryview], object]
+
+
+class Feeder(threading.Thread):
+    """Feeds a running script while somebody else reads what it makes of it."""
+
+    def __init__(self, running: Running, feed: Callable[[Write], object], timeout: float) -> None:
+        super().__init__(name="feeder")
+        self._running = running
+        self._feed = feed
+        self._timeout = timeout
+        self.error: BaseException | None = None
+        self.cut = False
+        self.start()
+
+    def run(self) -> None:
+        """Feed it to the end, and say so by end-of-file; what went wrong is in `error`."""
+        try:
+            self._feed(lambda piece: self._running.write(piece, self._timeout))
+        except (OSError, Stalled):
+            self.cut = True  # it reads no more; mostly its exit status says why
+        except BaseException as error:  # noqa: BLE001  raised where the dump is
+            self.error = error
+        self._running.hang_up()
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """Stages that run as one script on a host.
 
     `values` holds the secrets that the stages name; `stall_timeout` is in seconds; `check_stream` has the
-    raw stream looked at on its way.
+    raw stream looked at on its way. With `fed` the first stage reads what `run` is given to feed it.
     """
 
     stages: tuple[Stage, ...]
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     stall_timeout: float = ANSWER_TIMEOUT
     check_stream: bool = False
+    fed: bool = False
 
     def script(self, token: str) -> str:
         """Return the sh script that runs it."""
-        return render(self.stages, token, check_stream=self.check_stream)
+        return render(self.stages, token, check_stream=self.check_stream, fed=self.fed)
 
-    def run(self, shell: Shell, write: Callable[[memoryview], object]) -> Outcome:
+    def run(self, shell: Shell, write: Write, feed: Callable[[Write], object] | None = None) -> Outcome:
         """Run on `shell` and hand every byte to `write`, in order; return when every stage exited 0.
 
         Raises StageError that names the stage to blame, Interrupted when the shell was ended meanwhile,
-        and whatever `write` raises. Nothing of the pipeline is left running in any case.
+        and whatever `write` raises. Nothing of the pipeline is left running in any case. `feed` is called with
+        what takes the bytes for the first stage; where it raises, that is the error.
         """
         said = Said(token := secrets.token_hex(8))
         running = shell.start(self.script(token), [self.values[name] for name in self._secrets], said)
         digest, size = hashlib.sha256(), 0
         buffer = memoryview(bytearray(PIPE_BYTES))
         exit_status = -1
+        feeder = Feeder(running, feed, self.stall_timeout) if feed else None
         try:
             while count := running.read_into(buffer, self.stall_timeout):
                 digest.update(buffer[:count])
@@ -66,11 +97,20 @@ class Pipeline:
             exit_status = running.wait()
         except Stalled:
             raise self._stall(said) from None
+        except ConnectionLost:
+            if not shell.ended:
+                raise
         finally:
             running.end()
+            if feeder:
+                feeder.join()
         if shell.ended:
             raise Interrupted("ended before it was complete")
+        if feeder and feeder.error:
+            raise feeder.error
         self._judge(exit_status, said)
+        if feeder and feeder.cut:
+            raise StageError(self.stages[0].name, "exited 0 before it had read all of the dump")
         return Outcome(size, digest.hexdigest(), tuple(said.statuses[i] for i in self._indices), said)
 
     def answer(self, shell: Shell) -> bytes:

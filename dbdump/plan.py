@@ -15,9 +15,11 @@ from .host import Host
 from .pipeline import Pipeline
 from .recipe import Dump
 from .redact import looks_secret, redact
+from .script import Stage
+from .shell import Shell
 from .wrappers.base import Wrapper
 from .wrappers.compress import Gzip, Zstd
-from .writers.base import Writer
+from .writers.base import Store
 
 _SUFFIX = re.compile(r"(?:\.\w+)+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -39,18 +41,27 @@ class Job:
 
 @dataclass(frozen=True)
 class Planned:
-    """One database as it will be dumped.
+    """One database as it will be dumped: by `pipeline` on the host, then by `wrapping`, if any, on the controller.
 
-    A file of `empty_bytes`, or fewer, is what the wrappers make of nothing.
+    A file of `empty_bytes`, or fewer, is what the wrappers make of nothing. After a lost connection it is
+    dumped anew, up to `retries` times.
     """
 
     name: DumpName
     backend: Backend
     pipeline: Pipeline
-    writer: Writer
+    store: Store
     versions: Mapping[str, str]
     restore: str
     empty_bytes: int
+    shell: Shell
+    wrapping: Pipeline | None = None
+    retries: int = 0
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages, wherever they run."""
+        return self.pipeline.stages + (self.wrapping.stages if self.wrapping else ())
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .errors import StageError
-from .host import Shell
 from .pipeline import Pipeline
 from .script import Stage
+from .shell import Shell
 from .user import MECHANISMS, User
 
 _PROGRAMS = 'for program; do if command -v "$program" >/dev/null; then echo "$program"; fi; done'

@@ -100,7 +100,9 @@ class Live(Plain):
         self._progress.stop()
 
     def started(self, name: str) -> None:
-        """Add it to those that run."""
+        """Add it to those that run; from the beginning, where it does already."""
+        if (task := self._tasks.pop(name, None)) is not None:
+            self._progress.remove_task(task)
         self._tasks[name] = self._progress.add_task(name, total=None)
 
     def advanced(self, name: str, size: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from .backends.base import Backend
 from .errors import RecipeError
@@ -22,12 +22,15 @@ class Dump:
 
     `wrap` is a list of wrappers, in order; None is the site's, or zstd. `to` is a writer; None is the site's,
     or /var/backups. `stall_timeout` is in seconds: a dump without a byte for so long is ended as failed.
+    `wrap_at` is "controller" for a host that lacks the wrappers' programs: then plain bytes leave it, through
+    SSH only; otherwise it is "host".
     """
 
     backend: Backend
     wrap: Sequence[Wrapper] | None = None
     to: Writer | None = None
     stall_timeout: float | None = None
+    wrap_at: Literal["host", "controller"] | None = None
 
     def or_else(self, other: Dump) -> Dump:
         """Return it with `other`'s value where it has none of its own; lists replace, nothing is merged."""
@@ -113,10 +116,11 @@ class Site:
     wrap: Sequence[Wrapper] | None = None
     to: Writer | None = None
     stall_timeout: float | None = None
+    wrap_at: Literal["host", "controller"] | None = None
 
     def defaults(self, backend: Backend) -> Dump:
         """Return a Dump of `backend` that says only what the site says."""
-        return Dump(backend, wrap=self.wrap, to=self.to, stall_timeout=self.stall_timeout)
+        return Dump(backend, wrap=self.wrap, to=self.to, stall_timeout=self.stall_timeout, wrap_at=self.wrap_at)
 
     @overload
     def recipe(self, function: RecipeFunction, /) -> RecipeFunction: ...

@@ -44,15 +44,22 @@ class Result:
 
 
 def summary(results: Sequence[Result], seconds: float) -> list[str]:
-    """Return the last lines of a run: what it came to, and then, last, each failure with its hint."""
-    count = Counter(result.status for result in results)
-    size = decimal(sum(result.stored_bytes for result in results))
-    counts = ", ".join(f"{count[status]} {status}" for status in ("stored", "skipped", "failed"))
-    lines = [f"{counts}; {size} in {seconds:.1f} s"]
+    """Return the last lines of a run: what it came to, on each of several hosts, and last each failure with its hint."""
+    hosts: dict[str, list[Result]] = {}
+    for result in results:
+        hosts.setdefault(result.id.partition("/")[0], []).append(result)
+    lines = [f"{host}: {_counts(theirs)}" for host, theirs in hosts.items()] if len(hosts) > 1 else []
+    lines.append(f"{_counts(results)} in {seconds:.1f} s")
     for result in results:
         if result.status == "failed":
             lines += result.lines
     return lines
+
+
+def _counts(results: Sequence[Result]) -> str:
+    count = Counter(result.status for result in results)
+    size = decimal(sum(result.stored_bytes for result in results))
+    return ", ".join(f"{count[status]} {status}" for status in ("stored", "skipped", "failed")) + f"; {size}"
 
 
 def exit_code(results: Sequence[Result], *, broken_files: bool, signal: int | None) -> int:

@@ -6,22 +6,28 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
+from types import TracebackType
+from typing import Self
 
 from .bound import Bound
 from .catalog import SCHEMA, Manifest, new_stamp, printable
-from .errors import ConnectError, DbdumpError, DumpError, StageError
-from .host import LocalShell
-from .pipeline import Outcome, Pipeline
+from .errors import ConnectionLost, DbdumpError, DumpError, Interrupted, StageError
+from .machines import PER_HOST, Machines, Queues
+from .pipeline import Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped
 from .progress import Display
 from .redact import redact
 from .report import Result
 from .signals import Signals
+from .writers.on_host import HostSink
 
 _LONG = 200  # characters of an argument with line ends in it
-_MOST_RECIPES = 16  # at once: each waits for a server's list, or for its dumps
+_MOST_RECIPES = 64  # at once: each waits for a server's list, or for its dumps
 
 
 def run(
@@ -33,16 +39,15 @@ def run(
     """
     with (
         Signals() as signals,
-        ThreadPoolExecutor(slots, "dump") as pool,
+        Runner(databases, slots, display, here=here) as runner,
         ThreadPoolExecutor(_MOST_RECIPES, "recipe") as recipes,
     ):
-        runner = Runner(databases, pool, display, here=here)
         futures = [recipes.submit(runner.run_job, job) for job in jobs]
         pending = set(futures)
         while pending:
             _, pending = wait(pending, timeout=0.1)
             if signals.received is not None:
-                runner.shell.end()
+                runner.machines.end()
     return list(chain.from_iterable(future.result() for future in futures)), signals.received
 
 
@@ -52,34 +57,31 @@ def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> tuple[list[Pla
     secrets: list[str] = []
 
     def plan() -> None:
-        refuse_remote(job, here=here)
-        bound = Bound(job, LocalShell(), new_stamp())
+        bound = Bound(job, machines.reach(job), new_stamp())
         secrets.extend(bound.secrets)
         plans.extend(bound.plan(databases))
 
-    return plans, attempt(job.id, secrets, plan, job.dump.backend.hint)
-
-
-def refuse_remote(job: Job, *, here: bool) -> None:
-    """Raise ConnectError for a host that is not this machine: a host never silently means it."""
-    if not (job.host.is_local or here):
-        raise ConnectError(
-            f"{job.host.name} is another machine, and dbdump does not reach those yet",
-            f"On {job.host.name} itself, run it with --here.",
-        )
+    with closing(Machines(here=here)) as machines:
+        return plans, attempt(job.id, secrets, plan, job.dump.backend.hint)
 
 
 class Runner:
-    """What the jobs of one run share: a stamp, the shell of this machine, the pool, and the display."""
+    """What the jobs of one run share: a stamp, the machines, `slots` for databases, and the display."""
 
-    def __init__(self, databases: Sequence[str], pool: ThreadPoolExecutor, display: Display, *, here: bool) -> None:
-        self._here = here
-        self.shell = LocalShell()
+    def __init__(self, databases: Sequence[str], slots: int, display: Display, *, here: bool) -> None:
+        self.machines = Machines(here=here)
         self._databases = databases
-        self._pool = pool
+        self._queues = Queues(slots)
         self._display = display
         self._stamp = new_stamp()
         self._told: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._queues.close()
+        self.machines.close()
 
     def run_job(self, job: Job) -> list[Result]:
         """Dump the databases of one job; an error before the first of them is a result of its own."""
@@ -87,15 +89,16 @@ class Runner:
         secrets: list[str] = []
 
         def dump_all() -> None:
-            refuse_remote(job, here=self._here)
-            bound = Bound(job, self.shell, self._stamp)
+            bound = Bound(job, self.machines.reach(job), self._stamp)
             secrets.extend(bound.secrets)
             if bound.notice and bound.notice not in self._told:
                 self._told.add(bound.notice)
                 self._display.notice(bound.notice)
             try:
                 bound.backend.prepare()
-                futures = [self._pool.submit(self._one, each) for each in bound.plan(self._databases)]
+                at_once = job.host.per_host or (None if bound.shell.here else PER_HOST)
+                submit = partial(self._queues.submit, job.host.name, at_once, self._one)
+                futures = [submit(each) for each in bound.plan(self._databases)]
                 results.extend(future.result() for future in futures)
             finally:
                 bound.backend.cleanup()
@@ -121,22 +124,35 @@ class Runner:
         name, backend = planned.name, planned.backend
 
         def dump() -> None:
-            self._display.started(name.id)
             try:
                 backend.prepare_db(name.database)
-                stored.append(self._store(planned))
+                stored.append(self._store_or_again(planned))
             finally:
                 backend.cleanup_db(name.database)
 
         failure = attempt(name.id, planned.pipeline.values.values(), dump, backend.hint)
         seconds = time.monotonic() - started
-        location = planned.writer.location(name)
+        location = planned.store.location(name)
         return failure or Result(name.id, "stored", location, "", stored[0], seconds)
+
+    def _store_or_again(self, planned: Planned) -> int:
+        """Store one database, from the beginning again where a connection was lost and nothing was committed."""
+        for left in range(planned.retries, -1, -1):
+            try:
+                return self._store(planned)
+            except ConnectionLost as error:
+                if planned.shell.ended:
+                    raise Interrupted("ended before it was complete") from error
+                if not left:
+                    raise
+                self._display.notice(f"{planned.name.id}: {error.message}; once more")
+        raise RuntimeError("a dump was tried less than once")
 
     def _store(self, planned: Planned) -> int:
         """Dump one database into its writer, commit it, and return the bytes that were stored."""
         started = _now()
-        sink = planned.writer.open(planned.name)
+        self._display.started(planned.name.id)
+        sink = planned.store.open(planned.name)
         for leftover in sink.leftovers:
             self._display.notice(f"{planned.name.id}: removed {leftover}, left by a run that was killed")
 
@@ -145,12 +161,28 @@ class Runner:
             self._display.advanced(planned.name.id, len(piece))
 
         try:
-            outcome = planned.pipeline.run(self.shell, write)
+            if isinstance(sink, HostSink):
+                advanced = partial(self._display.advanced, planned.name.id)
+                outcome = sink.run(planned.pipeline, planned.shell, advanced)
+            else:
+                outcome = self._run(planned, write)
             _refuse_bad_stream(planned, outcome)
             sink.commit(_manifest(planned, outcome, started))
         finally:
             sink.abort()
         return outcome.stored_bytes
+
+    def _run(self, planned: Planned, write: Write) -> Outcome:
+        """Run the pipeline on its host, and what wraps it on the controller, if anything does."""
+        if planned.wrapping is None:
+            return planned.pipeline.run(planned.shell, write)
+        outcomes: list[Outcome] = []
+
+        def feed(to_wrappers: Write) -> None:
+            outcomes.append(planned.pipeline.run(planned.shell, to_wrappers))
+
+        wrapped = planned.wrapping.run(self.machines.local, write, feed)
+        return replace(wrapped, statuses=outcomes[0].statuses + wrapped.statuses, said=outcomes[0].said)
 
 
 def _refuse_bad_stream(planned: Planned, outcome: Outcome) -> None:
@@ -179,7 +211,7 @@ def _manifest(planned: Planned, outcome: Outcome, started: str) -> Manifest:
         sha256=outcome.sha256,
         stages=tuple(
             {"name": stage.name, "argv": [_shown(word, pipeline) for word in stage.argv], "status": status}
-            for stage, status in zip(pipeline.stages, outcome.statuses, strict=True)
+            for stage, status in zip(planned.stages, outcome.statuses, strict=True)
         ),
         versions=dict(planned.versions),
         signer=None,

@@ -50,34 +50,35 @@ hex() { od -An -v -tx1 | tr -d ' \\n'; }
 }; } 3<&- 4>&1"""
 
 
-def render(stages: Sequence[Stage], token: str, *, check_stream: bool = False) -> str:
+def render(stages: Sequence[Stage], token: str, *, check_stream: bool = False, fed: bool = False) -> str:
     """Return the sh script that runs `stages` as one pipeline and writes the last one's stdout to its own.
 
     Each stage's exit status comes back on stderr as a line `TOKEN INDEX STATUS`. With `check_stream` the
     first stage's output is looked at on its way: `TOKEN first HEX`, `TOKEN last HEX`, `TOKEN rest BYTES`.
-    The script ends by itself when its stdin is closed.
+    The script ends by itself when its stdin is closed. With `fed` its stdin is what the first stage reads.
     """
     first = stages[0]
     relayed = first.user is not None and first.user.relays_stdin
     lines = ["(", "umask 077", "exec 3<&0 </dev/null"]
-    if not relayed:
+    watched = not (relayed or fed)
+    if watched:
         # Read before the watchdog reads, which would take the line for the end; unset, or a variable that is
         # exported already would be so in every stage.
         lines += [f"unset {name}; IFS= read -r {name} <&3" for name in first.secrets]
         lines += [_WATCHDOG, "watchdog=$!"]
-    pieces = [_piece(index, stage, token) for index, stage in enumerate(stages)]
+    pieces = [_piece(index, stage, token, reads=fed and index == 0) for index, stage in enumerate(stages)]
     if check_stream:
         pieces.insert(1, "{ " + _CHECK.replace("TOKEN", token) + "; }")
     lines.append(" |\n".join(pieces))
-    if not relayed:
+    if watched:
         lines.append("{ kill -KILL $watchdog; wait $watchdog; } 2>/dev/null")
     return "\n".join([*lines, "exit 0", ")"])
 
 
-def _piece(index: int, stage: Stage, token: str) -> str:
+def _piece(index: int, stage: Stage, token: str, *, reads: bool) -> str:
     relayed = stage.user is not None and stage.user.relays_stdin
     export = "" if relayed else "".join(f"export {name}; " for name in stage.secrets)
-    stdin = "<&3" if relayed else "3<&-"
+    stdin = "<&3 3<&-" if reads else "<&3" if relayed else "3<&-"
     command = command_line(stage)
     return f"{{ {export}{command} {stdin}; printf '\\n%s {index} %d\\n' {token} $? >&2; }}"
 
@@ -96,14 +97,19 @@ def _home(stage: Stage) -> str:
     return f"HOME=~{stage.user.name} " if stage.user and stage.user.needs_home else ""
 
 
-def restore_line(file: str, unwrap: Sequence[Sequence[str]], restore: Stage | None) -> str:
-    """Return the line that a person types to restore `file`: unwrapped by each of `unwrap`, then loaded."""
+def restore_line(source: Sequence[str], unwrap: Sequence[Sequence[str]], restore: Stage | None) -> str:
+    """Return the line that a person types to restore what `source` prints: unwrapped by each of `unwrap`, then loaded.
+
+    A source of one word is a file.
+    """
     commands = [" ".join(map(quote, argv)) for argv in unwrap]
     if restore is not None:
         argv = restore.user.switch(restore.argv) if restore.user else restore.argv
         commands.append(_home(restore) + " ".join(map(quote, argv)))
+    if len(source) > 1:
+        return " | ".join([" ".join(map(quote, source)), *commands])
     commands = commands or ["cat"]
-    return " | ".join([f"{commands[0]} < {quote(file)}", *commands[1:]])
+    return " | ".join([f"{commands[0]} < {quote(source[0])}", *commands[1:]])
 
 
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -153,6 +159,11 @@ class Said:
             case [_, *_]:
                 message = _CONTROL.sub("", line.decode("utf-8", "backslashreplace")).strip()
                 (self._head if len(self._head) < self._keep else self._tail).append(message)
+
+    def forget(self) -> None:
+        """Drop the messages so far."""
+        self._head.clear()
+        self._tail.clear()
 
     @property
     def messages(self) -> list[str]:

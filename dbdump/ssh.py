@@ -7,11 +7,13 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConnectError
-from .host import GRACE_SECONDS, Running, Stalled
+from .boot import Down, NoShell
+from .errors import ConnectError, ConnectionLost
 from .script import Said
+from .shell import GRACE_SECONDS, Running, Stalled
 from .target import Settings
 
 if TYPE_CHECKING:
@@ -19,53 +21,97 @@ if TYPE_CHECKING:
 
 _SEND_BYTES = 32768  # what OpenSSH takes in one packet
 _WINDOW_BYTES = 8 << 20  # bytes on their way to us before we have read them
+_NO_MORE = (1, 4)  # prohibited, and a shortage: what sshd answers past MaxSessions; RFC 4254, section 5.1
+_LOST_HINT = "Its sshd or the network ended it; see the log there."
 
 
 class FabricLink:
-    """One account, reached by one connection that is opened when it is first needed, and again when it was lost."""
+    """One account, reached by one connection that is opened when it is first needed, and again when it was lost.
+
+    Where its sshd allows no more channels on it (MaxSessions), there is one more.
+    """
 
     def __init__(self, account: str, settings: Settings, jump: FabricLink | None = None) -> None:
         self.account = account
+        self.start_timeout = settings.start_timeout
         self._settings = settings
         self._jump = jump
         self._lock = threading.Lock()
-        self._connection: Connection | None = None
+        self._connections: list[Connection] = []
+        self._down = Down()
 
     def run(self, command: str, said: Said) -> Running:
         """Start `command` on a channel of its own. Raises ConnectError."""
         from paramiko import SSHException  # noqa: TID251, PLC0415  late: it is slow to import
 
+        channel = self._channel()
         try:
-            channel = self.transport().open_session(window_size=_WINDOW_BYTES, timeout=self._settings.connect_timeout)
             channel.exec_command(command)
         except (SSHException, OSError, EOFError) as error:
-            raise ConnectError(f"{self.account}: no channel: {said_of(error)}", "Try it again.") from error
-        return ChannelRunning(channel, said)
-
-    def transport(self) -> Any:
-        """Return paramiko's transport of the connection, which is opened where it is not open."""
-        with self._lock:
-            if self._connection is None or not self._connection.is_connected:
-                self._connection = self._opened()
-            return self._connection.transport
+            raise self._lost(error) from error
+        return ChannelRunning(channel, said, self.account)
 
     def sftp(self) -> Any:
-        """Return a new SFTP channel. Raises ConnectError."""
-        from paramiko import SFTPClient, SSHException  # noqa: TID251, PLC0415
-
+        """Return a new SFTP session. Raises ConnectError."""
+        channel = self._channel()
         try:
-            return SFTPClient.from_transport(self.transport(), window_size=_WINDOW_BYTES)
-        except (SSHException, OSError, EOFError) as error:
-            raise ConnectError(f"{self.account}: no SFTP: {said_of(error)}") from error
+            channel.settimeout(self.start_timeout)
+            with in_words(self.account):
+                channel.invoke_subsystem("sftp")
+            return sftp_over(channel, self.account)
+        except ConnectionLost as error:
+            channel.close()
+            raise ConnectError(f"{self.account}: no SFTP: {error.message}", "Allow a shell or SFTP there.") from error
+
+    def refusal(self, status: int, said: str) -> ConnectError:  # noqa: ARG002  sshd has its own words
+        """Return what to raise for a command that ended before it began."""
+        return NoShell(self.account, said)
 
     def close(self) -> None:
-        """Close the connection, and with it all that runs over it."""
+        """Close the connections, and with them all that runs over them."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            for each in self._connections:
+                each.close()
+            self._connections.clear()
         if self._jump is not None:
             self._jump.close()
+
+    def connection(self) -> Connection:
+        """Return an open connection, for the one behind it."""
+        with self._lock:
+            return next(self._open_ones())
+
+    def _channel(self) -> Any:
+        """Return a new channel, on a further connection where those that are open allow no more."""
+        from paramiko import ChannelException, SSHException  # noqa: TID251, PLC0415
+
+        with self._lock:
+            for connection in self._open_ones():
+                try:
+                    return connection.transport.open_session(
+                        window_size=_WINDOW_BYTES, timeout=self._settings.connect_timeout
+                    )
+                except ChannelException as error:
+                    if error.code not in _NO_MORE:
+                        raise self._lost(error) from error
+                except (SSHException, OSError, EOFError) as error:
+                    raise self._lost(error) from error
+        raise ConnectError(f"{self.account}: its sshd opens no session", "See MaxSessions in its sshd_config.")
+
+    def _open_ones(self) -> Iterator[Connection]:
+        """Yield the connections that are open, and then a new one."""
+        self._connections = [each for each in self._connections if each.is_connected]
+        yield from tuple(self._connections)
+        self._down.check()
+        try:
+            self._connections.append(self._opened())
+        except ConnectError as error:
+            self._down.note(error)
+            raise
+        yield self._connections[-1]
+
+    def _lost(self, error: Exception) -> ConnectionLost:
+        return ConnectionLost(f"{self.account}: connection lost: {said_of(error)}", _LOST_HINT)
 
     def _opened(self) -> Connection:
         connection = self._made()
@@ -102,13 +148,6 @@ class FabricLink:
         connection.client.set_missing_host_key_policy(RejectPolicy())  # fabric's own policy takes any (FAULTS E10)
         return connection
 
-    def connection(self) -> Connection:
-        """Return the open connection, for the one behind it."""
-        self.transport()
-        if self._connection is None:
-            raise RuntimeError("a connection that was just opened is not there")
-        return self._connection
-
     def _failure(self, error: Exception) -> ConnectError:
         from paramiko import AuthenticationException, BadHostKeyException  # noqa: TID251, PLC0415
 
@@ -143,11 +182,45 @@ def said_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def sftp_over(channel: Any, account: str) -> Any:
+    """Return paramiko's SFTP client over what sends and receives: a channel, or a program's stdin and stdout."""
+    from paramiko import SFTPClient  # noqa: TID251, PLC0415
+
+    with in_words(account):
+        return SFTPClient(channel)
+
+
+def synced(sftp: Any, file: Any) -> bool:
+    """Have an open file written to its disk; return False where that server cannot, as RFC drafts of SFTP have none."""
+    from paramiko.sftp import CMD_EXTENDED  # noqa: TID251, PLC0415
+
+    try:
+        # What paramiko has no public name for; OpenSSH's PROTOCOL, section 4.7.
+        sftp._request(CMD_EXTENDED, "fsync@openssh.com", file.handle)  # noqa: SLF001
+    except OSError as error:
+        if "unsupported" in str(error).lower():
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def in_words(account: str) -> Iterator[None]:
+    """Turn what paramiko raises over a connection that is lost, or stuck, into ConnectionLost."""
+    from paramiko import SFTPError, SSHException  # noqa: TID251, PLC0415
+
+    try:
+        yield
+    except (SSHException, EOFError, SFTPError, ConnectionError, TimeoutError) as error:
+        raise ConnectionLost(f"{account}: connection lost: {said_of(error)}", _LOST_HINT) from error
+
+
 class ChannelRunning:
     """A command on a channel of a connection; see Running."""
 
-    def __init__(self, channel: Any, said: Said) -> None:
+    def __init__(self, channel: Any, said: Said, account: str) -> None:
         self._channel = channel
+        self._account = account
         self._said = said
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
@@ -188,12 +261,14 @@ class ChannelRunning:
             raise Stalled from None
 
     def wait(self) -> int:
-        """Return the exit status, -1 where the connection was lost before it came."""
+        """Return the exit status. Raises ConnectionLost where none came, as for what was killed there."""
         deadline = time.monotonic() + GRACE_SECONDS
         while not self.ended and time.monotonic() < deadline:
             time.sleep(0.005)
         status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
         self._channel.close()
+        if status < 0:
+            raise ConnectionLost(f"{self._account}: connection lost", _LOST_HINT)
         return int(status)
 
     def hang_up(self) -> None:

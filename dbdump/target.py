@@ -6,9 +6,10 @@ import getpass
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from .errors import RecipeError
+from .errors import ConnectError, RecipeError
 
 CONNECT_TIMEOUT = 15  # seconds, where neither REMOTE nor ssh_config says one
 ALIVE_INTERVAL = 15  # seconds, as above; ssh's own default, 0, never notices a link that is gone
@@ -52,6 +53,11 @@ class Settings:
     alive_interval: int
     alive_count: int
     compression: bool
+
+    @property
+    def start_timeout(self) -> float:
+        """Seconds without a byte that a login shell may take to start: four times as long as to connect."""
+        return 4.0 * self.connect_timeout
 
 
 def split_target(remote: str) -> tuple[str, ...]:
@@ -99,6 +105,40 @@ def destination(words: Sequence[str]) -> str:
         elif _takes_next(word, found):
             next(rest)
     return found
+
+
+def jump_words(jump: str, words: Sequence[str]) -> tuple[str, ...]:
+    """Return the REMOTE of a jump host, `[user@]host[:port]`, in words; it is looked up in the same ssh_config."""
+    config = [word for pair in pairwise(words) if pair[0] == "-F" for word in pair]
+    host, colon, port = jump.removeprefix("ssh://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return (*config, jump)
+    return (*config, "-p", port, host.replace("[", "").replace("]", ""))
+
+
+_KEYWORDS = {"p": "port", "l": "user", "i": "identityfile", "J": "proxyjump"}
+
+
+def without_ssh(words: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values of each keyword as `ssh -G` would give them, where there is no ssh, nor an ssh_config.
+
+    Raises ConnectError for an option that only ssh itself understands.
+    """
+    values: dict[str, list[str]] = {"globalknownhostsfile": ["/etc/ssh/ssh_known_hosts"]}
+    rest = iter(words)
+    for word in rest:
+        letter = word[1:2]
+        if not word.startswith("-"):
+            user, _, host = word.rpartition("@")
+            values |= {"hostname": [host]} | ({"user": [user]} if user else {})
+        elif letter in _KEYWORDS:
+            values.setdefault(_KEYWORDS[letter], []).append(word[2:] or next(rest))
+        elif letter == "o":
+            keyword, _, value = (word[2:] or next(rest)).replace("=", " ", 1).partition(" ")
+            values.setdefault(keyword.lower(), []).append(value.strip())
+        else:
+            raise ConnectError(f"{word} needs the ssh program, which is not here", "Install openssh-client.")
+    return values
 
 
 def parse_settings(answer: str) -> dict[str, list[str]]:

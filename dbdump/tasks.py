@@ -23,6 +23,7 @@ _SELECTION = {
 _OVERRIDES = {
     "backend": "without a recipe: what to dump; postgresql, mysql, sqlite or another: --backend=postgresql",
     "datadir": "directory that dumps are stored under (/var/backups): --datadir=/srv/dumps",
+    "remote": "store on another machine; what ssh takes before the command: --remote='-p 2222 me@vault'",
     "su": "run all SQL commands as this user: --su=postgres",
     "defaults": "mysql: option file of the clients, passed first: --defaults=/root/dump.cnf",
     "psql_options": "postgresql: more options for psql: --psql-options='-h /run/pg -p 5433'",
@@ -36,13 +37,25 @@ _RUNNING = {
 }
 
 
+_connections: list[tuple[str, Callable[[list[str]], int]]] = []  # of `fab -H`: each host, and its dump
+
+
+@task(auto_shortflags=False)
+def dump_connections(_: Context) -> None:
+    """Dump the hosts of `fab -H`, all at once: it calls the task for one after the other, and then this."""
+    if _connections:
+        dump_hosts = _connections[-1][1]
+        _finish(lambda: dump_hosts([host for host, _ in _connections]))
+
+
 @task(
     iterable=["host", "recipe", "tag", "database", "option"],
     help=_SELECTION | _OVERRIDES | _RUNNING,
     auto_shortflags=False,
+    post=[dump_connections],
 )
 def dump(  # noqa: PLR0913  a flag each
-    _: Context,
+    context: Context,
     host: Sequence[str] | None = None,
     recipe: Sequence[str] | None = None,
     tag: Sequence[str] | None = None,
@@ -50,6 +63,7 @@ def dump(  # noqa: PLR0913  a flag each
     recipes: str | None = None,
     backend: str | None = None,
     datadir: str | None = None,
+    remote: str | None = None,
     su: str | None = None,
     defaults: str | None = None,
     psql_options: str | None = None,
@@ -67,13 +81,13 @@ def dump(  # noqa: PLR0913  a flag each
     2 recipe or usage error; 3 nothing matched; 130 interrupted (128 + the signal).
     """
 
-    def work() -> int:
+    def work(hosts: list[str]) -> int:
         from . import workflow
         from .options import Overrides, positive, refuse_empty, split_options
 
         refuse_empty({
             "--host": host, "--recipe": recipe, "--tag": tag, "--database": database, "--recipes": recipes,
-            "--backend": backend, "--datadir": datadir, "--su": su, "--defaults": defaults,
+            "--backend": backend, "--datadir": datadir, "--remote": remote, "--su": su, "--defaults": defaults,
         })  # fmt: skip
 
         named = {
@@ -82,19 +96,22 @@ def dump(  # noqa: PLR0913  a flag each
         }  # fmt: skip
         options = {name: [value] for name, value in named.items() if value is not None}
         asked = workflow.Asked(
-            [name for each in host or () for name in each.split(",") if name],
+            hosts,
             recipe or (),
             tag or (),
             database or (),
             recipes,
             backend,
-            Overrides(datadir, options | split_options(option or ())),
+            Overrides(datadir, options | split_options(option or ()), remote),
             positive("--jobs", jobs) or os.cpu_count() or 1,
             here,
         )
         return workflow.show_dry_run(asked) if dry_run else workflow.dump(asked)
 
-    _finish(work)
+    if connected := getattr(context, "original_host", None):  # under `fab -H`
+        _connections.append((connected, work))
+    else:
+        _finish(lambda: work([name for each in host or () for name in each.split(",") if name]))
 
 
 @task(help={"recipes": _SELECTION["recipes"]}, auto_shortflags=False)

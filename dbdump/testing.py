@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .bound import Bound
 from .catalog import SCHEMA, DumpName, Manifest
 from .errors import WriteError
 from .host import LocalShell, localhost
+from .machines import Machines
 from .pipeline import Pipeline
 from .plan import Job, Planned, Refused
 from .progress import Plain
@@ -29,7 +30,7 @@ from .report import Result
 from .runner import run
 from .script import Stage
 from .wrappers.base import Wrapper
-from .writers.base import Sink, Writer
+from .writers.base import Sink, Store, Writer
 from .writers.directory import Directory
 
 ODD_NAMES = ("a b", "x;y", "-v", "--result-file=x", "dbname=postgres", "../x", ".", "é", "a\nb", "%", "UPPER", "upper",
@@ -60,13 +61,26 @@ class Broken:
         return size
 
 
+class _Nothing(Backend):
+    """A backend for jobs that only store."""
+
+    def get_db_list(self) -> list[str]:
+        """Return none."""
+        return []
+
+    def get_command(self, database: str) -> None:
+        """Return none."""
+
+
 @contextmanager
 def _bound(backend: Backend) -> Iterator[Bound]:
-    bound = Bound(_job(backend, Directory("unused")), LocalShell(), "20261122T203000Z")
-    try:
-        yield bound
-    finally:
-        bound.backend.cleanup()
+    job = _job(backend, Directory("unused"))
+    with closing(Machines(here=True)) as machines:
+        bound = Bound(job, machines.reach(job), "20261122T203000Z")
+        try:
+            yield bound
+        finally:
+            bound.backend.cleanup()
 
 
 def _job(backend: Backend, to: Writer, *wrappers: Wrapper) -> Job:
@@ -168,70 +182,82 @@ class WriterContract:
         """Return a writer."""
         raise NotImplementedError
 
+    @contextmanager
+    def made(self, directory: Path) -> Iterator[Store]:
+        """Make one, for a dump of this machine."""
+        with closing(Machines(here=True)) as machines:
+            yield self.make(directory).bound(machines.reach(_job(_Nothing(), Directory("unused"))))
+
     def test_it_stores_every_byte(self, tmp_path: Path) -> None:
         """A committed dump is listed with its manifest, and reads as it was written."""
-        writer, name, data = self.make(tmp_path), dump_name(), os.urandom(3 << 20)
-        store(writer, name, data)
-        assert list(writer.list(name.host, name.recipe)) == [(name, manifest_of(name, data))]
-        assert b"".join(writer.read(name)) == data
+        name, data = dump_name(), os.urandom(3 << 20)
+        with self.made(tmp_path) as to:
+            store(to, name, data)
+            assert list(to.list(name.host, name.recipe)) == [(name, manifest_of(name, data))]
+            assert b"".join(to.read(name)) == data
 
     def test_odd_names_stay_apart(self, tmp_path: Path) -> None:
         """Databases of any name are stored, each in its own place."""
-        writer = self.make(tmp_path)
         names = {dump_name(database): os.urandom(99) for database in ODD_NAMES}
-        for name, data in names.items():
-            store(writer, name, data)
-        assert {each for each, _ in writer.list("db1", "shop")} == set(names)
-        assert {name: b"".join(writer.read(name)) for name in names} == names
+        with self.made(tmp_path) as to:
+            for name, data in names.items():
+                store(to, name, data)
+            assert {each for each, _ in to.list("db1", "shop")} == set(names)
+            assert {name: b"".join(to.read(name)) for name in names} == names
 
     def test_an_aborted_dump_is_gone(self, tmp_path: Path) -> None:
         """Before commit nothing is listed, after abort nothing is left."""
-        writer, name = self.make(tmp_path), dump_name()
-        sink = writer.open(name)
-        sink.write(memoryview(b"half"))
-        assert not list(writer.list(name.host, name.recipe))
-        sink.abort()
-        sink.abort()
-        self.has_nothing(writer, name)
+        name = dump_name()
+        with self.made(tmp_path) as to:
+            sink = to.open(name)
+            sink.write(memoryview(b"half"))
+            assert not list(to.list(name.host, name.recipe))
+            sink.abort()
+            sink.abort()
+            self.has_nothing(to, name)
 
     def test_what_differs_from_its_manifest_is_refused(self, tmp_path: Path) -> None:
         """Bytes that are not those of the manifest, by size or by SHA-256, are never named."""
-        writer, name = self.make(tmp_path), dump_name()
-        for wrong in (b"whol", b"wholf"):
-            sink = writer.open(name)
-            sink.write(memoryview(b"whole"))
-            refused(sink, manifest_of(name, wrong))
-            self.has_nothing(writer, name)
+        name = dump_name()
+        with self.made(tmp_path) as to:
+            for wrong in (b"whol", b"wholf"):
+                sink = to.open(name)
+                sink.write(memoryview(b"whole"))
+                refused(sink, manifest_of(name, wrong))
+                self.has_nothing(to, name)
 
     def test_nothing_is_overwritten(self, tmp_path: Path) -> None:
         """Another dump of the same name is refused, and the first one stays."""
-        writer, name = self.make(tmp_path), dump_name()
-        store(writer, name, b"first")
-        sink = writer.open(name)
-        sink.write(memoryview(b"other"))
-        refused(sink, manifest_of(name, b"other"))
-        assert b"".join(writer.read(name)) == b"first"
+        name = dump_name()
+        with self.made(tmp_path) as to:
+            store(to, name, b"first")
+            sink = to.open(name)
+            sink.write(memoryview(b"other"))
+            refused(sink, manifest_of(name, b"other"))
+            assert b"".join(to.read(name)) == b"first"
 
     def test_the_same_commit_twice_is_one(self, tmp_path: Path) -> None:
         """A commit that is repeated, because its answer was lost, succeeds."""
-        writer, name = self.make(tmp_path), dump_name()
-        store(writer, name, b"same")
-        store(writer, name, b"same")
-        assert [each for each, _ in writer.list(name.host, name.recipe)] == [name]
+        name = dump_name()
+        with self.made(tmp_path) as to:
+            store(to, name, b"same")
+            store(to, name, b"same")
+            assert [each for each, _ in to.list(name.host, name.recipe)] == [name]
 
     def test_a_deleted_dump_is_gone(self, tmp_path: Path) -> None:
         """Delete removes the dump and its manifest, and nothing else."""
-        writer, name, other = self.make(tmp_path), dump_name(), dump_name("other")
-        store(writer, name, b"one")
-        store(writer, other, b"two")
-        writer.delete(name)
-        assert [each for each, _ in writer.list(name.host, name.recipe)] == [other]
+        name, other = dump_name(), dump_name("other")
+        with self.made(tmp_path) as to:
+            store(to, name, b"one")
+            store(to, other, b"two")
+            to.delete(name)
+            assert [each for each, _ in to.list(name.host, name.recipe)] == [other]
 
-    def has_nothing(self, writer: Writer, name: DumpName) -> None:
+    def has_nothing(self, to: Store, name: DumpName) -> None:
         """Assert that nothing is stored under `name`, nor listed."""
-        assert not list(writer.list(name.host, name.recipe))
+        assert not list(to.list(name.host, name.recipe))
         try:
-            found = list(writer.read(name))
+            found = list(to.read(name))
         except WriteError:
             return
         raise AssertionError(f"{found!r} is stored under a final name")
@@ -250,9 +276,9 @@ def manifest_of(name: DumpName, data: bytes) -> Manifest:
     return Manifest(SCHEMA, name.host, name.recipe, "test", name.database, when, when, None, len(data), digest, **fixed)
 
 
-def store(writer: Writer, name: DumpName, data: bytes) -> None:
+def store(to: Store, name: DumpName, data: bytes) -> None:
     """Store `data` as a whole dump."""
-    sink = writer.open(name)
+    sink = to.open(name)
     try:
         sink.write(memoryview(data))
         sink.commit(manifest_of(name, data))

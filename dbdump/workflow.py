@@ -88,9 +88,11 @@ def _script_of(plan: Plan) -> str:
             return f"# {name.id}: skipped, {reason}\n"
         case Refused(name, error):
             return f"# {name.id}: {error.stage}: {told(error)}\n"
-        case Planned(name, pipeline=pipeline, writer=writer):
+        case Planned(name, pipeline=pipeline, store=store, wrapping=wrapping):
             script = redact(pipeline.script(DRY_TOKEN), pipeline.values.values())
-            return f"# {name.id} -> {writer.location(name)}\n{printable_lines(script)}\n"
+            if wrapping is not None:
+                script = f"{script}\n# and its bytes, on this machine, through\n{wrapping.script(DRY_TOKEN)}"
+            return f"# {name.id} -> {store.location(name)}\n{printable_lines(script)}\n"
 
 
 def printable_lines(text: str) -> str:

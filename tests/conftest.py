@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from servers.mariadb import mariadb
 from servers.postgres import postgres
+from servers.sshd import accounts, own_sshd, sshd
 from support import COMMAND, default_signals
 
-__all__ = ["mariadb", "postgres"]
+__all__ = ["accounts", "mariadb", "own_sshd", "postgres", "sshd"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from ..catalog import GLOBALS
@@ -29,6 +30,11 @@ def option(*, help: str, default: Any = MISSING, factory: Any = MISSING, repr: b
     if factory is not MISSING:
         return field(default_factory=factory, metadata=metadata, repr=repr)
     return field(default=default, metadata=metadata, repr=repr)
+
+
+def path_on_host(path: str, *, here: bool) -> str:
+    """Return a path of an option: relative to where dbdump was started if `here`, else to the account's home."""
+    return str(Path(path).expanduser().absolute()) if here else path.removeprefix("~/")
 
 
 def words(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -178,8 +184,8 @@ class Backend(ABC):
     def cleanup(self) -> None:  # noqa: B027
         """Called after the last database; always, even when `prepare` failed."""
 
-    def on(self, ask: Asker) -> Self:
-        """Return a copy that is bound to a host: `ask` runs a command there."""
+    def on(self, ask: Asker, *, here: bool = True) -> Self:  # noqa: ARG002  for those with paths among their options
+        """Return a copy that is bound to a host: `ask` runs a command there; `here` says that it is this machine."""
         bound = copy(self)
         object.__setattr__(bound, "_ask", ask)
         return bound

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
-from .base import Backend, StreamShape, option
+from .base import Asker, Backend, StreamShape, option, path_on_host
 from .mysql_loss import history_flags, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, omitted
 from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
@@ -61,14 +61,18 @@ class MySQL(Backend):
     def __post_init__(self) -> None:
         self.mysql_options = client_words(self.mysql_options)
         self.mysqldump_options = dump_words(self.mysqldump_options)
-        if self.defaults is not None:
-            self.defaults = str(Path(self.defaults).expanduser().absolute())
         tables = self.ignore_tables
         self.ignore_tables = (tables,) if isinstance(tables, str) else tuple(tables)
         for table in self.ignore_tables:
             if not all(table.partition(".")):
                 raise RecipeError(f"ignore_tables: {table!r} names no database", "Write DATABASE.TABLE.")
         self._seen: tuple[Tools, Server] | None = None
+
+    def on(self, ask: Asker, *, here: bool = True) -> Self:
+        """Return a copy that is bound to a host; see Backend."""
+        bound = super().on(ask, here=here)
+        bound.defaults = None if self.defaults is None else path_on_host(self.defaults, here=here)
+        return bound
 
     @property
     def suffix(self) -> str:

@@ -7,10 +7,10 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Literal, Self
 
 from ..errors import ListError, RecipeError
-from .base import Backend, StreamShape, option
+from .base import Asker, Backend, StreamShape, option, path_on_host
 from .registry import backend
 
 # Sent as text: the host needs a python3, but no dbdump, and the user it runs as need not see our files.
@@ -44,10 +44,12 @@ class SQLite(Backend):
     """SQLite database files; a database is called by its file's name."""
 
     path: str | Sequence[str] = option(
-        default="", help="a file, or several, or globs; relative to where dbdump was started"
+        default="", help="a file, or several, or globs; relative to where dbdump was started, or to the account's home"
     )
     format: Literal["binary", "sql"] = option(default="binary", help="a copy of the file, or SQL that makes it again")
-    python: str = option(default=sys.executable, help="the python3 that does it; another one where su cannot run ours")
+    python: str = option(
+        default="", help="the python3 that does it; else the one that runs dbdump, and python3 on another host"
+    )
 
     hints = (
         ("no such file|not a file", "Look at the recipe's path."),
@@ -62,8 +64,15 @@ class SQLite(Backend):
             raise RecipeError("sqlite needs a path", 'Write SQLite(path="/srv/app.db"), or --option path=FILE.')
         if self.format not in ("binary", "sql"):
             raise RecipeError(f"sqlite: no format {self.format!r}", 'It is "binary" or "sql".')
-        self.path = [str(Path(pattern).expanduser().absolute()) for pattern in patterns]
+        self.path = patterns
         self._paths: dict[str, str] = {}
+
+    def on(self, ask: Asker, *, here: bool = True) -> Self:
+        """Return a copy that is bound to a host; see Backend."""
+        bound = super().on(ask, here=here)
+        bound.path = [path_on_host(pattern, here=here) for pattern in self.path]
+        bound.python = self.python or (sys.executable if here else "python3")
+        return bound
 
     @property
     def suffix(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ..catalog import DumpName, Manifest
+from ..links import Reach
 
 
 class Sink(Protocol):
@@ -34,14 +35,26 @@ class Sink(Protocol):
 
 
 class Writer(Protocol):
-    """Where dumps are stored, by `DumpName`."""
+    """Where dumps are to be stored, as a recipe says it."""
 
     def place(self, host: str, recipe: str) -> str:
         """Return where the dumps of a recipe go, in a form that differs where the places differ."""
         ...
 
+    def bound(self, reach: Reach) -> Store:
+        """Return where that is for one job of one run: how it is reached, and from which host."""
+        ...
+
+
+class Store(Protocol):
+    """Where dumps are stored, by `DumpName`."""
+
     def location(self, name: DumpName) -> str:
-        """Return where one dump is, for people and for the manifest's restore line."""
+        """Return where one dump is, for people."""
+        ...
+
+    def source(self, name: DumpName) -> Sequence[str]:
+        """Return the argv that writes a stored dump to stdout, for the manifest; one word is a file."""
         ...
 
     def open(self, name: DumpName) -> Sink:

@@ -11,9 +11,14 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from ..boot import RemoteShell
 from ..catalog import MANIFEST_SUFFIX, DumpName, Manifest
-from ..errors import WriteError
+from ..errors import RecipeError, WriteError
+from ..links import Reach
+from .base import Store
+from .on_host import on_host
 from .safe import open_directories, remove_dead_parts, translated
 
 _PIECE = 1 << 20
@@ -21,13 +26,25 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory on this machine; a relative `path` is relative to where dbdump was started.
+    """A directory on the controller; a relative `path` is relative to where dbdump was started.
 
-    It has to be there: one that is missing may be a disk that is not mounted. `create` makes it.
+    It has to be there: one that is missing may be a disk that is not mounted. `create` makes it. With
+    `on="host"` it is one of the dump's own host, and the bytes do not travel.
     """
 
     path: str
     create: bool = False
+    on: Literal["controller", "host"] = "controller"
+
+    def __post_init__(self) -> None:
+        if self.on not in ("controller", "host"):
+            raise RecipeError(f"Directory(on={self.on!r})", 'There are "controller" and "host".')
+
+    def bound(self, reach: Reach) -> Store:
+        """Return itself, or the directory on the dump's host where that is another machine."""
+        if self.on == "host" and isinstance(reach.host, RemoteShell):
+            return on_host(self.path, reach.host, reach)
+        return self
 
     def place(self, host: str, recipe: str) -> str:
         """Return the absolute path of the recipe's dumps."""
@@ -36,6 +53,10 @@ class Directory:
     def location(self, name: DumpName) -> str:
         """Return the absolute path of the dump's file."""
         return str(self._root.joinpath(*name.directory, name.file))
+
+    def source(self, name: DumpName) -> list[str]:
+        """Return the path of the dump's file."""
+        return [self.location(name)]
 
     def open(self, name: DumpName) -> DirectorySink:
         """Begin a dump; makes the directories below the path that are missing, 0700."""

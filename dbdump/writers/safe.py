@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import WriteError
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_PART = re.compile(r"\.\d{8}T\d{6}Z\.[\w.]+\.[0-9a-f]{8}\.part")
+PART = re.compile(r"\.\d{8}T\d{6}Z\.[\w.]+\.[0-9a-f]{8}\.part")
 
 _HINTS = {
     errno.ENOSPC: "The disk is full: make room, or give another --datadir.",
@@ -25,6 +25,11 @@ _HINTS = {
     errno.ELOOP: "Somebody put a symbolic link there: look at it, then remove it.",
     errno.ENOTDIR: "Something that is no directory is in the way, perhaps a symbolic link: look at it.",
 }
+
+
+def hint_for(said: str) -> str:
+    """Return what to do about the error of a system call that `said` speaks of, or an empty string."""
+    return next((hint for number, hint in _HINTS.items() if os.strerror(number).lower() in said.lower()), "")
 
 
 @contextlib.contextmanager
@@ -84,7 +89,7 @@ def remove_dead_parts(directory: int) -> tuple[str, ...]:
 
     A writer that lives holds a lock on its file; the lock of one that was killed is gone with it.
     """
-    return tuple(name for name in os.listdir(directory) if _PART.fullmatch(name) and _removed(name, directory))
+    return tuple(name for name in os.listdir(directory) if PART.fullmatch(name) and _removed(name, directory))
 
 
 def _removed(name: str, directory: int) -> bool:

@@ -77,12 +77,12 @@ def test_restore_lines():
     """The file goes through the inverse of each wrapper, then into the command, as its user."""
     unwrap = [["gpg", "-d"], ["zstd", "-dc"]]
     stage = Stage("r", ("restore", "a b"), user=User("postgres", "dba", "sudo"))
-    assert restore_line("/d/x y", unwrap, stage) == (
+    assert restore_line(["/d/x y"], unwrap, stage) == (
         "gpg -d < '/d/x y' | zstd -dc | sudo -n -H -u postgres -- restore 'a b'"
     )
-    assert restore_line("/d/x", unwrap, None) == "gpg -d < /d/x | zstd -dc"
-    assert restore_line("/d/x", [], Stage("r", ("restore",))) == "restore < /d/x"
-    assert restore_line("/d/x", [], None) == "cat < /d/x"
+    assert restore_line(["/d/x"], unwrap, None) == "gpg -d < /d/x | zstd -dc"
+    assert restore_line(["/d/x"], [], Stage("r", ("restore",))) == "restore < /d/x"
+    assert restore_line(["/d/x"], [], None) == "cat < /d/x"
 
 
 def said(*pieces: bytes) -> Said:

@@ -43,8 +43,8 @@ def test_the_public_names():
     """What a recipe may import is pinned: a name less is a change for everybody."""
     assert sorted(dbdump.__all__) == [
         "Backend", "DbdumpError", "Directory", "Dump", "DumpError", "Gzip", "Host", "ListError", "MySQL", "PostgreSQL",
-        "RecipeError", "SQLite", "Sink", "Site", "Skip", "StreamShape", "Wrapper", "Writer", "Zstd", "backend",
-        "localhost", "option", "recipe",
+        "RecipeError", "Remote", "SQLite", "Sink", "Site", "Skip", "StreamShape", "Wrapper", "Writer", "Zstd",
+        "backend", "localhost", "option", "recipe",
     ]  # fmt: skip
     assert all(getattr(dbdump, name).__doc__ for name in dbdump.__all__)
 

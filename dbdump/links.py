@@ -1,0 +1,122 @@
+"""The ways to other machines of one run: each account is reached once, and shared by all that need it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+from .boot import LateShell, Link, RemoteShell
+from .errors import ConnectError
+from .openssh import OpenSSHLink, ask_ssh
+from .shell import Shell
+from .target import destination, jump_words, not_for_fabric, parse_settings, settings_of, split_target, without_ssh
+
+Transport = Literal["fabric", "openssh"]
+Value = TypeVar("Value")
+AnyShell = TypeVar("AnyShell", bound=RemoteShell)
+
+
+class Links:
+    """What was reached, by REMOTE and transport. To be closed at the end of the run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._links: dict[tuple[tuple[str, ...], Transport], Link] = {}
+        self._shells: list[RemoteShell] = []
+        self._shared: dict[Hashable, object] = {}
+        self._ended = False
+
+    def shell(self, remote: str, transport: Transport) -> RemoteShell:
+        """Return a shell of the account `remote`, which is all that ssh takes before the command.
+
+        Raises RecipeError for what ssh does not take. Nothing is connected yet.
+        """
+        return self._added(RemoteShell(self._link(split_target(remote), transport)))
+
+    def late(self, shell: RemoteShell) -> LateShell:
+        """Return a shell of the same account for what is not to be cut in the middle."""
+        return self._added(LateShell(shell.link))
+
+    def _added(self, shell: AnyShell) -> AnyShell:
+        with self._lock:
+            self._shells.append(shell)
+            ended = self._ended
+        if ended:
+            shell.end()
+        return shell
+
+    def shared(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return what this run has under `key`, made when it is first asked for."""
+        with self._lock:
+            return cast("Value", self._shared.setdefault(key, make()))
+
+    def end(self) -> None:
+        """End every script of every shell, and start no more."""
+        with self._lock:
+            self._ended = True
+            shells = tuple(self._shells)
+        for shell in shells:
+            shell.end()
+
+    def close(self) -> None:
+        """End what still runs, and close every connection."""
+        for shell in self._shells:
+            shell.close()
+        for link in self._links.values():
+            link.close()
+
+    def _link(self, words: tuple[str, ...], transport: Transport) -> Link:
+        with self._lock:
+            if (words, transport) not in self._links:
+                self._links[words, transport] = link_to(words, transport)
+            return self._links[words, transport]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What one job reaches: its host's shell, that of the controller, and other machines.
+
+    `stall_timeout` is in seconds: who does not take a byte for so long is stalled.
+    """
+
+    links: Links
+    host: Shell
+    controller: Shell
+    stall_timeout: float
+
+
+def link_to(words: Sequence[str], transport: Transport) -> Link:
+    """Return the way to the account that the words of a REMOTE name.
+
+    It is fabric's, unless OpenSSH is asked for, or something in REMOTE or ssh_config that fabric cannot
+    honour. Raises RecipeError or ConnectError where ssh does not take it.
+    """
+    answer = ask_ssh(words)
+    if answer is None:
+        if transport == "openssh":
+            raise ConnectError("there is no ssh program on this machine", "Install openssh-client.")
+        values = without_ssh(words)
+    else:
+        values = parse_settings(answer)
+    settings = settings_of(values)
+    if answer is not None and (transport == "openssh" or _odd(values, settings.known_hosts)):
+        return OpenSSHLink(words, settings)
+    from .ssh import FabricLink  # noqa: PLC0415  fabric is slow to import
+
+    jump = link_to(jump_words(settings.proxy_jump, words), "fabric") if settings.proxy_jump else None
+    if jump is not None and not isinstance(jump, FabricLink):
+        return OpenSSHLink(words, settings)
+    return FabricLink(destination(words), settings, jump)
+
+
+def _odd(values: dict[str, list[str]], known_hosts: Sequence[str]) -> bool:
+    plain = parse_settings(ask_ssh(("-F", "none", values["hostname"][0])) or "")
+    return bool(not_for_fabric(values, plain)) or any(map(_has_markers, known_hosts))
+
+
+def _has_markers(file: str) -> bool:
+    """Whether a known_hosts file has lines that paramiko passes over: of authorities, and of revoked keys."""
+    return any(line.startswith(b"@") for line in Path(file).read_bytes().splitlines())

@@ -1,0 +1,283 @@
+"""A session at the far end of a Remote: what is asked of it, and how a shell there answers (store.sh)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib import resources
+from typing import Protocol
+
+from ..errors import ConnectionLost, WriteError
+from ..script import Said
+from ..shell import Running, Shell, Stalled
+from .safe import hint_for
+
+_BLOCK = 1 << 20  # bytes gathered before they are sent: the far end starts a program for each
+_ASK_SECONDS = 120.0  # for an answer that takes no long work
+_SLOWEST = 20e6  # bytes a second that the far disk is given to sync and to read back what it was sent
+
+
+class Session(Protocol):
+    """One way in to where dumps are stored, used by one dump after another. Raises WriteError or ConnectError."""
+
+    def go(self, root: str, names: Sequence[str], *, make: bool) -> str:
+        """Go to the directory `names` below `root`, and return its path there.
+
+        Each is made, 0700, where it is missing and `make` says so.
+        """
+        ...
+
+    def open(self, part: str) -> tuple[str, ...] | None:
+        """Begin the file `part`, which must not be there; return what dead runs left, now removed.
+
+        None where another run has just taken it for dead: try another name.
+        """
+        ...
+
+    def write(self, piece: memoryview) -> None:
+        """Take the next bytes of it."""
+        ...
+
+    def received(self) -> tuple[int, str]:
+        """Return its size in bytes and its SHA-256, computed there on what was synced."""
+        ...
+
+    def name(self, part: str, final: str, sha256: str) -> bool:
+        """Give it its final name; return whether that is new. What is there already and differs is refused.
+
+        Raises ConnectionLost where neither is there.
+        """
+        ...
+
+    def unname(self, final: str) -> None:
+        """Take back a new name."""
+        ...
+
+    def drop(self) -> None:
+        """Remove the file that was begun, if it has no name yet."""
+        ...
+
+    def manifests(self) -> Iterator[tuple[str, bytes]]:
+        """Yield each manifest one directory below here, with its path, whose dump is there."""
+        ...
+
+    def fetch(self, file: str) -> Iterator[bytes]:
+        """Yield the bytes of a file here."""
+        ...
+
+    def delete(self, dump: str, signature: str, manifest: str) -> None:
+        """Remove a dump, the signature if there is one, and the manifest."""
+        ...
+
+    def clear(self, group: str, part: str) -> None:
+        """End the processes of another session, which hangs, and remove its file here."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+    broken: bool  # it cannot be used any more
+    group: str  # its processes there, for `clear`
+
+
+@cache
+def program() -> str:
+    """Return the text of store.sh."""
+    return resources.files(__package__).joinpath("store.sh").read_text("utf-8")
+
+
+class ShellSession:
+    """A shell that runs store.sh; see Session."""
+
+    def __init__(self, shell: Shell, place: str, stall_timeout: float) -> None:
+        self._place = place
+        self._patience = stall_timeout
+        self._token = secrets.token_hex(8).encode()
+        self._pending = bytearray()
+        self._block = bytearray()
+        self._part, self._sent = "", 0
+        self._blind = False  # whether no program there computes a SHA-256
+        self._buffer = memoryview(bytearray(65536))
+        self.broken = False
+        self._running: Running = shell.start(program(), [self._token.decode()], Said(""))
+        self.group = self._answer()
+
+    def go(self, root: str, names: Sequence[str], *, make: bool) -> str:
+        """Go to a directory; see Session."""
+        return self._ask("go", "make" if make else "stay", root, *names, "")
+
+    def open(self, part: str) -> tuple[str, ...] | None:
+        """Begin a file; see Session."""
+        self._part, self._sent = part, 0
+        self._block.clear()
+        left = []
+        self._send("open", part)
+        while (answer := self._line(_ASK_SECONDS))[0] == "left":
+            left.append(answer[1])
+        return tuple(left) if self._checked(answer)[0] != "again" else None
+
+    def write(self, piece: memoryview) -> None:
+        """Take the next bytes; see Session."""
+        self._block += piece
+        if len(self._block) >= _BLOCK:
+            self._flush()
+
+    def received(self) -> tuple[int, str]:
+        """Return what was stored; see Session."""
+        self._flush()
+        size, *sha256 = self._ask("received", timeout=self._work_seconds).split()
+        if not sha256:  # no program there computes it
+            self._blind = True
+            sha256 = [sha256_of(self.fetch(self._part))]
+        return int(size), sha256[0]
+
+    def name(self, part: str, final: str, sha256: str) -> bool:
+        """Give a final name; see Session."""
+        return self._ask("name", part, final, "-" if self._blind else sha256, timeout=self._work_seconds) == "new"
+
+    def unname(self, final: str) -> None:
+        """Take back a name; see Session."""
+        self._ask("unname", final)
+
+    def drop(self) -> None:
+        """Remove what was begun; see Session."""
+        self._ask("drop")
+
+    def manifests(self) -> Iterator[tuple[str, bytes]]:
+        """Yield manifests; see Session."""
+        self._send("manifests")
+        path, text = "", bytearray()
+        while True:
+            line = self._raw_line(self._patience)
+            if line.startswith(b" "):
+                text += line[1:] + b"\n"
+            elif line.startswith(self._token):
+                if path:
+                    yield path, bytes(text)
+                answer = self._checked(self._split(line))
+                if answer[0] != "file":
+                    return
+                path, text = answer[1], bytearray()
+
+    def fetch(self, file: str) -> Iterator[bytes]:
+        """Yield the bytes of a file; see Session."""
+        left = int(self._ask("fetch", file))
+        while left:
+            if not self._pending:
+                self._read(self._patience)
+            piece = bytes(self._pending[:left])
+            del self._pending[: len(piece)]
+            left -= len(piece)
+            yield piece
+
+    def delete(self, dump: str, signature: str, manifest: str) -> None:
+        """Remove a dump; see Session."""
+        self._ask("delete", dump, signature, manifest)
+
+    def clear(self, group: str, part: str) -> None:
+        """End another session; see Session."""
+        self._ask("clear", group, part)
+
+    def close(self) -> None:
+        """End it; see Session."""
+        self.broken = True
+        self._running.end()
+
+    @property
+    def _work_seconds(self) -> float:
+        """How long the far end may sync and read back what it was sent: nothing is heard of it meanwhile."""
+        return self._patience + self._sent / _SLOWEST
+
+    def _flush(self) -> None:
+        if self._block:
+            self._send("data", str(len(self._block)), data=self._block)
+            self._sent += len(self._block)
+            self._block.clear()
+
+    def _ask(self, *request: str, timeout: float = _ASK_SECONDS) -> str:
+        self._send(*request)
+        return self._answer(timeout)
+
+    def _answer(self, timeout: float = _ASK_SECONDS) -> str:
+        return self._checked(self._line(timeout))[1]
+
+    def _checked(self, answer: tuple[str, str]) -> tuple[str, str]:
+        match answer:
+            case ("no", cause):
+                raise WriteError(f"{self._place}: {cause}", hint_for(cause))
+            case ("gone", _):
+                raise ConnectionLost(f"{self._place}: the temporary file is gone", "Run it again.")
+            case _:
+                return answer
+
+    def _send(self, *lines: str, data: bytearray | None = None) -> None:
+        text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+        try:
+            self._running.write(memoryview(text), self._patience)
+            if data:
+                with memoryview(data) as view:
+                    self._running.write(view, self._patience)
+        except Stalled:
+            raise self._stalled(self._patience) from None
+        except OSError:
+            self._why_it_ended()
+
+    def _why_it_ended(self) -> None:
+        """Raise what the far end said before it ended: a `no`, or nothing."""
+        while True:
+            self._checked(self._line(_ASK_SECONDS))
+
+    def _line(self, timeout: float) -> tuple[str, str]:
+        """Return the next answer: its first word, and the rest of its line."""
+        while not (line := self._raw_line(timeout)).startswith(self._token):
+            pass
+        return self._split(line)
+
+    def _split(self, line: bytes) -> tuple[str, str]:
+        first, _, rest = line[len(self._token) + 1 :].decode("utf-8", "surrogateescape").partition(" ")
+        return first, rest
+
+    def _raw_line(self, timeout: float) -> bytes:
+        while (end := self._pending.find(b"\n")) < 0:
+            self._read(timeout)
+        line = bytes(self._pending[:end])
+        del self._pending[: end + 1]
+        return line
+
+    def _read(self, timeout: float) -> None:
+        try:
+            count = self._running.read_into(self._buffer, timeout)
+        except Stalled:
+            raise self._stalled(timeout) from None
+        if not count:
+            self.broken = True
+            try:
+                self._running.wait()
+            finally:
+                self._running.end()
+            raise ConnectionLost(f"{self._place}: its shell ended", "See the log of its sshd.")
+        self._pending += self._buffer[:count]
+
+    def _stalled(self, timeout: float) -> WriteError:
+        self.broken = True
+        return WriteError(
+            f"{self._place}: nothing taken or answered for {timeout:g} s, ended as stalled",
+            "Its disk or its sshd hangs, or is slower than that: then raise stall_timeout.",
+        )
+
+
+def sha256_of(pieces: Iterable[bytes]) -> str:
+    """Return the SHA-256 of `pieces`, in hex."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def new_part(final: str) -> str:
+    """Return a temporary name for `final`, which no other run has."""
+    return f".{final}.{os.urandom(4).hex()}.part"

@@ -1,0 +1,204 @@
+"""A directory on another machine, with the promises of a directory here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from ..catalog import DumpName, Manifest
+from ..errors import ConnectionLost, DbdumpError, WriteError
+from .far import Session, new_part
+
+
+class Sessions:
+    """The sessions of one run at one account: as many as dumps at once, each used for one after another."""
+
+    def __init__(self, start: Callable[[], Session]) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._idle: list[Session] = []
+
+    def take(self, *, fresh: bool = False) -> Session:
+        """Return a session that nobody uses: one that is there already, unless it is to be `fresh`."""
+        with self._lock:
+            if self._idle and not fresh:
+                return self._idle.pop()
+        return self._start()
+
+    def give(self, session: Session) -> None:
+        """Take back a session, for others to use."""
+        with self._lock:
+            if not session.broken:
+                self._idle.append(session)
+
+
+class FarDirectory:
+    """A directory that sessions lead to; see Store. `reader` gives the argv that prints the file at a path."""
+
+    def __init__(self, sessions: Sessions, path: str, account: str, reader: Callable[[str], Sequence[str]]) -> None:
+        self._sessions = sessions
+        self._path = path.removeprefix("~/")
+        self._account = account
+        self._reader = reader
+
+    @property
+    def root(self) -> str:
+        """The path as a shell takes it, whatever it begins with."""
+        return self._path if self._path.startswith("/") else "./" + self._path
+
+    def location(self, name: DumpName) -> str:
+        """Return the account and the path of the dump's file there."""
+        return f"{self._account}:{self._path_of(name)}"
+
+    def source(self, name: DumpName) -> Sequence[str]:
+        """Return the argv that writes a stored dump to stdout."""
+        return self._reader(self._path_of(name))
+
+    def open(self, name: DumpName) -> FarSink:
+        """Begin a dump; makes the directories below the path that are missing, 0700."""
+        return FarSink(self._sessions, self.root, name, self._account)
+
+    def list(self, host: str, recipe: str) -> Iterator[tuple[DumpName, Manifest]]:
+        """Yield the names and manifests of a recipe's committed dumps; what is neither is passed over."""
+        with self._session() as session:
+            try:
+                session.go(self.root, DumpName(host, recipe, "x", "", "").directory[:2], make=False)
+            except WriteError:
+                return  # nothing was ever stored there
+            for path, text in session.manifests():
+                with contextlib.suppress(WriteError):
+                    manifest = Manifest.from_json(text)
+                    directory, _, file = path.partition("/")
+                    name = DumpName.of_file(host, recipe, manifest.database, file.removesuffix(".json"))
+                    if name.directory[-1] == directory:
+                        yield name, manifest
+
+    def read(self, name: DumpName) -> Iterator[bytes]:
+        """Yield the bytes of a stored dump."""
+        with self._session() as session:
+            session.go(self.root, name.directory, make=False)
+            yield from session.fetch(name.file)
+
+    def delete(self, name: DumpName) -> None:
+        """Remove a dump, then its manifest."""
+        with self._session() as session:
+            session.go(self.root, name.directory, make=False)
+            session.delete(name.file, name.manifest_file + ".sig", name.manifest_file)
+
+    def _path_of(self, name: DumpName) -> str:
+        return "/".join([self._path.rstrip("/"), *name.directory, name.file])
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[Session]:
+        session = self._sessions.take()
+        try:
+            yield session
+        except BaseException:
+            session.close()  # an answer may be half read
+            raise
+        self._sessions.give(session)
+
+
+class FarSink:
+    """One dump on its way to another machine; see Sink."""
+
+    def __init__(self, pool: Sessions, root: str, name: DumpName, account: str) -> None:
+        self._pool = pool
+        self._root = root
+        self._name = name
+        self._account = account
+        self._digest = hashlib.sha256()
+        self._done = False
+        self._session = pool.take()
+        try:
+            self._where = self._session.go(root, name.directory, make=True)
+            self._part, self.leftovers = self._new_part(name.file)
+        except BaseException:
+            self._session.close()
+            raise
+
+    def write(self, piece: memoryview) -> None:
+        """Send all of `piece`."""
+        self._session.write(piece)
+
+    def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
+        """Compare what is stored there, name it, then the signature and the manifest the same way."""
+        self._compare(self._session.received(), manifest.stored_bytes, manifest.sha256)
+        named: list[str] = []
+        try:
+            self._give_name(self._name.file, manifest.sha256, named)
+            if signature is not None:
+                self._put(self._name.manifest_file + ".sig", signature, named)
+            self._put(self._name.manifest_file, manifest.to_json(), named)
+        except BaseException:
+            with contextlib.suppress(DbdumpError):  # the first error is the one to tell
+                for name in reversed(named):
+                    self._session.unname(name)
+            raise
+        self._part = ""
+        self.abort()
+
+    @property
+    def file(self) -> tuple[str, str]:
+        """The directory there, and the temporary file in it."""
+        return self._where, self._part
+
+    def received(self) -> tuple[int, str]:
+        """Return the size in bytes and the SHA-256 of what is stored there, after it was synced."""
+        return self._session.received()
+
+    def abort(self) -> None:
+        """Remove the temporary file, and let go of the session; what cannot be removed, the next run removes."""
+        if self._done:
+            return
+        self._done = True
+        with contextlib.suppress(DbdumpError):
+            if not self._session.broken:
+                self._session.drop()
+                self._pool.give(self._session)
+                return
+            self._session.close()
+            self._clear()
+
+    def _clear(self) -> None:
+        """End what hangs there, by a session of its own: closing a channel ends nobody who is stuck."""
+        helper = self._pool.take(fresh=True)
+        helper.go(self._root, self._name.directory, make=False)
+        helper.clear(self._session.group, self._part)
+        self._pool.give(helper)
+
+    def _new_part(self, final: str) -> tuple[str, tuple[str, ...]]:
+        while True:
+            part = new_part(final)
+            leftovers = self._session.open(part)
+            if leftovers is not None:
+                return part, leftovers
+
+    def _compare(self, stored: tuple[int, str], size: int, sha256: str) -> None:
+        # An empty SHA-256: of an account for SFTP only, whose recipe wants no reading back.
+        if stored[0] != size or stored[1] not in (sha256, ""):
+            raise WriteError(
+                f"{self._account}: {stored[0]} bytes, SHA-256 {stored[1]} are stored, but {size} bytes, "
+                f"SHA-256 {sha256} were sent",
+                "Its file system lost or changed bytes; look at the kernel's log there.",
+            )
+
+    def _give_name(self, final: str, sha256: str, named: list[str]) -> None:
+        try:
+            new = self._session.name(self._part, final, sha256)
+        except ConnectionLost:
+            # Whether it was done nobody knows, and asking again is harmless.
+            self._session = self._pool.take(fresh=True)
+            self._session.go(self._root, self._name.directory, make=False)
+            new = self._session.name(self._part, final, sha256)
+        if new:
+            named.append(final)
+
+    def _put(self, final: str, text: bytes, named: list[str]) -> None:
+        self._part, _ = self._new_part(final)
+        self._session.write(memoryview(text))
+        sha256 = hashlib.sha256(text).hexdigest()
+        self._compare(self._session.received(), len(text), sha256)
+        self._give_name(final, sha256, named)

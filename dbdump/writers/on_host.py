@@ -1,0 +1,88 @@
+"""A directory on the dump's own host: its bytes are written, hashed and named there, and do not travel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..boot import RemoteShell
+from ..catalog import DumpName
+from ..errors import WriteError
+from ..links import Reach
+from ..pipeline import Outcome, Pipeline, cause
+from ..script import Stage
+from ..shell import Shell
+from .far import ShellSession
+from .far_directory import FarDirectory, FarSink, Sessions
+from .safe import hint_for
+
+# stdin goes to the end of the file $2 in the directory $1; on stdout come its size as it grows, by which a
+# stalled dump is known, whether tee could write it all, and the SHA-256 of what it was given.
+_STORE = """\
+cd -- "$1" || exit 1
+if command -v sha256sum >/dev/null; then digest() { sha256sum; }
+elif command -v shasum >/dev/null; then digest() { shasum -a 256; }
+else digest() { openssl dgst -sha256 -r; }
+fi
+( old=0
+  while sleep 1 >/dev/null 2>&1; do
+    new=$(stat -c %s -- "$2") || exit
+    [ "$new" = "$old" ] || echo "size $new"
+    old=$new
+  done ) & ticker=$!
+{ { tee -a -- "$2"; echo "tee $?" >&7; } | digest >&7; } 7>&1
+status=$?
+{ kill $ticker; wait $ticker; } 2>/dev/null
+exit $status"""
+
+_SIZE = re.compile(rb"size (\d+)\n")
+_TEE = re.compile(rb"^tee (\d+)$", re.MULTILINE)
+_SHA256 = re.compile(rb"^([0-9a-f]{64})\b", re.MULTILINE)
+
+
+class HostSink(FarSink):
+    """One dump that stays on its host; see Sink. It is run by the sink itself, which adds a stage that stores."""
+
+    def run(self, pipeline: Pipeline, shell: Shell, advanced: Callable[[int], None]) -> Outcome:
+        """Run `pipeline` with its bytes going to the file, and return what came of it.
+
+        `advanced` is told how many bytes it has grown by. Raises WriteError where the host could not write
+        them, and what Pipeline.run does.
+        """
+        where, part = self.file
+        stage = Stage("store", ("sh", "-c", _STORE, "sh", where, part))
+        said = bytearray()
+        size = 0
+
+        def read(piece: memoryview) -> None:
+            nonlocal size
+            said.extend(piece)
+            sizes = _SIZE.findall(said)
+            grown = int(sizes[-1]) - size if sizes else 0
+            size += grown
+            advanced(grown)
+
+        outcome = replace(pipeline, stages=(*pipeline.stages, stage)).run(shell, read)
+        tee, sha256 = _TEE.search(said), _SHA256.search(said)
+        if tee is None or tee[1] != b"0" or sha256 is None:
+            told = cause(outcome.said.messages, "tee")
+            raise WriteError(f"{where}: {told or 'not written'}", hint_for(told))
+        stored_bytes, _ = self.received()
+        return replace(outcome, stored_bytes=stored_bytes, sha256=sha256[1].decode(), statuses=outcome.statuses[:-1])
+
+
+class HostDirectory(FarDirectory):
+    """A directory of the dump's host; see Store."""
+
+    def open(self, name: DumpName) -> HostSink:
+        """Begin a dump."""
+        return HostSink(self._sessions, self.root, name, self._account)
+
+
+def on_host(path: str, host: RemoteShell, reach: Reach) -> HostDirectory:
+    """Return the directory `path` of `host`."""
+    shell = reach.links.late(host)
+    account = shell.link.account
+    sessions = Sessions(lambda: ShellSession(shell, account, reach.stall_timeout))
+    return HostDirectory(sessions, path, account, lambda file: [file])

@@ -1,0 +1,70 @@
+"""The remote writer: a directory on another machine, through SSH."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..boot import NoShell
+from ..catalog import DumpName
+from ..errors import ConnectError, RecipeError
+from ..links import Reach, Transport
+from ..script import quote
+from ..target import destination, split_target
+from .far import Session, ShellSession
+from .far_directory import FarDirectory, Sessions
+from .sftp import SFTPSession
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A directory on another machine.
+
+    `target` is all that ssh takes before the command: an alias, `user@host`, `-p 2222 -i KEY user@host`.
+    A `path` that is not absolute is relative to that account's home; it has to be there. `transport` is
+    fabric or openssh. After a lost connection a dump is begun anew, up to `retries` times. An account that
+    is for SFTP only gives back every byte to be compared, or with `read_back=False` only their number.
+    """
+
+    target: str
+    path: str
+    transport: Transport = "fabric"
+    retries: int = 1
+    read_back: bool = True
+
+    def __post_init__(self) -> None:
+        split_target(self.target)
+        if not self.path or {"\n", "\0"} & set(self.path):
+            raise RecipeError(f"Remote(path={self.path!r}): not a path", "Give a directory of that machine.")
+        if self.transport not in ("fabric", "openssh"):
+            raise RecipeError(f"Remote(transport={self.transport!r})", 'There are "fabric" and "openssh".')
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise RecipeError(f"Remote(retries={self.retries!r}): not a number of 0 or more", "Write retries=1.")
+
+    def place(self, host: str, recipe: str) -> str:
+        """Return REMOTE and the path of the recipe's dumps there."""
+        return "/".join([f"{self.target}:{self.path}", *DumpName(host, recipe, "x", "", "").directory[:2]])
+
+    def bound(self, reach: Reach) -> FarDirectory:
+        """Return it with its way there: sessions that all dumps of the run share."""
+        sessions = reach.links.shared(
+            (self.target, self.transport, self.read_back, reach.stall_timeout),
+            lambda: Sessions(lambda: self._start(reach)),
+        )
+        return FarDirectory(sessions, self.path, self._account, self._reader)
+
+    @property
+    def _account(self) -> str:
+        return destination(split_target(self.target))
+
+    def _reader(self, path: str) -> list[str]:
+        return ["ssh", *split_target(self.target), f"cat {quote(path)}"]
+
+    def _start(self, reach: Reach) -> Session:
+        shell = reach.links.late(reach.links.shell(self.target, self.transport))
+        try:
+            return ShellSession(shell, self._account, reach.stall_timeout)
+        except NoShell as no_shell:
+            try:
+                return SFTPSession(shell.link, self._account, reach.stall_timeout, read_back=self.read_back)
+            except ConnectError:
+                raise no_shell from None

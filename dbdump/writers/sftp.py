@@ -1,0 +1,183 @@
+"""The far end of a Remote that has no shell: the same steps by SFTP, and the bytes are read back to be hashed."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from posixpath import join
+from typing import Any
+
+from ..boot import Link
+from ..errors import ConnectionLost, WriteError
+from .far import sha256_of
+from .safe import PART, hint_for
+
+_PIECE = 1 << 20  # bytes
+_DEAD_SECONDS = 2 * 86400.0  # what nobody has written for so long has no writer; SFTP has no locks
+
+
+class SFTPSession:
+    """An SFTP session; see Session. Without `read_back` the size alone is compared."""
+
+    group = "0"  # nothing of ours runs there
+
+    def __init__(self, link: Link, place: str, stall_timeout: float, *, read_back: bool) -> None:
+        from ..ssh import in_words  # noqa: PLC0415  the room of its client is slow to import
+
+        self._spoken = in_words
+        self._place = place
+        self._account = link.account
+        self._read_back = read_back
+        self._sftp = link.sftp()
+        self._sftp.get_channel().settimeout(stall_timeout)
+        self._root_owner = self._sftp.stat(".").st_uid
+        self._home: str = self._sftp.normalize(".")
+        self._here = self._home
+        self._part = ""
+        self._file: Any = None
+        self._sent = 0
+        self.broken = False
+
+    def go(self, root: str, names: Sequence[str], *, make: bool) -> str:
+        """Go to a directory; see Session."""
+        with self._words():
+            self._here = str(self._sftp.normalize(join(self._home, root)))
+            self._refuse_shared(self._sftp.stat(self._here), self._here, is_root=True)
+            for name in names:
+                path = join(self._here, name)
+                if make:
+                    with contextlib.suppress(OSError):  # it is there, or the next step says why not
+                        self._sftp.mkdir(path, 0o700)
+                status = self._sftp.lstat(path)
+                if stat.S_ISLNK(status.st_mode):
+                    raise WriteError(f"{self._place}: {path}: is a symbolic link", "Look at it, then remove it.")
+                self._refuse_shared(status, path, is_root=False)
+                self._here = path
+        return str(self._here)
+
+    def open(self, part: str) -> tuple[str, ...]:
+        """Begin a file; see Session."""
+        with self._words():
+            left = tuple(self._swept())
+            self._file = self._sftp.open(self._at(part), "wbx", bufsize=0)
+            self._part, self._sent = part, 0
+            self._sftp.chmod(self._at(part), 0o600)
+            self._file.set_pipelined(True)
+        return left
+
+    def write(self, piece: memoryview) -> None:
+        """Take the next bytes; see Session."""
+        with self._words():
+            self._file.write(bytes(piece))
+            self._sent += len(piece)
+
+    def received(self) -> tuple[int, str]:
+        """Return what was stored: its size, and the SHA-256 of what is read back, or nothing; see Session."""
+        from ..ssh import synced  # noqa: PLC0415
+
+        with self._words():
+            self._file.set_pipelined(False)
+            synced(self._sftp, self._file)
+            self._file.close()
+            size = int(self._sftp.stat(self._at(self._part)).st_size)
+        return size, sha256_of(self.fetch(self._part)) if self._read_back else ""
+
+    def name(self, part: str, final: str, sha256: str) -> bool:
+        """Give a final name; see Session. SFTP's own rename never replaces a file."""
+        with self._words():
+            if self._exists(final):
+                if sha256_of(self.fetch(final)) != sha256:
+                    raise WriteError(f"{self._place}: {final} is there already, and differs", "Run it again.")
+                return False
+            if not self._exists(part):
+                raise ConnectionLost(f"{self._place}: the temporary file is gone", "Run it again.")
+            self._sftp.rename(self._at(part), self._at(final))
+            self._part = ""
+        return True
+
+    def unname(self, final: str) -> None:
+        """Take back a name; see Session."""
+        with self._words():
+            self._sftp.remove(self._at(final))
+
+    def drop(self) -> None:
+        """Remove what was begun; see Session."""
+        part, self._part = self._part, ""
+        if part:
+            with self._words():
+                self._file.close()
+                self._sftp.remove(self._at(part))
+
+    def manifests(self) -> Iterator[tuple[str, bytes]]:
+        """Yield manifests; see Session."""
+        with self._words():
+            for directory in self._sftp.listdir_attr(self._here):
+                if not stat.S_ISDIR(directory.st_mode):
+                    continue
+                files = set(self._sftp.listdir(self._at(directory.filename)))
+                for file in sorted(files):
+                    path = join(directory.filename, file)
+                    if file[:1].isdigit() and file.endswith(".json") and file.removesuffix(".json") in files:
+                        yield path, b"".join(self.fetch(path))
+
+    def fetch(self, file: str) -> Iterator[bytes]:
+        """Yield the bytes of a file; see Session."""
+        with self._words(), self._sftp.open(self._at(file), "rb") as stream:
+            stream.prefetch(stream.stat().st_size, 64)
+            while piece := stream.read(_PIECE):
+                yield piece
+
+    def delete(self, dump: str, signature: str, manifest: str) -> None:
+        """Remove a dump; see Session."""
+        with self._words():
+            self._sftp.remove(self._at(dump))
+            if self._exists(signature):
+                self._sftp.remove(self._at(signature))
+            self._sftp.remove(self._at(manifest))
+
+    def clear(self, group: str, part: str) -> None:  # noqa: ARG002  nothing of ours runs there
+        """Remove what another session left; see Session."""
+        with self._words(), contextlib.suppress(FileNotFoundError):
+            self._sftp.remove(self._at(part))
+
+    def close(self) -> None:
+        """End it; see Session."""
+        self.broken = True
+        self._sftp.close()
+
+    def _at(self, name: str) -> str:
+        return join(self._here, name)
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self._sftp.lstat(self._at(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _swept(self) -> Iterable[str]:
+        for each in self._sftp.listdir_attr(self._here):
+            if PART.fullmatch(each.filename) and time.time() - (each.st_mtime or 0) > _DEAD_SECONDS:
+                self._sftp.remove(self._at(each.filename))
+                yield each.filename
+
+    def _refuse_shared(self, status: Any, path: str, *, is_root: bool) -> None:
+        sticky = is_root and status.st_mode & stat.S_ISVTX
+        if status.st_mode & 0o022 and not sticky:
+            raise WriteError(f"{self._place}: {path}: others can write there", f"Look at it, then: chmod go-w {path}")
+        if not is_root and status.st_uid not in (0, self._root_owner):
+            raise WriteError(f"{self._place}: {path}: belongs to somebody else, user {status.st_uid}", "Look at it.")
+
+    @contextlib.contextmanager
+    def _words(self) -> Iterator[None]:
+        try:
+            with self._spoken(self._account):
+                yield
+        except ConnectionLost:
+            self.broken = True
+            raise
+        except OSError as error:
+            said = error.strerror or str(error)
+            raise WriteError(f"{self._place}: {said.lower()}", hint_for(said)) from error

@@ -1,0 +1,213 @@
+# The far end of dbdump's Remote writer, sent there as text: any POSIX sh with coreutils or busybox runs it.
+#
+# It reads requests from stdin, a word and then its arguments, a line each, and answers each with a line that
+# begins with a token: "ok …", or "no" and the cause. What comes as an argument is text and never code.
+# A dump is a `.part` until its own bytes, as they were synced, are known to be those that were sent. When stdin
+# ends, or a signal comes, the part goes too; a part whose holder was killed goes when the next run looks.
+
+umask 077
+set -f
+unset CDPATH
+export LC_ALL=C
+part=
+checked=
+IFS= read -r token || exit 1
+
+say() { printf '%s %s\n' "$token" "$*"; }
+
+# Say why not, on one line, whatever a program said on many.
+no() { say no "$(printf '%s' "$*" | tr -s '\n' ' ')"; return 1; }
+
+# Run a command, and say what it said where it fails.
+try() { told=$("$@" 2>&1) || no "${told:-$1 failed}"; }
+
+# Read an argument.
+argument() { IFS= read -r "$1" || exit 1; }
+
+forget() {
+  [ -z "$part" ] || rm -f -- "$part" 2>/dev/null
+  part=
+  exec 4>&-
+}
+
+trap 'forget; exit 1' HUP INT TERM
+
+# sync with a file writes back that file, and says where it cannot; where it takes none it writes back all.
+if ! command -v sync >/dev/null; then flush() { no "it has no sync program"; }
+elif sync . 2>/dev/null; then flush() { try sync "$1"; }
+else flush() { try sync; }
+fi
+
+# The SHA-256 of stdin in hex, or nothing where there is no program for it: the bytes are read back then.
+if command -v sha256sum >/dev/null; then digest() { sha256sum; }
+elif command -v shasum >/dev/null; then digest() { shasum -a 256; }
+elif command -v openssl >/dev/null; then digest() { openssl dgst -sha256 -r; }
+else digest() { :; }
+fi
+sum_of() { sum=$(digest <"$1") && sum=${sum%% *}; }
+is() { [ -f "$1" ] && [ ! -L "$1" ] && sum_of "$1" && [ "$sum" = "$2" ]; }
+
+# Go to a directory that nobody else can play with; for the root, being sticky or somebody's is enough.
+into() {
+  before=$PWD
+  if ! cd -P -- "$1" 2>/dev/null; then
+    told=$(ls -d -- "$1/." 2>&1 >/dev/null) || { no "$told"; return 1; }
+    no "$1: permission denied"
+    return 1
+  fi
+  # shellcheck disable=SC2046  # the words of one line
+  set -- "$1" "$2" $(ls -ldn .)
+  if [ "$2" = below ]; then
+    # Physically below where we were: no symbolic link led away.
+    [ "$PWD" = "${before%/}/${1#./}" ] || { no "${before%/}/${1#./}: is a symbolic link"; return 1; }
+    case $5 in 0 | "$me") ;; *) no "$PWD: belongs to somebody else, user $5"; return 1 ;; esac
+  fi
+  case $2$3 in
+    root?????????[tT]*) ;;
+    root?????w* | root????????w* | below?????w* | below????????w*) no "$PWD: others can write there" ;;
+  esac
+}
+
+# go MAKE ROOT NAME…: to the root, and to the directories below it, each a line, until an empty one.
+go() {
+  argument make
+  argument root
+  fault=
+  cd / && cd && into "$root" root || fault=yes
+  while argument name && [ -n "$name" ]; do
+    [ -z "$fault" ] || continue
+    if [ "$make" = make ] && ! [ -d "./$name" ] && ! [ -L "./$name" ]; then
+      # Another session may make it at the same time.
+      told=$(mkdir -m 700 -- "./$name" 2>&1) || [ -d "./$name" ] || { no "$told"; fault=yes; continue; }
+      flush . || { fault=yes; continue; }
+    fi
+    into "./$name" below || fault=yes
+  done
+  [ -n "$fault" ] || say ok "$PWD"
+}
+
+# Remove the parts that nobody holds; where there is no flock, those that nobody has written for two days.
+sweep() {
+  set +f
+  for each in .[0-9]*T[0-9]*Z.*.part; do
+    [ -f "$each" ] && [ ! -L "$each" ] || continue
+    if [ -n "$flock" ]; then flock -n "$each" rm -f -- "$each"
+    else [ -n "$(find "$each" -prune -mtime +1)" ] && rm -f -- "$each"
+    fi 2>/dev/null && say left "$each"
+  done
+  set -f
+}
+
+# open PART: begin a file that is not there yet, and hold it.
+open() {
+  argument new
+  sweep
+  told=$( (set -C && : >"$new") 2>&1) || { no "$told"; return 1; }
+  part=$new checked=
+  exec 4>>"$part"
+  [ -z "$flock" ] || flock -n 4
+  # Another run swept it before it was held.
+  [ -f "$part" ] || { forget; say again; return; }
+  say ok
+}
+
+# data SIZE: its next bytes. Where they cannot be stored, the rest of them must not be read as requests: the end.
+data() {
+  argument size
+  blocks=$((size / 65536)) rest=$((size % 65536))
+  told=$({ { [ "$blocks" = 0 ] || dd bs=65536 count="$blocks" iflag=fullblock status=none; } &&
+    { [ "$rest" = 0 ] || dd bs="$rest" count=1 iflag=fullblock status=none; }; } 2>&1 >&4) ||
+    { forget; no "${told:-dd failed}"; exit 1; }
+}
+
+# What is stored, after it was synced: its size in bytes and its SHA-256.
+received() {
+  flush "$part" || return 1
+  sum_of "$part" || { no "$part cannot be read back"; return 1; }
+  checked="$part ${sum:--}"
+  say ok "$(wc -c <"$part")" "$sum"
+}
+
+# name PART FINAL SHA256: give it its final name, never one that there is; twice is as good as once.
+name() {
+  argument from; argument final; argument wanted
+  if [ -e "$final" ] || [ -L "$final" ]; then
+    is "$final" "$wanted" || { no "$final is there already, and differs"; return 1; }
+    flush . && say ok old
+    return
+  fi
+  if [ "$checked" != "$from $wanted" ]; then
+    is "$from" "$wanted" || { say gone; return 1; }
+    flush "$from" || return 1
+  fi
+  if told=$(ln -- "$from" "$final" 2>&1); then rm -f -- "$from"
+  elif [ -e "$final" ] || [ -L "$final" ]; then no "$final is there already"; return 1
+  else
+    # No hard links there: claim the name, then replace the claim.
+    told=$( (set -C && : >"$final") 2>&1) || { no "$told"; return 1; }
+    try mv -f -- "$from" "$final" || { rm -f -- "$final"; return 1; }
+  fi
+  [ "$from" != "$part" ] || { part=; exec 4>&-; }
+  flush . && say ok new
+}
+
+# unname FINAL: take back a name that this run has given, where what comes after it failed.
+unname() {
+  argument final
+  try rm -f -- "$final" && flush . && say ok
+}
+
+# All manifests one directory below, each line behind a blank, of dumps that are there.
+manifests() {
+  set +f
+  for each in */[0-9]*.json; do
+    dump=${each%.json}
+    [ -f "$each" ] && [ ! -L "$each" ] && [ -f "$dump" ] && [ ! -L "$dump" ] || continue
+    say file "$each"
+    sed 's/^/ /' "$each" || exit 1
+  done
+  set -f
+  say ok
+}
+
+# fetch FILE: its size in bytes, and then its bytes.
+fetch() {
+  argument final
+  { [ ! -L "$final" ] && told=$( (wc -c <"$final") 2>&1); } || { no "${told:-$final: is a symbolic link}"; return 1; }
+  say ok "$told"
+  cat -- "$final" || exit 1
+}
+
+# delete DUMP SIGNATURE MANIFEST: in that order, so that what is left is never a manifest alone.
+delete() {
+  argument final; argument signature; argument manifest
+  try rm -- "$final" && try rm -f -- "$signature" && try rm -- "$manifest" && flush . && say ok
+}
+
+# clear GROUP PART: end another session of this run, which hangs, and remove what it left.
+clear() {
+  argument group; argument left
+  kill -KILL -- "-$group" 2>/dev/null
+  rm -f -- "$left" 2>/dev/null
+  say ok
+}
+
+drop() { forget; say ok; }
+
+me=$(id -u)
+flock=$(command -v flock)
+group=
+read -r _ _ _ _ group _ 2>/dev/null </proc/self/stat
+if [ "$(printf abc | dd bs=3 count=1 iflag=fullblock status=none 2>/dev/null)" != abc ]; then
+  no "its dd does not know iflag=fullblock: it needs coreutils, or a newer busybox"
+  exit 1
+fi
+say ok "${group:-0}"
+
+while IFS= read -r request; do
+  case $request in
+    go | open | data | received | name | unname | manifests | fetch | delete | clear | drop) "$request" ;;
+    *) no "not a request: $request"; exit 1 ;;
+  esac
+done
+forget

@@ -1,0 +1,220 @@
+"""A real sshd on a port of loopback, with throw-away accounts of every kind."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from servers.process import program, stop, wait_for
+
+_APPLETS = ("sh", "cat", "cd", "chmod", "cut", "dd", "find", "head", "id", "kill", "ln", "ls", "mkdir", "mv", "printf",
+            "rm", "sed", "sha256sum", "sleep", "stat", "sync", "tee", "touch", "tr", "true", "wc")  # fmt: skip
+_BARE = tuple(each for each in _APPLETS if each != "sha256sum")
+
+# Each kind of account: its login shell, and what its start-up file says.
+_SHELLS = {
+    "bash": "/bin/bash",
+    "dash": "/bin/dash",
+    "fish": "/usr/bin/fish",
+    "tcsh": "/usr/bin/tcsh",
+    "rbash": "/bin/rbash",
+    "chatty": "/bin/bash",
+    "slow": "/bin/bash",
+    "busybox": "/bin/bash",
+    "bare": "/bin/bash",
+    "sftp": "/bin/bash",
+    "forced": "/bin/bash",
+    "nologin": "/usr/sbin/nologin",
+}
+_START_UP = {
+    "chatty": "echo 'Welcome to error: the vault!'; echo warning: denied >&2; printf 'no line end'\n",
+    "slow": "sleep 0.3\n",
+}
+
+_CONFIG = """\
+Port {port}
+ListenAddress {address}
+HostKey {directory}/host_key
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+AuthorizedKeysFile {directory}/keys/%u
+MaxStartups 100
+MaxSessions {sessions}
+PermitUserEnvironment yes
+Subsystem sftp internal-sftp
+Match User {prefix}-sftp
+  ForceCommand internal-sftp
+"""
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@dataclass
+class Accounts:
+    """Accounts of this machine for as long as the tests run: one of each kind, with one client key."""
+
+    directory: Path
+    prefix: str
+    uids: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def client_key(self) -> Path:
+        """The private key that all of them accept."""
+        return self.directory / "client_key"
+
+    def user(self, kind: str) -> str:
+        """The name of the account of that kind."""
+        return f"{self.prefix}-{kind}"
+
+    def home(self, kind: str) -> Path:
+        """Its home, with an empty `dumps` in it."""
+        return self.directory / "homes" / kind
+
+    def processes(self, kind: str) -> list[int]:
+        """Return the processes that run as it."""
+        return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if _owner(pid) == self.uids[kind]]
+
+
+def _owner(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return -1
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return -1 if fields["State"].startswith("Z") else int(fields["Uid"].split()[1])
+
+
+@pytest.fixture(scope="session")
+def accounts() -> Iterator[Accounts]:
+    """The accounts, removed at the end of the session."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes accounts")
+    with tempfile.TemporaryDirectory(prefix="dbdump-ssh-", dir="/tmp") as top, ExitStack() as stack:
+        directory = Path(top)
+        directory.chmod(0o755)
+        made = Accounts(directory, f"d{os.getpid() % 100000}")
+        for name in ("client_key", "host_key", "other_key"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
+        (directory / "keys").mkdir()
+        for kind in _SHELLS:
+            stack.callback(_remove, made.user(kind))
+            _add(made, kind)
+        yield made
+
+
+def _add(made: Accounts, kind: str) -> None:
+    home, user = made.home(kind), made.user(kind)
+    home.mkdir(parents=True)
+    shell = program(Path(_SHELLS[kind]).name, kind, "/usr/sbin")
+    subprocess.run(["useradd", "-M", "-d", home, "-s", shell, "-p", "*", user], check=True, capture_output=True)
+    made.uids[kind] = int(subprocess.run(["id", "-u", user], check=True, capture_output=True, text=True).stdout)
+    for path in (home / ".ssh", home / "dumps"):
+        path.mkdir(mode=0o700)
+    (home / ".bashrc").write_text(_START_UP.get(kind, ""))
+    key = (made.directory / "client_key.pub").read_text()
+    forced = 'command="cat >/dev/null" ' if kind == "forced" else ""
+    (made.directory / "keys" / user).write_text(forced + key)
+    if kind in ("busybox", "bare"):
+        applets = home / "bin"
+        applets.mkdir()
+        for name in _APPLETS if kind == "busybox" else _BARE:
+            (applets / name).symlink_to(program("busybox", "busybox-static"))
+        (home / ".ssh" / "environment").write_text(f"PATH={applets}\n")
+        (home / ".bashrc").write_text(f"PATH={applets}\n")
+    subprocess.run(["chown", "-R", f"{user}:", home], check=True)
+
+
+def _remove(user: str) -> None:
+    for pid in subprocess.run(["pgrep", "-u", user], check=False, capture_output=True, text=True).stdout.split():
+        subprocess.run(["kill", "-KILL", pid], check=False)
+    subprocess.run(["userdel", user], check=False, capture_output=True)
+
+
+@dataclass
+class SSHD:
+    """An sshd that runs."""
+
+    accounts: Accounts
+    directory: Path
+    address: str
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def known_hosts(self) -> Path:
+        """The file that has its host key."""
+        return self.directory / "known_hosts"
+
+    def remote(self, kind: str, *more: str) -> str:
+        """Return REMOTE for an account, with `more` options before all others."""
+        options = ["-p", str(self.port), "-i", str(self.accounts.client_key),
+                   "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "GlobalKnownHostsFile=none"]  # fmt: skip
+        return shlex.join([*more, *options, f"{self.accounts.user(kind)}@{self.address}"])
+
+    def know(self, key: str = "host_key") -> None:
+        """Write known_hosts, with this or another key."""
+        public = (self.accounts.directory / f"{key}.pub").read_text().split()[:2]
+        self.known_hosts.write_text(f"[{self.address}]:{self.port} {' '.join(public)}\n")
+
+    def sessions(self, kind: str) -> list[int]:
+        """Return the processes of sshd that serve an account."""
+        found = subprocess.run(["pgrep", "-f", f"^sshd: {self.accounts.user(kind)}"], check=False,
+                               capture_output=True, text=True)  # fmt: skip
+        return list(map(int, found.stdout.split()))
+
+
+@contextmanager
+def running(accounts: Accounts, directory: Path, address: str = "127.0.0.1", sessions: int = 100,
+            inside: tuple[str, ...] = ()) -> Iterator[SSHD]:  # fmt: skip
+    """Run an sshd of its own, in the network namespace that the command `inside` enters."""
+    Path("/run/sshd").mkdir(exist_ok=True)
+    directory.mkdir(exist_ok=True)
+    port = free_port()
+    shutil.copy(accounts.directory / "host_key", directory)
+    shutil.copytree(accounts.directory / "keys", directory / "keys", dirs_exist_ok=True)
+    config = directory / "sshd_config"
+    config.write_text(_CONFIG.format(port=port, address=address, directory=directory, sessions=sessions,
+                                     prefix=accounts.prefix))  # fmt: skip
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*inside, program("sshd", "openssh-server", "/usr/sbin"), "-D", "-e", "-f", str(config)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    made = SSHD(accounts, directory, address, port, process)
+    made.know()
+    try:
+        wait_for(lambda: b"Server listening" in (directory / "log").read_bytes(), "sshd to listen")
+        yield made
+    finally:
+        stop(process)
+
+
+@pytest.fixture(scope="session")
+def sshd(accounts: Accounts) -> Iterator[SSHD]:
+    """An sshd for the whole session."""
+    with running(accounts, accounts.directory / "sshd") as made:
+        yield made
+
+
+@pytest.fixture
+def own_sshd(accounts: Accounts, tmp_path: Path) -> Iterator[Callable[..., SSHD]]:
+    """Start an sshd for one test, which may do to it what it likes."""
+    with ExitStack() as stack:
+        yield lambda **more: stack.enter_context(running(accounts, tmp_path / "sshd", **more))
