@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, Protocol, TypeVar, cast
 
 from .boot import LateShell, Link, RemoteShell
 from .errors import ConnectError
@@ -15,8 +15,16 @@ from .shell import Shell
 from .target import destination, jump_words, not_for_fabric, parse_settings, settings_of, split_target, without_ssh
 
 Transport = Literal["fabric", "openssh"]
-Value = TypeVar("Value")
+Value = TypeVar("Value", bound="Closable")
 AnyShell = TypeVar("AnyShell", bound=RemoteShell)
+
+
+class Closable(Protocol):
+    """What has to be closed."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
 
 
 class Links:
@@ -26,7 +34,7 @@ class Links:
         self._lock = threading.Lock()
         self._links: dict[tuple[tuple[str, ...], Transport], Link] = {}
         self._shells: list[RemoteShell] = []
-        self._shared: dict[Hashable, object] = {}
+        self._shared: dict[Hashable, Closable] = {}
         self._ended = False
 
     def shell(self, remote: str, transport: Transport) -> RemoteShell:
@@ -49,7 +57,7 @@ class Links:
         return shell
 
     def shared(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return what this run has under `key`, made when it is first asked for."""
+        """Return what this run has under `key`, made when it is first asked for, and closed with it."""
         with self._lock:
             return cast("Value", self._shared.setdefault(key, make()))
 
@@ -63,8 +71,8 @@ class Links:
 
     def close(self) -> None:
         """End what still runs, and close every connection."""
-        for shell in self._shells:
-            shell.close()
+        for each in (*self._shared.values(), *self._shells):
+            each.close()
         for link in self._links.values():
             link.close()
 

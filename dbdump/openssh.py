@@ -116,6 +116,10 @@ class _Duplex:
         self._running = running
         self._timeout = timeout
 
+    def get_name(self) -> str:
+        """Return what paramiko's log calls it."""
+        return "ssh"
+
     def settimeout(self, seconds: float) -> None:
         """Set how long either way may take."""
         self._timeout = seconds

@@ -44,7 +44,7 @@ class Result:
 
 
 def summary(results: Sequence[Result], seconds: float) -> list[str]:
-    """Return the last lines of a run: what it came to, on each of several hosts, and last each failure with its hint."""
+    """Return the last lines of a run: each of several hosts, then all, and last each failure with its hint."""
     hosts: dict[str, list[Result]] = {}
     for result in results:
         hosts.setdefault(result.id.partition("/")[0], []).append(result)

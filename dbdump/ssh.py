@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import socket
 import threading
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _SEND_BYTES = 32768  # what OpenSSH takes in one packet
 _WINDOW_BYTES = 8 << 20  # bytes on their way to us before we have read them
-_NO_MORE = (1, 4)  # prohibited, and a shortage: what sshd answers past MaxSessions; RFC 4254, section 5.1
 _LOST_HINT = "Its sshd or the network ended it; see the log there."
 
 
@@ -91,9 +91,8 @@ class FabricLink:
                     return connection.transport.open_session(
                         window_size=_WINDOW_BYTES, timeout=self._settings.connect_timeout
                     )
-                except ChannelException as error:
-                    if error.code not in _NO_MORE:
-                        raise self._lost(error) from error
+                except ChannelException:
+                    continue  # as past MaxSessions; OpenSSH's own words and code for it are those of any failure
                 except (SSHException, OSError, EOFError) as error:
                     raise self._lost(error) from error
         raise ConnectError(f"{self.account}: its sshd opens no session", "See MaxSessions in its sshd_config.")
@@ -129,6 +128,7 @@ class FabricLink:
         return connection
 
     def _made(self) -> Connection:
+        logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what matters is raised, and told once
         from fabric import Config, Connection  # noqa: TID251, PLC0415
         from paramiko import RejectPolicy  # noqa: TID251, PLC0415
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from servers.mariadb import mariadb
 from servers.postgres import postgres
 from servers.sshd import accounts, own_sshd, sshd
-from support import COMMAND, default_signals
+from support import COMMAND, default_signals, sqlite_database
+
+from dbdump.host import LocalShell
+from dbdump.links import Links, Reach
 
 __all__ = ["accounts", "mariadb", "own_sshd", "postgres", "sshd"]
 
@@ -58,6 +62,30 @@ def started(tmp_path):
     for process in running:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def reach() -> Iterator[Reach]:
+    """The ways to other machines, for a dump of this one; closed at the end."""
+    shell = LocalShell()
+    with closing(Links()) as links:
+        yield Reach(links, shell, shell, 20.0)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A SQLite database that everybody can read, of some megabytes that do not compress."""
+    return sqlite_database(tmp_path / "app.db", 3_000_000)
+
+
+@pytest.fixture
+def databases(tmp_path: Path) -> Path:
+    """A directory of twenty small SQLite databases."""
+    directory = tmp_path / "databases"
+    directory.mkdir()
+    for index in range(20):
+        sqlite_database(directory / f"d{index}.db", 1000)
+    return directory
 
 
 @pytest.fixture

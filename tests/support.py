@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,14 @@ def end_of(process: subprocess.Popen[str], seconds: float = 30) -> tuple[int, st
         raise
     assert "Traceback" not in out, out
     return process.returncode, out
+
+
+def sqlite_database(path: Path, size: int) -> Path:
+    """Make a SQLite database of about `size` bytes that do not compress, and return its path."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE t (x)")
+        pieces = [(os.urandom(min(100_000, size)),) for _ in range(max(1, size // 100_000))]
+        database.executemany("INSERT INTO t VALUES (?)", pieces)
+        database.commit()
+    path.chmod(0o644)
+    return path

@@ -33,6 +33,13 @@ class Sessions:
             if not session.broken:
                 self._idle.append(session)
 
+    def close(self) -> None:
+        """End those that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
 
 class FarDirectory:
     """A directory that sessions lead to; see Store. `reader` gives the argv that prints the file at a path."""

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,9 @@ def _add(made: Accounts, kind: str) -> None:
         applets = home / "bin"
         applets.mkdir()
         for name in _APPLETS if kind == "busybox" else _BARE:
-            (applets / name).symlink_to(program("busybox", "busybox-static"))
+            # Its own sh would find its own sha256sum, whatever is on PATH.
+            of = "dash" if (kind, name) == ("bare", "sh") else "busybox"
+            (applets / name).symlink_to(program(of, "busybox-static"))
         (home / ".ssh" / "environment").write_text(f"PATH={applets}\n")
         (home / ".bashrc").write_text(f"PATH={applets}\n")
     subprocess.run(["chown", "-R", f"{user}:", home], check=True)
@@ -214,7 +217,11 @@ def sshd(accounts: Accounts) -> Iterator[SSHD]:
 
 
 @pytest.fixture
-def own_sshd(accounts: Accounts, tmp_path: Path) -> Iterator[Callable[..., SSHD]]:
+def own_sshd(accounts: Accounts) -> Iterator[Callable[..., SSHD]]:
     """Start an sshd for one test, which may do to it what it likes."""
     with ExitStack() as stack:
-        yield lambda **more: stack.enter_context(running(accounts, tmp_path / "sshd", **more))
+        # Not below tmp_path, where the accounts themselves may not look for their keys.
+        top = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="own-", dir=accounts.directory)))
+        top.chmod(0o755)
+        numbers = count()
+        yield lambda **more: stack.enter_context(running(accounts, top / str(next(numbers)), **more))
