@@ -12,11 +12,13 @@ from .host import Host, localhost
 from .recipe import Dump, Site, recipe
 from .wrappers.base import Wrapper
 from .wrappers.compress import Gzip, Zstd
+from .wrappers.gpg import GPG
 from .writers.base import Sink, Writer
 from .writers.directory import Directory
 from .writers.remote import Remote
 
 __all__ = [
+    "GPG",
     "Backend",
     "DbdumpError",
     "Directory",

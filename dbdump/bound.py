@@ -28,6 +28,8 @@ from .plan import (
 from .probe import probe
 from .redact import redact
 from .script import Stage, restore_line
+from .wrappers.compress import Compress
+from .wrappers.gpg import PinnedGPG
 
 
 class Bound:
@@ -45,17 +47,17 @@ class Bound:
         self._stamp = stamp
         checked_backend(job.dump.backend)
         self._secrets = checked_secrets(job.dump.backend)
-        wanted = job.dump.wrap
-        programs = {"zstd", "gzip", "pigz", *(each.program for each in wanted or ())}
+        wanted = [Compress()] if job.dump.wrap is None else job.dump.wrap
+        programs = {"zstd", "gzip", "pigz", *(each.program for each in wanted)}
         facts = probe(self.shell, sorted(programs), job.dump.backend.su)
         self._user = facts.user
         if self.wrapper_shell is not self.shell:
             facts = probe(self.wrapper_shell, sorted(programs), None)
-        self._wrap = chosen_wrappers(wanted, facts.programs)
+        self._wrap = chosen_wrappers(wanted, facts.programs, self._ask_wrapper)
         self.backend = job.dump.backend.on(self._ask, here=self.shell.here)
         self.notice = ""
-        if wanted is None and "zstd" not in facts.programs:
-            self.notice = f"{job.host.name} has no zstd: compressing with {self._wrap[0].program}"
+        if Compress() in wanted and "zstd" not in facts.programs:
+            self.notice = f"{job.host.name} has no zstd: compressing with gzip"
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -102,7 +104,10 @@ class Bound:
         patience = _given(self.job.dump.stall_timeout)
         check = self.backend.check_stream
         stages = [self._stage(argv, name.database)]
-        wrapping = tuple(Stage(each.program, tuple(each.command())) for each in self._wrap)
+        wrapping = tuple(
+            Stage(each.program, tuple(each.command()), proof=each.proof if isinstance(each, PinnedGPG) else ())
+            for each in self._wrap
+        )
         travels = bool(wrapping) and self.wrapper_shell is not self.shell
         if not travels:
             stages += wrapping
@@ -121,7 +126,8 @@ class Bound:
         retries = max(getattr(self.job.dump.to, "retries", 0), 0 if self.shell.here else self.job.host.retries)
         return Planned(
             name, self.backend, pipeline, self._store, versions, line, empty_bytes(self._wrap), self.shell,
-            Pipeline(wrapping, {}, patience, fed=True) if travels else None, retries,
+            Pipeline(wrapping, {}, patience, fed=True) if travels else None,
+            next((each for each in self._wrap if isinstance(each, PinnedGPG)), None), retries,
         )  # fmt: skip
 
     def _name(self, database: str) -> DumpName:
@@ -132,6 +138,9 @@ class Bound:
         words = checked_argv(argv, self._secrets, database)
         name = self.backend.stage or PurePath(words[0]).name
         return Stage(name, words, secrets=tuple(self._secrets), user=self._user)
+
+    def _ask_wrapper(self, argv: Sequence[str]) -> bytes:
+        return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self.wrapper_shell)
 
     def _ask(self, argv: Sequence[str]) -> bytes:
         return Pipeline((self._stage(argv),), self._secrets).answer(self.shell)

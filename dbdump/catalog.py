@@ -77,6 +77,11 @@ class DumpName:
         """The name of its manifest's file, beside it."""
         return self.file + MANIFEST_SUFFIX
 
+    @property
+    def signature_file(self) -> str:
+        """The name of the detached signature of its manifest, where it is signed."""
+        return self.manifest_file + ".sig"
+
     @classmethod
     def of_file(cls, host: str, recipe: str, database: str, file: str) -> DumpName:
         """Return the name whose file is called `file`. Raises WriteError where that is none of ours."""

@@ -14,6 +14,9 @@ from .errors import RecipeError, UsageError
 from .host import Host
 from .plan import Job
 from .recipe import DEFAULT_DATADIR, Dump, Recipe
+from .wrappers.base import Wrapper
+from .wrappers.compress import Compress
+from .wrappers.gpg import GPG
 from .writers.base import Writer
 from .writers.directory import Directory
 from .writers.remote import Remote
@@ -28,6 +31,8 @@ class Overrides:
     datadir: str | None = None
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     remote: str | None = None
+    sign: str | None = None
+    encrypt: Sequence[str] = ()
 
     def over(self, dump: Dump) -> Dump:
         """Return `dump` with what the flags say, as far as its backend has such options, and the defaults."""
@@ -38,8 +43,20 @@ class Overrides:
             dump,
             backend=replace(dump.backend, **converted(type(dump.backend), said)),
             to=self._to(dump.to),
+            wrap=self._wrap(dump.wrap),
         )
         return chosen.or_else(defaults)
+
+    def _wrap(self, wrap: Sequence[Wrapper] | None) -> Sequence[Wrapper] | None:
+        """Return the wrappers with the flags' keys: in the recipe's GPG, or in one that comes last."""
+        if not (self.sign or self.encrypt):
+            return wrap
+        chosen: list[Wrapper] = [Compress()] if wrap is None else list(wrap)
+        for index, each in enumerate(chosen):
+            if isinstance(each, GPG):
+                chosen[index] = replace(each, sign=self.sign or each.sign, encrypt=self.encrypt or each.encrypt)
+                return chosen
+        return [*chosen, GPG(self.sign, self.encrypt)]
 
     def _to(self, writer: Writer | None) -> Writer | None:
         """Return where to: the flags' machine and directory, and of the recipe's what they do not say."""

@@ -142,6 +142,9 @@ class Pipeline:
         )
 
     def _judge(self, exit_status: int, said: Said) -> None:
+        for stage in self.stages if exit_status == 0 else ():
+            if said.statuses.get(self.stages.index(stage)) == 0 and (missing := set(stage.proof) - said.status_words):
+                raise StageError(stage.name, f"exited 0 without {', '.join(sorted(missing))}", "Try it by hand.")
         index = to_blame([said.statuses.get(i) for i in self._indices])
         if index is None and exit_status == 0:
             if self.check_stream and said.tee != 0:

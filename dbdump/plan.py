@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,8 +18,11 @@ from .redact import looks_secret, redact
 from .script import Stage
 from .shell import Shell
 from .wrappers.base import Wrapper
-from .wrappers.compress import Gzip, Zstd
+from .wrappers.compress import Compress
+from .wrappers.gpg import PinnedGPG
 from .writers.base import Store
+
+Ask = Callable[[Sequence[str]], bytes]
 
 _SUFFIX = re.compile(r"(?:\.\w+)+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -44,7 +47,7 @@ class Planned:
     """One database as it will be dumped: by `pipeline` on the host, then by `wrapping`, if any, on the controller.
 
     A file of `empty_bytes`, or fewer, is what the wrappers make of nothing. After a lost connection it is
-    dumped anew, up to `retries` times.
+    dumped anew, up to `retries` times. `keys` are those of GnuPG, if it is signed or encrypted.
     """
 
     name: DumpName
@@ -56,6 +59,7 @@ class Planned:
     empty_bytes: int
     shell: Shell
     wrapping: Pipeline | None = None
+    keys: PinnedGPG | None = None
     retries: int = 0
 
     @property
@@ -93,15 +97,15 @@ def selected(database: str, backend: Backend) -> bool:
     return (not backend.include or matches(database, backend.include)) and not matches(database, backend.exclude)
 
 
-def chosen_wrappers(wanted: Sequence[Wrapper] | None, programs: AbstractSet[str]) -> list[Wrapper]:
-    """Return the wrappers for a host whose PATH has `programs`: by default zstd, or gzip where it has none.
+def chosen_wrappers(wanted: Sequence[Wrapper], programs: AbstractSet[str], ask: Ask) -> list[Wrapper]:
+    """Return the wrappers for a host whose PATH has `programs`, and where `ask` runs a command.
 
     Raises StageError where it has not what the recipe wants.
     """
-    if wanted is None:
-        wanted = [Zstd() if "zstd" in programs else Gzip()]
-    chosen = [wrapper.on(programs) for wrapper in wanted]
-    for wrapper in chosen:
+    chosen = []
+    for each in wanted:
+        wrapper = each if each.program not in programs and not isinstance(each, Compress) else each.on(programs, ask)
+        chosen.append(wrapper)
         if wrapper.program not in programs:
             raise StageError(
                 wrapper.program,

@@ -23,6 +23,7 @@ from .plan import Job, Plan, Planned, Refused, Skipped
 from .progress import Display
 from .redact import redact
 from .report import Result
+from .script import Stage
 from .signals import Signals
 from .writers.on_host import HostSink
 
@@ -167,7 +168,8 @@ class Runner:
             else:
                 outcome = self._run(planned, write)
             _refuse_bad_stream(planned, outcome)
-            sink.commit(_manifest(planned, outcome, started))
+            manifest = _manifest(planned, outcome, started)
+            sink.commit(manifest, self._signature(planned, manifest))
         finally:
             sink.abort()
         return outcome.stored_bytes
@@ -183,6 +185,16 @@ class Runner:
 
         wrapped = planned.wrapping.run(self.machines.local, write, feed)
         return replace(wrapped, statuses=outcomes[0].statuses + wrapped.statuses, said=outcomes[0].said)
+
+    def _signature(self, planned: Planned, manifest: Manifest) -> bytes | None:
+        """Return the detached signature of a manifest, made where the key is; None where nothing is signed."""
+        if planned.keys is None or planned.keys.signer is None:
+            return None
+        stage = Stage("gpg", tuple(planned.keys.signing()), proof=("SIG_CREATED",))
+        text, signature = memoryview(manifest.to_json()), bytearray()
+        shell = self.machines.local if planned.wrapping else planned.shell
+        Pipeline((stage,), fed=True).run(shell, signature.extend, lambda write: write(text))
+        return bytes(signature)
 
 
 def _refuse_bad_stream(planned: Planned, outcome: Outcome) -> None:
@@ -214,8 +226,8 @@ def _manifest(planned: Planned, outcome: Outcome, started: str) -> Manifest:
             for stage, status in zip(planned.stages, outcome.statuses, strict=True)
         ),
         versions=dict(planned.versions),
-        signer=None,
-        recipients=(),
+        signer=planned.keys.signer if planned.keys else None,
+        recipients=planned.keys.recipients if planned.keys else (),
         restore=planned.restore,
     )
 

@@ -25,6 +25,7 @@ class Stage:
 
     `environment` is written into the script; `secrets` are names of variables whose values the script
     reads from its stdin, in that order, so that no argv ever holds one. `user` runs it as somebody else.
+    `proof` are the words that GnuPG says on its status lines where all was done, of which none may be missing.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Stage:
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     user: User | None = None
+    proof: tuple[str, ...] = ()
 
 
 # The controller holds stdin open for as long as it lives. When it closes, this ends the process group:
@@ -130,6 +132,7 @@ class Said:
         self.last = b""
         self.rest: int | None = None
         self.tee: int | None = None
+        self.status_words: set[str] = set()  # of GnuPG's --status-fd
         self._head: list[str] = []
         self._tail: deque[str] = deque(maxlen=keep)
         self._keep = keep
@@ -154,6 +157,8 @@ class Said:
                 self.rest = int(size)
             case [self.token, b"tee", status]:
                 self.tee = int(status)
+            case [b"[GNUPG:]", word, *_]:
+                self.status_words.add(word.decode("ascii", "replace"))
             case [self.token, index, status]:
                 self.statuses[int(index)] = int(status)
             case [_, *_]:

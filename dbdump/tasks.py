@@ -24,6 +24,8 @@ _OVERRIDES = {
     "backend": "without a recipe: what to dump; postgresql, mysql, sqlite or another: --backend=postgresql",
     "datadir": "directory that dumps are stored under (/var/backups): --datadir=/srv/dumps",
     "remote": "store on another machine; what ssh takes before the command: --remote='-p 2222 me@vault'",
+    "sign": "sign dumps and manifests with this key of GnuPG: --sign=dumps@db1",
+    "encrypt": "encrypt for this key; repeatable, each of them can decrypt: --encrypt=ops@example.org",
     "su": "run all SQL commands as this user: --su=postgres",
     "defaults": "mysql: option file of the clients, passed first: --defaults=/root/dump.cnf",
     "psql_options": "postgresql: more options for psql: --psql-options='-h /run/pg -p 5433'",
@@ -49,7 +51,7 @@ def dump_connections(_: Context) -> None:
 
 
 @task(
-    iterable=["host", "recipe", "tag", "database", "option"],
+    iterable=["host", "recipe", "tag", "database", "encrypt", "option"],
     help=_SELECTION | _OVERRIDES | _RUNNING,
     auto_shortflags=False,
     post=[dump_connections],
@@ -64,6 +66,8 @@ def dump(  # noqa: PLR0913  a flag each
     backend: str | None = None,
     datadir: str | None = None,
     remote: str | None = None,
+    sign: str | None = None,
+    encrypt: Sequence[str] | None = None,
     su: str | None = None,
     defaults: str | None = None,
     psql_options: str | None = None,
@@ -87,7 +91,8 @@ def dump(  # noqa: PLR0913  a flag each
 
         refuse_empty({
             "--host": host, "--recipe": recipe, "--tag": tag, "--database": database, "--recipes": recipes,
-            "--backend": backend, "--datadir": datadir, "--remote": remote, "--su": su, "--defaults": defaults,
+            "--backend": backend, "--datadir": datadir, "--remote": remote, "--sign": sign, "--encrypt": encrypt,
+            "--su": su, "--defaults": defaults,
         })  # fmt: skip
 
         named = {
@@ -102,7 +107,7 @@ def dump(  # noqa: PLR0913  a flag each
             database or (),
             recipes,
             backend,
-            Overrides(datadir, options | split_options(option or ()), remote),
+            Overrides(datadir, options | split_options(option or ()), remote, sign, encrypt or ()),
             positive("--jobs", jobs) or os.cpu_count() or 1,
             here,
         )

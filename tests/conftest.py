@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from servers.gnupg import gnupg, private_home
 from servers.mariadb import mariadb
 from servers.postgres import postgres
 from servers.sshd import accounts, own_sshd, sshd
@@ -17,7 +18,7 @@ from support import COMMAND, default_signals, sqlite_database
 from dbdump.host import LocalShell
 from dbdump.links import Links, Reach
 
-__all__ = ["accounts", "mariadb", "own_sshd", "postgres", "sshd"]
+__all__ = ["accounts", "gnupg", "mariadb", "own_sshd", "postgres", "private_home", "sshd"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -99,3 +99,9 @@ def sqlite_database(path: Path, size: int) -> Path:
         database.commit()
     path.chmod(0o644)
     return path
+
+
+def rows(path: Path) -> list[object]:
+    """Return what is in the database."""
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute("SELECT x FROM t").fetchall()

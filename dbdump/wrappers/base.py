@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -19,8 +20,12 @@ class Wrapper(Protocol):
         """The program that has to be on the host's PATH."""
         ...
 
-    def on(self, programs: AbstractSet[str]) -> Wrapper:
-        """Return the wrapper to use on a host whose PATH has `programs`: of gzip, pigz, zstd and its own."""
+    def on(self, programs: AbstractSet[str], ask: Callable[[Sequence[str]], bytes]) -> Wrapper:
+        """Return the wrapper to use on a host whose PATH has `programs`: of gzip, pigz, zstd and its own.
+
+        `ask` runs an argv there, as the user that wraps, and gives its stdout. Raises StageError where it
+        cannot be used.
+        """
         ...
 
     def command(self) -> list[str]:

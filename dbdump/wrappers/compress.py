@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import RecipeError
 
@@ -22,7 +23,7 @@ class Zstd:
         if not 1 <= self.level <= 19:  # noqa: PLR2004  zstd(1)
             raise RecipeError(f"Zstd(level={self.level}): not a level", "zstd has the levels 1 to 19.")
 
-    def on(self, programs: AbstractSet[str]) -> Zstd:  # noqa: ARG002  the same everywhere
+    def on(self, programs: AbstractSet[str], ask: object = None) -> Zstd:  # noqa: ARG002  the same everywhere
         """Return itself: zstd is zstd."""
         return self
 
@@ -55,7 +56,7 @@ class Gzip:
         if not 1 <= self.level <= 9:  # noqa: PLR2004  gzip(1)
             raise RecipeError(f"Gzip(level={self.level}): not a level", "gzip has the levels 1 to 9.")
 
-    def on(self, programs: AbstractSet[str]) -> Gzip:
+    def on(self, programs: AbstractSet[str], ask: object = None) -> Gzip:  # noqa: ARG002  it asks nothing
         """Return it with pigz where the host has one."""
         return replace(self, program="pigz") if "pigz" in programs else self
 
@@ -73,3 +74,12 @@ class Gzip:
         Source: RFC 1952, section 2.2, and RFC 1951, section 3.2.4; zlib stores in blocks of 16 KiB and up.
         """
         return size + 18 + 5 * (size // (16 << 10) + 1)
+
+
+@dataclass(frozen=True)
+class Compress(Zstd):
+    """What is done where nobody says how: zstd, or gzip on a host that has no zstd."""
+
+    def on(self, programs: AbstractSet[str], ask: object = None) -> Any:  # noqa: ARG002  it asks nothing
+        """Return what the host has."""
+        return Zstd() if "zstd" in programs else Gzip().on(programs)

@@ -21,11 +21,12 @@ class Sink(Protocol):
         """Take the next bytes. Raises WriteError; so do the others."""
         ...
 
-    def commit(self, manifest: Manifest) -> None:
+    def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
         """Make the bytes durable, compare their own count and SHA-256 to the manifest's, name them.
 
-        The manifest comes last: it is the commit record. Nothing is ever overwritten; the same dump there
-        already is a success, another one an error. On an error nothing is left under a final name.
+        The manifest comes last, after its signature if it has one: it is the commit record. Nothing is ever
+        overwritten; the same dump there already is a success, another one an error. On an error nothing is left
+        under a final name.
         """
         ...
 
@@ -70,5 +71,5 @@ class Store(Protocol):
         ...
 
     def delete(self, name: DumpName) -> None:
-        """Remove a dump, then its manifest."""
+        """Remove a dump, then its manifest's signature if there is one, then its manifest."""
         ...

@@ -91,8 +91,10 @@ class Directory:
         with translated(self.location(name)):
             directory = open_directories(self._root, name.directory, create=False)
             try:
-                for file in (name.file, name.manifest_file):
-                    os.unlink(file, dir_fd=directory)
+                os.unlink(name.file, dir_fd=directory)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name.signature_file, dir_fd=directory)
+                os.unlink(name.manifest_file, dir_fd=directory)
                 os.fsync(directory)
             finally:
                 os.close(directory)
@@ -122,8 +124,8 @@ class DirectorySink:
                 self._digest.update(piece[:count])
                 piece = piece[count:]
 
-    def commit(self, manifest: Manifest) -> None:
-        """Make it durable under its name, then its manifest the same way."""
+    def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
+        """Make it durable under its name, then the signature and the manifest the same way."""
         named: list[str] = []
         with translated(self._location):
             os.fsync(self._file)
@@ -132,9 +134,10 @@ class DirectorySink:
             fcntl.flock(self._directory, fcntl.LOCK_EX)
             try:
                 self._give_name(self._part, self._name.file, manifest.sha256, named)
-                text = manifest.to_json()
-                part = self._written(self._name.manifest_file, text)
-                self._give_name(part, self._name.manifest_file, hashlib.sha256(text).hexdigest(), named)
+                small = {} if signature is None else {self._name.signature_file: signature}
+                for final, text in (small | {self._name.manifest_file: manifest.to_json()}).items():
+                    part = self._written(final, text)
+                    self._give_name(part, final, hashlib.sha256(text).hexdigest(), named)
             except BaseException:
                 for name in reversed(named):
                     os.unlink(name, dir_fd=self._directory)

@@ -92,7 +92,7 @@ class FarDirectory:
         """Remove a dump, then its manifest."""
         with self._session() as session:
             session.go(self.root, name.directory, make=False)
-            session.delete(name.file, name.manifest_file + ".sig", name.manifest_file)
+            session.delete(name.file, name.signature_file, name.manifest_file)
 
     def _path_of(self, name: DumpName) -> str:
         return "/".join([self._path.rstrip("/"), *name.directory, name.file])
@@ -137,7 +137,7 @@ class FarSink:
         try:
             self._give_name(self._name.file, manifest.sha256, named)
             if signature is not None:
-                self._put(self._name.manifest_file + ".sig", signature, named)
+                self._put(self._name.signature_file, signature, named)
             self._put(self._name.manifest_file, manifest.to_json(), named)
         except BaseException:
             with contextlib.suppress(DbdumpError):  # the first error is the one to tell

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dbdump import Directory, Gzip, PostgreSQL, SQLite, Zstd
+from dbdump import GPG, Directory, Gzip, PostgreSQL, SQLite, Zstd
 from dbdump.testing import BackendContract, WrapperContract, WriterContract
 
 
@@ -68,7 +68,18 @@ class TestPigz(WrapperContract):
     """gzip, where there is a pigz."""
 
     def make(self):
-        return Gzip().on({"pigz"})
+        return Gzip(program="pigz")
+
+
+class TestGPG(WrapperContract):
+    """GnuPG, signing and encrypting for two."""
+
+    @pytest.fixture(autouse=True)
+    def _home(self, gnupg, monkeypatch):
+        monkeypatch.setenv("GNUPGHOME", str(gnupg.home))
+
+    def make(self):
+        return GPG(sign="signer@example.org", encrypt=["ops@example.org", "rsa@example.org"])
 
 
 class TestDirectory(WriterContract):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import stat
 import subprocess
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from servers.process import wait_for
+from support import rows
 
 from dbdump import Remote
 from dbdump.errors import ConnectError, WriteError
@@ -175,12 +174,6 @@ def test_the_command_line(sshd, dbdump, database, transport, tmp_path):
     database.unlink()
     subprocess.run(["sh", "-c", line], check=True, stdin=subprocess.DEVNULL)
     assert rows(database) == before
-
-
-def rows(path: Path) -> list[object]:
-    """Return what is in the database."""
-    with closing(sqlite3.connect(path)) as database:
-        return database.execute("SELECT x FROM t").fetchall()
 
 
 def test_one_connection_is_shared_by_all_dumps(sshd, dbdump, tmp_path, databases):

@@ -9,6 +9,7 @@ import pytest
 
 import dbdump
 from dbdump import (
+    GPG,
     Backend,
     Directory,
     Dump,
@@ -35,6 +36,7 @@ from dbdump.redact import looks_secret, redact
 from dbdump.report import Result, exit_code, summary
 from dbdump.tasks import original_spelling
 from dbdump.user import User
+from dbdump.wrappers.compress import Compress
 
 DB = SQLite(path="/srv/app.db")
 
@@ -42,9 +44,9 @@ DB = SQLite(path="/srv/app.db")
 def test_the_public_names():
     """What a recipe may import is pinned: a name less is a change for everybody."""
     assert sorted(dbdump.__all__) == [
-        "Backend", "DbdumpError", "Directory", "Dump", "DumpError", "Gzip", "Host", "ListError", "MySQL", "PostgreSQL",
-        "RecipeError", "Remote", "SQLite", "Sink", "Site", "Skip", "StreamShape", "Wrapper", "Writer", "Zstd",
-        "backend", "localhost", "option", "recipe",
+        "Backend", "DbdumpError", "Directory", "Dump", "DumpError", "GPG", "Gzip", "Host", "ListError", "MySQL",
+        "PostgreSQL", "RecipeError", "Remote", "SQLite", "Sink", "Site", "Skip", "StreamShape", "Wrapper", "Writer",
+        "Zstd", "backend", "localhost", "option", "recipe",
     ]  # fmt: skip
     assert all(getattr(dbdump, name).__doc__ for name in dbdump.__all__)
 
@@ -306,11 +308,16 @@ def test_the_shape_of_a_stream(first, end, fault):
 
 def test_wrappers_for_a_host():
     """zstd by default, gzip where there is none, pigz for gzip; what is asked for is not replaced."""
-    assert chosen_wrappers(None, {"zstd", "gzip"}) == [Zstd()]
-    assert chosen_wrappers(None, {"gzip"}) == [Gzip()]
-    assert chosen_wrappers([Gzip(9)], {"gzip", "pigz"}) == [Gzip(9, "pigz")]
-    with pytest.raises(StageError, match="not found"):
-        chosen_wrappers([Zstd()], {"gzip"})
+
+    def on(programs, *wanted):
+        return chosen_wrappers(wanted, programs, lambda argv: pytest.fail(f"asked {argv}"))
+
+    assert on({"zstd", "gzip"}, Compress()) == [Zstd()]
+    assert on({"gzip"}, Compress()) == [Gzip()]
+    assert on({"gzip", "pigz"}, Gzip(9)) == [Gzip(9, "pigz")]
+    for missing in (Zstd(), GPG(encrypt=["ops"])):
+        with pytest.raises(StageError, match="not found"):
+            on({"gzip"}, missing)
     assert empty_bytes([Zstd(), Gzip()]) == 36
     assert empty_bytes([]) == 0
 

@@ -1,0 +1,107 @@
+"""Keys as GnuPG lists them, and which of them is meant. Pure: nothing is run here.
+
+Source: GnuPG's doc/DETAILS, "Format of the colon listings".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import StageError
+
+Purpose = Literal["encrypt", "sign"]
+
+_STATES = {"r": "revoked", "e": "expired", "d": "disabled", "i": "invalid", "n": "not valid"}
+_HINTS = {
+    "revoked": "Its owner took it back: import the new key, and name that.",
+    "expired": "Import it again if its owner has extended it, or name another one.",
+    "disabled": "Enable it with: gpg --edit-key FINGERPRINT enable",
+    "invalid": "Look at it with: gpg --list-keys",
+    "not valid": "Look at it with: gpg --list-keys",
+}
+
+
+_SPECIAL = frozenset(" <>=*+&|")  # with one of these a name already says how it is meant; gpg(1), user ids
+
+
+@dataclass
+class Part:
+    """A primary key or a subkey: its state, and what it alone can do."""
+
+    state: str
+    can: str
+    place: str  # of its secret: # where there is none
+    fingerprint: str = ""
+    grip: str = ""
+
+
+@dataclass
+class Key:
+    """A key with its subkeys; the first part is the primary."""
+
+    can: str  # what all of it can do now, in capitals
+    users: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the primary key."""
+        return self.parts[0].fingerprint
+
+    def fault(self, purpose: Purpose) -> str:
+        """Return why it cannot be used, in a word or two, or an empty string."""
+        letter = purpose[0]
+        if "D" in self.can:
+            return "disabled"
+        if state := _STATES.get(self.parts[0].state, ""):
+            return state
+        fit = [part for part in self.parts if letter in part.can]
+        good = [part for part in fit if part.state not in _STATES]
+        if fit and not good:
+            return _STATES[fit[-1].state]
+        if purpose == "sign":
+            good = [part for part in good if part.place != "#"]
+        return "" if good else f"not able to {purpose}"
+
+
+def read_keys(listing: str) -> list[Key]:
+    """Return the keys of a listing with colons."""
+    keys: list[Key] = []
+    for line in listing.splitlines():
+        fields = line.split(":")
+        if fields[0] in ("pub", "sec", "sub", "ssb"):
+            part = Part(fields[1], fields[11], fields[14] if len(fields) > 14 else "")  # noqa: PLR2004  field 15
+            if fields[0] in ("pub", "sec"):
+                keys.append(Key("".join(filter(str.isupper, fields[11]))))
+            part.can = "".join(filter(str.islower, part.can))
+            keys[-1].parts.append(part)
+        elif keys and fields[0] == "fpr":
+            keys[-1].parts[-1].fingerprint = fields[9]
+        elif keys and fields[0] == "grp":
+            keys[-1].parts[-1].grip = fields[9]
+        elif keys and fields[0] == "uid":
+            keys[-1].users.append(fields[9])
+    return keys
+
+
+def lookup(name: str) -> str:
+    """Return what GnuPG is asked for: an address by itself means exactly that address, not a part of another."""
+    return f"<{name}>" if "@" in name and not _SPECIAL & set(name) else name
+
+
+def chosen(keys: Sequence[Key], name: str, purpose: Purpose) -> Key:
+    """Return the key that `name` means. Raises StageError where there is none, or none that is fit, or several."""
+    if not keys:
+        what = "secret key to sign with" if purpose == "sign" else "public key to encrypt for"
+        raise StageError("gpg", f"no {what}: {name!r}", "Import it there, as the user that runs dbdump: gpg --import")
+    fit = [key for key in keys if not key.fault(purpose)]
+    if len(fit) > 1:
+        which = ", ".join(key.fingerprint for key in fit)
+        raise StageError("gpg", f"{name!r} is ambiguous: {which}", "Name the one you mean by its fingerprint.")
+    if not fit:
+        fault = keys[-1].fault(purpose)
+        hint = _HINTS.get(fault, "Add a subkey that is, or name another key.")
+        raise StageError("gpg", f"the key {keys[-1].fingerprint} of {name!r} is {fault}", hint)
+    return fit[0]

@@ -1,0 +1,309 @@
+"""Signing and encrypting with a real GnuPG."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from servers.process import program, wait_for
+from support import rows, sqlite_database
+
+
+@pytest.fixture
+def dump(dbdump, gnupg, database, datadir):
+    """Dump the database with flags, and return what was said, as the home's owner would see it."""
+
+    def run(*flags: str, home=gnupg, **more):
+        return dbdump("dump", "--backend=sqlite", f"--option=path={database}", f"--datadir={datadir}", *flags,
+                      env={"GNUPGHOME": str(home.home)}, **more)  # fmt: skip
+
+    return run
+
+
+def only_files(directory: Path) -> list[str]:
+    """Return the names of the files below a directory, without their stamps."""
+    return sorted(path.name.split(".", 1)[1] for path in directory.rglob("*") if path.is_file())
+
+
+def manifest_in(directory: Path) -> Path:
+    """Return the only manifest below a directory."""
+    (path,) = directory.rglob("*.json")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flags", "signs", "encrypts"),
+    [
+        (["--sign=signer@example.org"], ["signer"], []),
+        (["--encrypt=ops@example.org"], [], ["ops"]),
+        (["--sign=signer", "--encrypt=ops@example.org", "--encrypt=second"], ["signer"], ["ops", "second"]),
+        (["--sign=rsa", "--encrypt=rsa"], ["rsa"], ["rsa"]),
+    ],
+)
+def test_a_dump_is_signed_and_encrypted_and_comes_back(dump, gnupg, database, datadir, flags, signs, encrypts):
+    """The manifest has full fingerprints, and its own line, plain gpg --decrypt, gives the database back."""
+    done = dump(*flags)
+    assert done.returncode == 0, done.stdout
+    suffix = "sqlite.zst.gpg"
+    signature = [f"{suffix}.json.sig"] if signs else []
+    assert only_files(datadir) == [suffix, f"{suffix}.json", *signature]
+    manifest = json.loads(manifest_in(datadir).read_text())
+    assert manifest["signer"] == (gnupg.keys[signs[0]] if signs else None)
+    assert manifest["recipients"] == [gnupg.keys[name] for name in encrypts]
+    assert [stage["name"] for stage in manifest["stages"]] == ["sqlite", "zstd", "gpg"]
+    assert "gpg --decrypt" in manifest["restore"]
+    before = rows(database)
+    database.unlink()
+    subprocess.run(["sh", "-c", manifest["restore"]], check=True, env=gnupg.environment, stdin=subprocess.DEVNULL)
+    assert rows(database) == before
+
+
+def test_the_stream_says_who_signed_it_and_for_whom(dump, gnupg, datadir):
+    """It is what it is said to be: encrypted for both, signed by the key, and nothing but that."""
+    dump("--sign=signer", "--encrypt=ops", "--encrypt=second")
+    (file,) = datadir.rglob("*.gpg")
+    said = gnupg.gpg("--status-fd", "1", "--output", "/dev/null", "--decrypt", str(file)).decode()
+    assert re.findall(r"VALIDSIG (\w+)", said) == [gnupg.keys["signer"]]
+    assert len(re.findall(r"ENC_TO", said)) == 2
+    packets = gnupg.gpg("--list-packets", str(file)).decode()
+    assert ":compressed packet:" not in packets
+
+
+def test_the_manifest_has_a_signature_of_its_own(dump, gnupg, datadir):
+    """Plain gpg --verify accepts it, and not when the manifest was changed."""
+    dump("--sign=signer")
+    manifest = manifest_in(datadir)
+    verify = ["gpg", "--batch", "--verify", f"{manifest}.sig", str(manifest)]
+    assert subprocess.run(verify, env=gnupg.environment, check=False, capture_output=True).returncode == 0
+    manifest.write_text(manifest.read_text().replace("localhost", "elsewhere"))
+    assert subprocess.run(verify, env=gnupg.environment, check=False, capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "hint"),
+    [
+        (["--encrypt=nobody@example.org"], "no public key to encrypt for: 'nobody@example.org'", "Import it"),
+        (["--sign=nobody@example.org"], "no secret key to sign with: 'nobody@example.org'", "Import it"),
+        (["--encrypt=expired@example.org"], "of 'expired@example.org' is expired", "extended it"),
+        (["--sign=expired@example.org"], "of 'expired@example.org' is expired", "extended it"),
+        (["--encrypt=revoked@example.org"], "of 'revoked@example.org' is revoked", "import the new key"),
+        (["--sign=revoked@example.org"], "of 'revoked@example.org' is revoked", "import the new key"),
+        (["--encrypt=twins@example.org"], "'twins@example.org' is ambiguous: ", "fingerprint"),
+        (["--encrypt=signonly@example.org"], "is not able to encrypt", "Add a subkey"),
+        (["--sign=guarded@example.org"], "has a passphrase, and would ask for it", "Nobody answers at night"),
+        (["--encrypt=ops", "--encrypt=expired@example.org"], "is expired", "extended it"),
+        (["--encrypt=xample.org"], "'xample.org' is ambiguous", "fingerprint"),
+        (["--encrypt=ps@example.org"], "no public key to encrypt for", "Import it"),
+    ],
+)
+def test_a_key_that_cannot_be_used_ends_it_before_anything_is_dumped(dump, datadir, flags, said, hint):
+    """Each in its own words, within seconds, also in a dry run; no file is made, and none in plain."""
+    began = time.monotonic()
+    for more in ([], ["--dry-run"]):
+        done = dump(*flags, *more)
+        assert done.returncode == 1
+        (line,) = {line for line in done.stdout.splitlines() if "FAILED" in line}
+        assert "localhost/sqlite: gpg: " in line
+        assert said in line
+        assert hint in done.stdout
+    assert time.monotonic() - began < 15
+    assert not list(datadir.iterdir())
+
+
+def test_a_passphrase_that_the_agent_remembers_is_no_help(dump, private_home, datadir):
+    """It would be forgotten some night, and the dump would fail at its end."""
+    home = private_home
+    home.gpg("--pinentry-mode", "loopback", "--passphrase", "a secret", "-u", "guarded", "--sign", data=b"x")
+    home.gpg("--pinentry-mode", "error", "-u", "guarded", "--sign", data=b"it is remembered")
+    done = dump("--sign=guarded", home=home)
+    assert done.returncode == 1
+    assert "has a passphrase" in done.stdout
+    assert not list(datadir.iterdir())
+
+
+def test_two_keys_of_one_address_of_which_one_is_left(dump, private_home, datadir):
+    """After a key was replaced, its address means the new one."""
+    home = private_home
+    home.gpg("--pinentry-mode", "loopback", "--passphrase", "", "--yes", "--quick-generate-key",
+             "expired <expired@example.org>", "future-default", "default", "never")  # fmt: skip
+    assert dump("--encrypt=expired@example.org", home=home).returncode == 0
+    assert json.loads(manifest_in(datadir).read_text())["recipients"] != [home.keys["expired"]]
+
+
+def test_gpg_conf_adds_nobody(dump, private_home, gnupg, datadir):
+    """An option file cannot add a recipient who is not in the manifest, nor armour."""
+    (private_home.home / "gpg.conf").write_text("encrypt-to second@example.org\narmor\nthrow-keyids\n")
+    assert dump("--encrypt=ops", home=private_home).returncode == 0
+    (file,) = datadir.rglob("*.gpg")
+    said = gnupg.gpg("--status-fd", "1", "--output", "/dev/null", "--decrypt", str(file)).decode()
+    assert len(re.findall(r"ENC_TO", said)) == 1
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", "/tmp/" + "x" * 120])
+def test_a_home_that_cannot_be_used_is_named(dbdump, database, datadir, gnupg, home, tmp_path):
+    """A homedir that is not there, or too deep for the agent's socket, is an error in words."""
+    path = Path(home)
+    if "x" in home[-1]:
+        path.mkdir(mode=0o700)
+        for file in gnupg.home.iterdir():
+            if file.is_file() and not file.name.startswith("S."):
+                (path / file.name).write_bytes(file.read_bytes())
+    try:
+        done = dbdump("dump", "--backend=sqlite", f"--option=path={database}", f"--datadir={datadir}",
+                      "--sign=signer", env={"GNUPGHOME": home})  # fmt: skip
+    finally:
+        subprocess.run(["rm", "-rf", "/tmp/" + "x" * 120], check=True)
+    assert done.returncode == 1
+    assert "localhost/sqlite: gpg: " in done.stdout
+    assert "hint: " in done.stdout
+    assert not list(datadir.iterdir())
+
+
+def test_from_cron_with_no_agent_running(gnupg, database, datadir):
+    """With an empty environment but HOME and GNUPGHOME, no terminal, no agent, and stdin closed."""
+    gnupg.stop()
+    line = shlex.join([program("dbdump", "dbdump"), "dump", "--backend=sqlite", f"--option=path={database}",
+                       f"--datadir={datadir}", "--sign=signer", "--encrypt=ops"])  # fmt: skip
+    argv = ["env", "-i", f"GNUPGHOME={gnupg.home}", "setsid", "-w", "sh", "-c", f"{line} <&-"]
+    done = subprocess.run(argv, capture_output=True, check=False, cwd="/", text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_many_at_once_with_a_cold_agent(dbdump, gnupg, databases, datadir):
+    """Eight gpgs start before there is an agent, and all of them sign."""
+    gnupg.stop()
+    done = dbdump("dump", "--backend=sqlite", f"--option=path={databases}/*.db", f"--datadir={datadir}",
+                  "--sign=signer", "--encrypt=ops", "--jobs=8", env={"GNUPGHOME": str(gnupg.home)})  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "20 stored" in done.stdout
+
+
+def shim(directory: Path, script: str) -> str:
+    """Put a gpg on a PATH that does `script` for the dump, and is the real one for all else; return that PATH."""
+    directory.mkdir()
+    real = program("gpg", "gnupg")
+    body = f'#!/bin/sh\ncase " $* " in *" --detach-sign "*|*" --list"*) exec {real} "$@" ;; esac\n{script}\n'
+    (directory / "gpg").write_text(body.replace("REAL", real))
+    (directory / "gpg").chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("""if [ -t 0 ] || [ "$(readlink /proc/self/fd/0)" = /dev/null ]; then exec REAL "$@"; fi
+         REAL "$@" | head -c 100000; kill -9 $$""", "killed by SIGKILL"),
+        ("""if [ "$(readlink /proc/self/fd/0)" = /dev/null ]; then exec REAL "$@"; fi
+         exec strace -f -o /dev/null -e trace=write -e inject=write:error=ENOSPC:when=9+ REAL "$@" """, "gpg: "),
+        ("""if [ "$(readlink /proc/self/fd/0)" = /dev/null ]; then exec REAL "$@"; fi
+         cat; exit 0""", "exited 0 without END_ENCRYPTION, SIG_CREATED"),
+    ],
+)  # fmt: skip
+def test_a_gpg_that_fails_in_the_middle(dump, gnupg, datadir, tmp_path, script, said):
+    """Killed, out of space, or one that only passes the plain bytes on: no dump, and no plain file."""
+    done = dbdump_with_path(dump, shim(tmp_path / "bin", script), gnupg)
+    assert done.returncode == 1, done.stdout
+    assert said in done.stdout
+    assert not only_files(datadir)
+
+
+def dbdump_with_path(dump, path, gnupg):
+    """Dump with another PATH."""
+    before = os.environ["PATH"]
+    os.environ["PATH"] = path
+    try:
+        return dump("--sign=signer", "--encrypt=ops")
+    finally:
+        os.environ["PATH"] = before
+
+
+def test_a_manifest_that_cannot_be_signed_is_no_dump(dump, gnupg, datadir, tmp_path):
+    """Where the manifest's signature fails, nothing is named."""
+    real = program("gpg", "gnupg")
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    (directory / "gpg").write_text(
+        f'#!/bin/sh\ncase " $* " in *" --detach-sign "*) echo "gpg: signing failed: no" >&2; exit 2 ;; esac\n'
+        f'exec {real} "$@"\n'
+    )
+    (directory / "gpg").chmod(0o755)
+    done = dbdump_with_path(dump, f"{directory}:{os.environ['PATH']}", gnupg)
+    assert done.returncode == 1
+    assert "gpg: exit status 2: gpg: signing failed: no" in done.stdout
+    assert not only_files(datadir)
+
+
+def test_a_dry_run_shows_the_fingerprints(dump, gnupg, datadir):
+    """Who will be able to read it is seen before it is made."""
+    done = dump("--encrypt=ops", "--sign=signer", "--dry-run")
+    assert done.returncode == 0
+    assert f"--recipient {gnupg.keys['ops']}" in done.stdout
+    assert f"--local-user {gnupg.keys['signer']}" in done.stdout
+    assert not list(datadir.iterdir())
+
+
+def test_a_recipe_with_keys_and_flags_over_it(dbdump, gnupg, database, datadir, tmp_path):
+    """A recipe's GPG works, with a homedir of its own; a flag replaces its keys, one by one."""
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    (recipes / "site.py").write_text(f"""
+from dbdump import *
+@recipe(localhost)
+def app(host):
+    return Dump(SQLite(path={str(database)!r}), to=Directory({str(datadir)!r}),
+                wrap=[Gzip(), GPG(sign="signer@example.org", encrypt=["ops@example.org"], homedir={str(gnupg.home)!r})])
+""")
+    done = dbdump("dump", f"--recipes={recipes}", "--encrypt=second")
+    assert done.returncode == 0, done.stdout
+    manifest = json.loads(manifest_in(datadir).read_text())
+    assert manifest["signer"] == gnupg.keys["signer"]
+    assert manifest["recipients"] == [gnupg.keys["second"]]
+    assert [stage["name"] for stage in manifest["stages"]] == ["sqlite", "pigz", "gpg"]
+
+
+@pytest.mark.parametrize("text", ["GPG()", "GPG(encrypt='ops')", "GPG(encrypt=[''])", "GPG(sign='-o/etc/x')"])
+def test_a_gpg_that_says_nothing_is_refused(dbdump, tmp_path, text):
+    """A recipe that would leave a dump in plain by mistake is an error before anything runs."""
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    (recipes / "site.py").write_text(
+        f"from dbdump import *\n@recipe(localhost)\ndef app(host): return Dump(SQLite(path='x'), wrap=[{text}])\n"
+    )
+    done = dbdump("dump", f"--recipes={recipes}")
+    assert done.returncode == 2
+    assert "GPG" in done.stdout + done.stderr
+
+
+def test_the_home_of_nobody_is_asked_over_the_network(dump, tmp_path, gnupg):
+    """A recipient who is not here is not looked for elsewhere: no socket but the agent's is opened."""
+    trace = tmp_path / "trace"
+    real = program("gpg", "gnupg")
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    (directory / "gpg").write_text(f'#!/bin/sh\nexec strace -f -qq -A -o {trace} -e trace=connect,socket {real} "$@"\n')
+    (directory / "gpg").chmod(0o755)
+    done = dbdump_with_path(lambda *_: dump("--encrypt=nobody@example.org"), f"{directory}:{os.environ['PATH']}", gnupg)
+    assert "no public key" in done.stdout
+    assert dbdump_with_path(dump, f"{directory}:{os.environ['PATH']}", gnupg).returncode == 0
+    assert trace.read_text()
+    assert "AF_INET" not in trace.read_text()
+
+
+def test_kill_9_of_dbdump_while_gpg_works(started, gnupg, tmp_path, datadir, monkeypatch):
+    """Nothing goes on, and nothing has a final name."""
+    monkeypatch.setenv("GNUPGHOME", str(gnupg.home))
+    database = sqlite_database(tmp_path / "big.db", 60_000_000)
+    process = started("dump", "--backend=sqlite", f"--option=path={database}", f"--datadir={datadir}",
+                      "--sign=signer", "--encrypt=ops")  # fmt: skip
+    wait_for(lambda: list(datadir.rglob("*.part")), "the dump to begin")
+    process.kill()
+    process.wait()
+    wait_for(lambda: not subprocess.run(["pgrep", "-f", f"recipient {gnupg.keys['ops']}"], check=False,
+                                        capture_output=True).stdout, "gpg to end")  # fmt: skip
+    assert all(name.endswith(".part") for name in only_files(datadir))
