@@ -13,16 +13,25 @@ from dbdump.tasks import backends, dump, recipes
 # What the tests start or measure, and the Debian package it is in.
 NEEDED = {
     "/usr/bin/python3": "python3",  # one that every user can run
+    "busybox": "busybox-static",
+    "fish": "fish",
+    "gpg": "gnupg",
     "initdb": "postgresql",
+    "ip": "iproute2",
     "jq": "jq",
     "mariadbd": "mariadb-server",
     "mount": "mount",
+    "pgrep": "procps",
     "pigz": "pigz",
     "redis-server": "redis-server",
     "setpriv": "util-linux",
     "sqlite3": "sqlite3",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
     "strace": "strace",
     "sudo": "sudo",
+    "tcsh": "tcsh",
+    "useradd": "passwd",
     "zstd": "zstd",
 }
 

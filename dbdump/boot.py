@@ -14,6 +14,8 @@ from .shell import Running, Scripts, Stalled
 # Read alike by sh, bash, dash, fish and tcsh: no backslash, no exclamation mark, no line end (FAULTS E12).
 COMMAND = """sh -c 'IFS= read -r s; eval "$(printf %b "$s")"'"""
 _MOST_NOISE = 1 << 20  # bytes that a login shell may print before the script speaks
+_MOST_TOLD = 4000  # characters of what was printed instead of the script's output, for whoever explains it
+_LONGEST = 300  # characters of it in a message
 _DOWN_SECONDS = 60.0  # for so long a machine that was not there is not asked again
 
 
@@ -22,7 +24,7 @@ class NoShell(ConnectError):  # noqa: N818  what the account is, not what is wro
 
     def __init__(self, account: str, said: str) -> None:
         super().__init__(
-            f"{account} does not run our script{': ' + said if said else ''}",
+            f"{account} does not run our script{': ' + said[-_LONGEST:] if said else ''}",
             "It may be for SFTP only, or have a forced command or a shell like nologin: look at its "
             "authorized_keys, and at what its login shell prints.",
         )
@@ -129,7 +131,7 @@ class Booted:
                 "Look at that account's start-up files, or at the forced command of its key.",
             ) from None
         told = [*noise.decode("utf-8", "backslashreplace").split("\n"), *said.messages]
-        text = "; ".join(line.strip() for line in told if line.strip())[-300:]
+        text = "; ".join(line.strip() for line in told if line.strip())[-_MOST_TOLD:]
         raise link.refusal(self._running.wait(), text)
 
     def read_into(self, buffer: memoryview, timeout: float) -> int:

@@ -23,9 +23,8 @@ _ALWAYS = (
     "-o", "RemoteCommand=none", "-o", "EscapeChar=none",
 )  # fmt: skip
 
-_CHANGED = "the host key has changed, or this is another machine"
 _TROUBLES = (
-    ("IDENTIFICATION HAS CHANGED", _CHANGED,
+    ("IDENTIFICATION HAS CHANGED", "the host key has changed, or this is another machine",
      "Ask its operator. If it is right, remove the old key from known_hosts (ssh-keygen -R) and add the new one."),
     (r"Host key verification failed|No \S+ host key is known", "host key verification failed",
      "Add its key, and compare the fingerprint with its operator's: ssh-keyscan HOST >> ~/.ssh/known_hosts"),
@@ -76,7 +75,9 @@ class OpenSSHLink:
             return NoShell(self.account, said)
         for pattern, cause, hint in _TROUBLES:
             if re.search(pattern, said):
-                return self._down.note(ConnectError(f"{self.account}: {cause}: {last_sentence(said)}", hint))
+                told = last_sentence(said)
+                text = cause if cause.startswith(told.lower()) else f"{cause}: {told}"
+                return self._down.note(ConnectError(f"{self.account}: {text}", hint))
         return NoShell(self.account, said) if said else ConnectionLost(f"{self.account}: connection lost")
 
     def close(self) -> None:

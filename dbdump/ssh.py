@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .boot import Down, NoShell
@@ -138,7 +139,8 @@ class FabricLink:
             config=Config(overrides={"load_ssh_configs": False}, lazy=True),
             gateway=self._jump.connection() if self._jump else told.proxy_command or None, forward_agent=False,
             connect_kwargs={
-                "key_filename": list(told.identities), "look_for_keys": False, "allow_agent": told.agent,
+                "key_filename": [key for key in told.identities if not _open_to_others(key)],
+                "look_for_keys": False, "allow_agent": told.agent,
                 "compress": told.compression, "banner_timeout": told.connect_timeout,
                 "auth_timeout": told.connect_timeout,
             },
@@ -164,6 +166,8 @@ class FabricLink:
                 f"{self.account}: host key verification failed: it is in no known_hosts file",
                 f"Add it, and compare its fingerprint with its operator's: {look} >> ~/.ssh/known_hosts",
             )
+        if isinstance(error, AuthenticationException) and (bad := list(filter(_open_to_others, told.identities))):
+            return ConnectError(f"{self.account}: others can read the private key {bad[0]}", f"chmod 600 {bad[0]}")
         if isinstance(error, AuthenticationException):
             return ConnectError(
                 f"{self.account}: permission denied: {said_of(error)}",
@@ -173,6 +177,11 @@ class FabricLink:
             f"{self.account}: no connection to {told.hostname} port {told.port}: {said_of(error)}",
             "Is the machine up, and sshd on that port?",
         )
+
+
+def _open_to_others(key: str) -> bool:
+    """Whether a private key is one that ssh would not use either."""
+    return bool(Path(key).stat().st_mode & 0o077)
 
 
 def said_of(error: BaseException) -> str:

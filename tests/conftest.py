@@ -12,13 +12,14 @@ import pytest
 from servers.gnupg import gnupg, private_home
 from servers.mariadb import mariadb
 from servers.postgres import postgres
+from servers.relay import link, relay
 from servers.sshd import accounts, own_sshd, sshd
 from support import COMMAND, default_signals, sqlite_database
 
 from dbdump.host import LocalShell
 from dbdump.links import Links, Reach
 
-__all__ = ["accounts", "gnupg", "mariadb", "own_sshd", "postgres", "private_home", "sshd"]
+__all__ = ["accounts", "gnupg", "link", "mariadb", "own_sshd", "postgres", "private_home", "relay", "sshd"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

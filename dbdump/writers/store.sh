@@ -187,7 +187,7 @@ delete() {
 # clear GROUP PART: end another session of this run, which hangs, and remove what it left.
 clear() {
   argument group; argument left
-  kill -KILL -- "-$group" 2>/dev/null
+  kill -KILL "-$group" 2>/dev/null
   rm -f -- "$left" 2>/dev/null
   say ok
 }

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -170,6 +170,14 @@ class SSHD:
         options = ["-p", str(self.port), "-i", str(self.accounts.client_key),
                    "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "GlobalKnownHostsFile=none"]  # fmt: skip
         return shlex.join([*more, *options, f"{self.accounts.user(kind)}@{self.address}"])
+
+    def through(self, port: int) -> SSHD:
+        """Return it as it is reached through another port."""
+        directory = self.directory / str(port)
+        directory.mkdir()
+        made = replace(self, directory=directory, port=port)
+        made.know()
+        return made
 
     def know(self, key: str = "host_key") -> None:
         """Write known_hosts, with this or another key."""

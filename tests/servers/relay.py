@@ -1,0 +1,125 @@
+"""What is between two machines: a relay that can be cut or go silent, and a link of its own that can go down."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+import pytest
+
+from servers.process import program
+from servers.sshd import SSHD, Accounts, running
+
+_PIECE = 65536
+
+
+class Relay:
+    """Passes bytes on between a port of its own and another, until it is cut or frozen."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        self._open: set[socket.socket] = set()
+        self._going = threading.Event()
+        self._going.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Reset every connection; new ones are taken."""
+        for each in tuple(self._open):
+            with suppress(OSError):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def freeze(self) -> None:
+        """Pass nothing on any more, and close nothing."""
+        self._going.clear()
+
+    def close(self) -> None:
+        """End it."""
+        self._going.set()
+        self._server.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                server = socket.create_connection(("127.0.0.1", self._to))
+                self._open |= {client, server}
+                threading.Thread(target=self._pass, args=(client, server), daemon=True).start()
+
+    def _pass(self, client: socket.socket, server: socket.socket) -> None:
+        other = {client: server, server: client}
+        with client, server, suppress(OSError, ValueError):
+            while True:
+                ready, _, _ = select.select([client, server], [], [], 1)
+                self._going.wait()
+                for each in ready:
+                    piece = each.recv(_PIECE)
+                    if not piece:
+                        return
+                    other[each].sendall(piece)
+
+
+@pytest.fixture
+def relay(sshd: SSHD) -> Iterator[tuple[Relay, SSHD]]:
+    """A relay to the session's sshd, and that sshd as it is reached through it."""
+    made = Relay(sshd.port)
+    try:
+        yield made, sshd.through(made.port)
+    finally:
+        made.close()
+
+
+@dataclass
+class Link:
+    """An sshd in a network namespace, and the link to it."""
+
+    name: str
+    sshd: SSHD
+
+    def down(self) -> None:
+        """Let everything that is sent vanish."""
+        _ip("link", "set", f"{self.name}0", "down")
+
+
+@pytest.fixture
+def link(accounts: Accounts, tmp_path) -> Iterator[Link]:
+    """A machine that is reached by a link of its own."""
+    name, net = f"dbd{os.getpid() % 10000}", f"10.213.{os.getpid() % 250}"
+    inside = (program("ip", "iproute2", "/usr/sbin", "/sbin"), "netns", "exec", name)
+    with ExitStack() as stack:
+        _ip("netns", "add", name)
+        stack.callback(_ip, "netns", "del", name)
+        _ip("link", "add", f"{name}0", "type", "veth", "peer", "name", f"{name}1", "netns", name)
+        stack.callback(_ip, "link", "del", f"{name}0")
+        _ip("addr", "add", f"{net}.1/30", "dev", f"{name}0")
+        _ip("link", "set", f"{name}0", "up")
+        subprocess.run([*inside, "ip", "addr", "add", f"{net}.2/30", "dev", f"{name}1"], check=True)
+        subprocess.run([*inside, "ip", "link", "set", f"{name}1", "up"], check=True)
+        subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
+        sshd = stack.enter_context(running(accounts, accounts.directory / name, f"{net}.2", inside=inside))
+        stack.callback(_end_all, name)
+        yield Link(name, sshd)
+
+
+def _end_all(name: str) -> None:
+    """End what runs behind a link that is down: nobody tells it, and it would keep the link."""
+    pids = subprocess.run(["ip", "netns", "pids", name], check=True, capture_output=True, text=True).stdout
+    for pid in map(int, pids.split()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run([program("ip", "iproute2", "/usr/sbin", "/sbin"), *arguments], check=True)

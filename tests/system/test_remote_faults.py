@@ -1,0 +1,388 @@
+"""What can happen on the way to another machine, each for real, over both transports (FAULTS, part C)."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from servers.process import wait_for
+
+from dbdump import Remote
+from dbdump.errors import WriteError
+from dbdump.testing import dump_name, manifest_of
+
+KIND = "dash"
+
+RECIPE = """
+from dataclasses import dataclass
+from dbdump import *
+
+@backend("slow")
+class Slow(Backend):
+    suffix = ".bin"
+    def get_db_list(self): return ["one"]
+    def get_command(self, database):
+        return ["sh", "-c", "head -c 3000000 /dev/urandom; sleep {pause}; head -c 3000000 /dev/urandom"]
+
+@recipe(localhost)
+def slow(host):
+    return Dump(Slow(), wrap=[], to=Remote({remote!r}, {path!r}, transport={transport!r}, retries={retries}),
+                stall_timeout={stall})
+"""
+
+
+class Far:
+    """A directory of an account, with an old dump in it, and a dump on its way there."""
+
+    def __init__(self, accounts, transport: str, start: Callable, tmp_path: Path) -> None:
+        self.accounts = accounts
+        self.transport = transport
+        self.start_process = start
+        self.recipes = tmp_path / "recipes"
+        self.recipes.mkdir()
+        self.path = accounts.home(KIND) / "dumps" / tmp_path.name
+        self.path.mkdir(mode=0o700)
+        self.own(self.path)
+
+    def own(self, *paths: Path) -> None:
+        """Make them the account's."""
+        for path in paths:
+            os.chown(path, self.accounts.uids[KIND], self.accounts.uids[KIND])
+
+    def plant(self) -> None:
+        """Put an old dump there."""
+        directory = self.path / "localhost" / "slow" / "one"
+        for each in (directory.parents[1], directory.parents[0], directory):
+            each.mkdir(mode=0o700)
+            self.own(each)
+        for name in ("20200101T000000Z.bin", "20200101T000000Z.bin.json"):
+            (directory / name).write_text("old")
+            self.own(directory / name)
+
+    def start(self, remote: str, *, retries: int = 0, stall: float = 60.0, pause: float = 3) -> subprocess.Popen[str]:
+        """Start the dump."""
+        (self.recipes / "slow.py").write_text(RECIPE.format(
+            remote=remote, path=str(self.path), transport=self.transport, retries=retries, stall=stall, pause=pause,
+        ))  # fmt: skip
+        return self.start_process("dump", f"--recipes={self.recipes}")
+
+    def in_the_middle(self) -> None:
+        """Wait until a part of it has arrived."""
+        wait_for(lambda: any(path.stat().st_size for path in self.parts()), "bytes to arrive")
+
+    def parts(self) -> list[Path]:
+        """Return the temporary files there."""
+        return list(self.path.rglob("*.part"))
+
+    def failed(self, process: subprocess.Popen[str], said: str, *, running: bool = False) -> str:
+        """Assert all that holds after any failure, and that its one line says `said`; return what was printed."""
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode == 1, text
+        lines = [line for line in text.splitlines() if line.startswith("FAILED")]
+        assert len(set(lines)) == 1, text
+        assert lines[0].startswith("FAILED   localhost/slow"), text
+        assert said in lines[0], text
+        assert "hint: " in text
+        assert "Traceback" not in text
+        if not running:
+            wait_for(lambda: not self.accounts.processes(KIND), "the far side to end", 12)
+        self.untouched()
+        return text
+
+    def untouched(self) -> None:
+        """Assert that the old dump is what it was, and that nothing else has a final name."""
+        files = {path.name: path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(".")}
+        assert set(files) <= {"20200101T000000Z.bin", "20200101T000000Z.bin.json"}
+        assert all(path.read_text() == "old" for path in files.values())
+
+    def works(self, remote: str) -> None:
+        """Assert that the next run stores a dump, and leaves nothing else."""
+        process = self.start(remote, pause=0)
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, text
+        assert not self.parts()
+        assert len(list(self.path.rglob("2*.bin.json"))) == len(list(self.path.rglob("20200101*.json"))) + 1
+
+
+@pytest.fixture(params=["fabric", "openssh"])
+def far(accounts, request, started, tmp_path):
+    """A far directory with an old dump."""
+    made = Far(accounts, request.param, started, tmp_path)
+    made.plant()
+    return made
+
+
+def ssh_of(process: subprocess.Popen[str]) -> list[int]:
+    """Return the ssh processes of a dbdump."""
+    found = subprocess.run(["pgrep", "-P", str(process.pid), "ssh"], check=False, capture_output=True, text=True)
+    return list(map(int, found.stdout.split()))
+
+
+def cut(process: subprocess.Popen[str], relay, number: int) -> None:
+    """End the ssh clients of a dump with a signal, or the connection where no process is it."""
+    if clients := ssh_of(process):
+        for client in clients:
+            os.kill(client, number)
+    else:
+        relay.cut()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_client_or_its_connection_is_killed(far, relay, number):
+    """65: end-of-file on the far side is no success."""
+    between, sshd = relay
+    process = far.start(sshd.remote(KIND))
+    far.in_the_middle()
+    cut(process, between, number)
+    far.failed(process, "connect: ")
+    far.works(sshd.remote(KIND))
+
+
+def test_the_session_of_sshd_is_killed(far, sshd):
+    """66: it fails without a retry, and nothing is left there."""
+    process = far.start(sshd.remote(KIND))
+    far.in_the_middle()
+    for pid in sshd.sessions(KIND):
+        os.kill(pid, signal.SIGKILL)
+    far.failed(process, "connection lost")
+    far.works(sshd.remote(KIND))
+
+
+def test_a_lost_connection_is_tried_once_more(far, sshd):
+    """66, with a retry: a fresh temporary file, one dump, and a line that says so."""
+    process = far.start(sshd.remote(KIND), retries=1)
+    far.in_the_middle()
+    for pid in sshd.sessions(KIND):
+        os.kill(pid, signal.SIGKILL)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, text
+    assert "connection lost" in text
+    assert "once more" in text
+    assert len(list(far.path.rglob("2*.bin.json"))) == 2
+    wait_for(lambda: not far.parts(), "the first part to go")
+
+
+def test_the_link_goes_down_in_the_middle(far, link):
+    """67: keepalives end it, and nothing is named there, even later."""
+    more = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
+    process = far.start(link.sshd.remote(KIND, *more), pause=1)
+    far.in_the_middle()
+    began = time.monotonic()
+    link.down()
+    text = far.failed(process, "connect", running=True)
+    assert time.monotonic() - began < 20, text
+
+
+def test_the_link_is_down_from_the_start(far, link):
+    """68: it costs the connect timeout, once."""
+    link.down()
+    began = time.monotonic()
+    far.failed(far.start(link.sshd.remote(KIND, "-o", "ConnectTimeout=2")), "connect: ")
+    assert time.monotonic() - began < 10
+
+
+def test_a_server_that_never_speaks(far, sshd):
+    """68: the connect timeout is for the greeting too."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        quiet = sshd.through(silent.getsockname()[1])
+        began = time.monotonic()
+        far.failed(far.start(quiet.remote(KIND, "-o", "ConnectTimeout=2")), "connect: ")
+    assert time.monotonic() - began < 15
+
+
+def test_nobody_listens(far, sshd):
+    """68: a closed port is an error at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    far.failed(far.start(sshd.through(port).remote(KIND)), "connect: ")
+
+
+def test_the_far_writer_is_frozen(far, sshd):
+    """69: keepalives do not see it, the watchdog does; what hangs there is ended."""
+    process = far.start(sshd.remote(KIND), stall=2, pause=0.2)
+    far.in_the_middle()
+    for pid in far.accounts.processes(KIND):
+        if "sshd" not in Path(f"/proc/{pid}/comm").read_text():
+            os.kill(pid, signal.SIGSTOP)
+    far.failed(process, "write: ")
+    assert not far.parts()
+    far.works(sshd.remote(KIND))
+
+
+@pytest.fixture
+def disk(far):
+    """A file system of 2 MiB in the far directory."""
+    uid = far.accounts.uids[KIND]
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=2m,mode=700,uid={uid}", "none", far.path], check=True)
+    try:
+        yield far.path
+    finally:
+        subprocess.run(["umount", far.path], check=True)
+
+
+def test_the_far_disk_is_full(far, sshd, disk):
+    """70: its own words come back, and the part that filled it is gone."""
+    far.failed(far.start(sshd.remote(KIND)), "No space left on device")
+    assert not far.parts()
+
+
+def test_the_far_disk_is_read_only(far, sshd, disk):
+    """71: it fails before anything is dumped."""
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    text = far.failed(far.start(sshd.remote(KIND)), "Read-only file system")
+    assert "remount it" in text
+
+
+def test_the_far_directory_is_missing_or_closed(far, sshd):
+    """71: a root that is not there is not made; one that is not ours to write is not written."""
+    far.path.chmod(0o500)
+    (far.path / "localhost").rename(far.path / "elsewhere")
+    far.failed(far.start(sshd.remote(KIND)), "Permission denied")
+    far.path = far.path / "missing"
+    far.failed(far.start(sshd.remote(KIND)), "No such file or directory")
+    assert not far.path.exists()
+    far.path.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [(None, "host key verification failed"), ("other_key", "the host key has changed")]
+)
+def test_the_host_key_is_unknown_or_changed(far, sshd, relay, key, said):
+    """72, 73: never accepted, never asked; the hint says how to add it."""
+    _, through = relay
+    if key is None:
+        through.known_hosts.write_text("")
+    else:
+        through.know(key)
+    text = far.failed(far.start(through.remote(KIND)), said)
+    assert "ssh-keyscan" in text or "ssh-keygen -R" in text
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_the_key_is_refused(far, sshd, mode, tmp_path):
+    """74: another key, or one that others can read, is an error before anything is dumped."""
+    name = "other_key" if mode == 0o600 else "client_key"
+    key = tmp_path / "key"
+    key.write_bytes((far.accounts.directory / name).read_bytes())
+    key.chmod(mode)
+    remote = sshd.remote(KIND).replace(str(far.accounts.client_key), str(key))
+    far.failed(far.start(remote), "connect: ")
+
+
+def test_a_master_connection_of_ssh_config_is_not_used(far, sshd, tmp_path):
+    """87, 88: ControlMaster, RemoteCommand, LogLevel and RequestTTY in ssh_config do no harm."""
+    config = tmp_path / "config"
+    config.write_text(f"""
+Host vault
+  HostName 127.0.0.1
+  Port {sshd.port}
+  User {far.accounts.user(KIND)}
+  IdentityFile {far.accounts.client_key}
+  UserKnownHostsFile {sshd.known_hosts}
+  ControlMaster auto
+  ControlPath {tmp_path}/master
+  ControlPersist 60
+  RemoteCommand echo no
+  RequestTTY force
+  LogLevel QUIET
+  ForwardAgent yes
+  LocalForward 127.0.0.1:1 127.0.0.1:1
+""")
+    far.works(shlex.join(["-F", str(config), "vault"]))
+    assert not (tmp_path / "master").exists()
+
+
+def test_the_name_is_taken(far, sshd, reach):
+    """84: what is there under the final name already stays, and is an error."""
+    to = Remote(sshd.remote(KIND), str(far.path), transport=far.transport).bound(reach)
+    sink = to.open(dump_name())
+    there = far.path.joinpath(*dump_name().directory, dump_name().file)
+    there.mkdir()
+    sink.write(memoryview(b"whole"))
+    with pytest.raises(WriteError, match="is there already"):
+        sink.commit(manifest_of(dump_name(), b"whole"))
+    sink.abort()
+    assert there.is_dir()
+    assert not list(there.iterdir())
+
+
+def test_the_answer_to_the_commit_is_lost(far, relay, tmp_path):
+    """85: it is asked again over a new connection, and twice is as good as once."""
+    between, sshd = relay
+    slow = far.accounts.home(KIND) / "slow-ln"
+    slow.mkdir()
+    (slow / "ln").write_text('#!/bin/sh\n/bin/ln "$@" && sleep 2\n')
+    (slow / "ln").chmod(0o755)
+    environment = far.accounts.home(KIND) / ".ssh" / "environment"
+    environment.write_text(f"PATH={slow}:/usr/bin:/bin\n")
+    try:
+        process = far.start(sshd.remote(KIND), pause=0)
+        wait_for(lambda: len(list(far.path.rglob("2*.bin"))) == 2, "the dump to be named")
+        between.cut()
+        text, _ = process.communicate(timeout=60)
+    finally:
+        environment.unlink()
+        shutil.rmtree(slow)
+    assert process.returncode == 0, text
+    assert len(list(far.path.rglob("2*.bin.json"))) == 2
+    wait_for(lambda: not far.parts(), "the part to go")
+
+
+def test_the_order_of_a_commit(far, accounts, own_sshd, tmp_path):
+    """82: file synced, then linked, then its directory synced; the manifest after the dump, the same way."""
+    trace = tmp_path / "trace"
+    server = own_sshd(inside=("strace", "-f", "-qq", "-y", "-s", "200", "-o", str(trace), "-e",
+                              "trace=fsync,link,linkat,rename,renameat,renameat2"))  # fmt: skip
+    far.works(server.remote(KIND))
+    steps = [line.split(maxsplit=1)[1].split("(")[0] for line in trace.read_text().splitlines()
+             if str(far.path.name) in line or "link" in line.split("(")[0]]  # fmt: skip
+    kinds = ["link" if step.startswith("link") else step for step in steps if step.startswith(("link", "fsync"))]
+    assert kinds[-6:] == ["fsync", "link", "fsync", "fsync", "link", "fsync"], trace.read_text()
+
+
+def test_what_looks_like_an_option_or_a_command_is_neither(far, dbdump, tmp_path):
+    """126: REMOTE is words of ssh's line; a command behind it, or nothing to go to, is refused before anything."""
+    for remote in ("-oProxyCommand=touch\\ pwned", "host; touch pwned", "host touch pwned", "-f host", "-N host", ""):
+        done = dbdump("dump", "--backend=sqlite", "--option=path=x", f"--remote={remote}", cwd=tmp_path)
+        assert done.returncode == 2, done.stdout
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_the_umask_of_the_far_account_is_not_ours(far, own_sshd):
+    """123: files 0600 and directories 0700, whatever it is there."""
+    far.works(own_sshd(inside=("sh", "-c", 'umask 0; exec "$@"', "sh")).remote(KIND))
+    for path in far.path.rglob("*"):
+        if "20200101" not in path.name:
+            assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_interrupted_while_it_is_sent(far, sshd):
+    """49, far away: INT ends it with 130, and nothing is left there."""
+    process = far.start(sshd.remote(KIND))
+    far.in_the_middle()
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, text
+    wait_for(lambda: not far.accounts.processes(KIND), "the far side to end")
+    assert not far.parts()
+    far.untouched()
+
+
+def test_killed_while_it_is_sent(far, sshd):
+    """51, far away: after kill -9 nothing goes on there, the part goes, and the next run works."""
+    process = far.start(sshd.remote(KIND))
+    far.in_the_middle()
+    process.kill()
+    process.wait()
+    wait_for(lambda: not far.accounts.processes(KIND), "the far side to end")
+    far.untouched()
+    assert not far.parts()
+    far.works(sshd.remote(KIND))
