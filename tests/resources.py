@@ -14,7 +14,7 @@ class Slow:
     \"\"\"A wrapper that lets 64 KiB through every 50 ms, so that a fault can strike in the middle.\"\"\"
     suffix = ".slow"
     program = "python3"
-    def on(self, programs): return self
+    def on(self, programs, ask): return self
     def command(self):
         return ["python3", "-c", "import sys, time\\nwhile b := sys.stdin.buffer.read(65536):\\n"
                 " sys.stdout.buffer.write(b); sys.stdout.buffer.flush(); time.sleep(.05)"]

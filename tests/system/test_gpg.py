@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from servers.process import program, wait_for
-from support import rows, sqlite_database
+from support import COMMAND, rows, sqlite_database
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_home_that_cannot_be_used_is_named(dbdump, database, datadir, gnupg, h
 def test_from_cron_with_no_agent_running(gnupg, database, datadir):
     """With an empty environment but HOME and GNUPGHOME, no terminal, no agent, and stdin closed."""
     gnupg.stop()
-    line = shlex.join([program("dbdump", "dbdump"), "dump", "--backend=sqlite", f"--option=path={database}",
+    line = shlex.join([*COMMAND, "dump", "--backend=sqlite", f"--option=path={database}",
                        f"--datadir={datadir}", "--sign=signer", "--encrypt=ops"])  # fmt: skip
     argv = ["env", "-i", f"GNUPGHOME={gnupg.home}", "setsid", "-w", "sh", "-c", f"{line} <&-"]
     done = subprocess.run(argv, capture_output=True, check=False, cwd="/", text=True)
