@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol, TypeVar, cast
 
 from .boot import LateShell, Link, RemoteShell
-from .errors import ConnectError
+from .known_hosts import for_ssh_alone
 from .openssh import OpenSSHLink, ask_ssh
 from .shell import Shell
-from .target import destination, jump_words, not_for_fabric, parse_settings, settings_of, split_target, without_ssh
+from .target import (
+    Settings,
+    destination,
+    jump_words,
+    needs_ssh,
+    not_for_fabric,
+    parse_settings,
+    settings_of,
+    split_target,
+    without_ssh,
+)
 
 Transport = Literal["fabric", "openssh"]
 Value = TypeVar("Value", bound="Closable")
@@ -103,14 +113,14 @@ def link_to(words: Sequence[str], transport: Transport) -> Link:
     honour. Raises RecipeError or ConnectError where ssh does not take it.
     """
     answer = ask_ssh(words)
-    if answer is None:
-        if transport == "openssh":
-            raise ConnectError("there is no ssh program on this machine", "Install openssh-client.")
-        values = without_ssh(words)
-    else:
-        values = parse_settings(answer)
+    values = without_ssh(words) if answer is None else parse_settings(answer)
     settings = settings_of(values)
-    if answer is not None and (transport == "openssh" or _odd(values, settings.known_hosts)):
+    odd = _odd(values, settings)
+    if answer is None and transport == "openssh":
+        raise needs_ssh('transport="openssh"')
+    if answer is None and odd:
+        raise needs_ssh(odd[0])
+    if odd or transport == "openssh":
         return OpenSSHLink(words, settings)
     from .ssh import FabricLink  # noqa: PLC0415  fabric is slow to import
 
@@ -120,11 +130,12 @@ def link_to(words: Sequence[str], transport: Transport) -> Link:
     return FabricLink(destination(words), settings, jump)
 
 
-def _odd(values: dict[str, list[str]], known_hosts: Sequence[str]) -> bool:
-    plain = parse_settings(ask_ssh(("-F", "none", values["hostname"][0])) or "")
-    return bool(not_for_fabric(values, plain)) or any(map(_has_markers, known_hosts))
-
-
-def _has_markers(file: str) -> bool:
-    """Whether a known_hosts file has lines that paramiko passes over: of authorities, and of revoked keys."""
-    return any(line.startswith(b"@") for line in Path(file).read_bytes().splitlines())
+def _odd(values: dict[str, list[str]], settings: Settings) -> list[str]:
+    """Return what fabric cannot honour."""
+    plain = parse_settings(ask_ssh(("-F", "none", settings.hostname)) or "")
+    odd = not_for_fabric(values, plain)
+    if for_ssh_alone(settings.known_hosts, settings.hostname, settings.port):
+        odd.append("known_hosts")
+    if values.get("identitiesonly") == ["yes"] and "SSH_AUTH_SOCK" in os.environ:
+        odd.append("identitiesonly")  # of the keys of an agent fabric takes all, or none
+    return odd

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
 from .boot import Down, NoShell
 from .errors import ConnectError, ConnectionLost, StageError
-from .host import LocalRunning, LocalShell
+from .host import LocalRunning, LocalShell, clean_environment
 from .pipeline import Pipeline
 from .script import Said, Stage
 from .shell import Running, Stalled
-from .target import Settings, destination
+from .target import Settings, destination, loud
 
 LOST_STATUS = 255  # ssh(1): an error of ssh's own; a far end that was killed gives it as well
 
@@ -41,7 +43,7 @@ class OpenSSHLink:
 
     def __init__(self, words: Sequence[str], settings: Settings) -> None:
         self._options = [
-            *words,
+            *loud(words),
             "-o", f"ConnectTimeout={settings.connect_timeout}",
             "-o", f"ServerAliveInterval={settings.alive_interval}",
             "-o", f"ServerAliveCountMax={settings.alive_count}",
@@ -153,10 +155,10 @@ def last_sentence(said: str) -> str:
 
 def ask_ssh(words: Sequence[str]) -> str | None:
     """Return what `ssh -G` makes of `words`, or None where there is no ssh. Raises ConnectError."""
-    shell = LocalShell()
-    argv = ("sh", "-c", 'command -v ssh >/dev/null || exit 0; exec "$@"', "sh", "ssh", "-G", *words)
+    if shutil.which("ssh", path=clean_environment(os.environ)["PATH"]) is None:
+        return None
     try:
-        answer = Pipeline((Stage("ssh", argv),)).answer(shell).decode("utf-8", "surrogateescape")
+        answer = Pipeline((Stage("ssh", ("ssh", "-G", *words)),)).answer(LocalShell())
     except StageError as error:
         raise ConnectError(f"ssh does not take {' '.join(words)!r}: {error.message}", "Try it by hand.") from error
-    return answer or None
+    return answer.decode("utf-8", "surrogateescape")

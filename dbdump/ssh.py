@@ -9,11 +9,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .boot import Down, NoShell
 from .errors import ConnectError, ConnectionLost
+from .known_hosts import known_keys
 from .script import Said
 from .shell import GRACE_SECONDS, Running, Stalled
 from .target import Settings
@@ -131,13 +133,13 @@ class FabricLink:
     def _made(self) -> Connection:
         logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what matters is raised, and told once
         from fabric import Config, Connection  # noqa: TID251, PLC0415
-        from paramiko import RejectPolicy  # noqa: TID251, PLC0415
+        from paramiko import PKey, RejectPolicy  # noqa: TID251, PLC0415
 
         told = self._settings
         connection = Connection(
             told.hostname, user=told.user, port=told.port, connect_timeout=told.connect_timeout,
             config=Config(overrides={"load_ssh_configs": False}, lazy=True),
-            gateway=self._jump.connection() if self._jump else told.proxy_command or None, forward_agent=False,
+            gateway=self._jump.connection() if self._jump else None, forward_agent=False,
             connect_kwargs={
                 "key_filename": [key for key in told.identities if not _open_to_others(key)],
                 "look_for_keys": False, "allow_agent": told.agent,
@@ -145,8 +147,10 @@ class FabricLink:
                 "auth_timeout": told.connect_timeout,
             },
         )  # fmt: skip
-        for file in told.known_hosts:
-            connection.client.load_system_host_keys(file)
+        keys = connection.client.get_host_keys()
+        for name, kind, key in chain.from_iterable(map(known_keys, told.known_hosts)):
+            with contextlib.suppress(Exception):  # of a kind that paramiko does not know, or broken
+                keys.add(name, kind, PKey.from_type_string(kind, key))
         connection.client.set_missing_host_key_policy(RejectPolicy())  # fabric's own policy takes any (FAULTS E10)
         return connection
 
@@ -154,8 +158,7 @@ class FabricLink:
         from paramiko import AuthenticationException, BadHostKeyException  # noqa: TID251, PLC0415
 
         told = self._settings
-        port = "" if told.port == 22 else f"-p {told.port} "  # noqa: PLR2004  ssh's own
-        look = f"ssh-keyscan {port}{told.hostname}"
+        look = f"ssh-keyscan -p {told.port} {told.hostname}"
         if isinstance(error, BadHostKeyException):
             return ConnectError(
                 f"{self.account}: the host key has changed, or this is another machine",

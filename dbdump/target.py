@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import os
+import pwd
+import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from .errors import ConnectError, RecipeError
@@ -21,7 +23,7 @@ _REFUSED = frozenset("fNnsVWGQOMXYtD")  # they ask ssh for something else than a
 # What fabric is told, and what changes nothing about who is reached, how safely, or which bytes arrive.
 _HONOURED = frozenset({
     "host", "hostname", "user", "port", "identityfile", "identitiesonly", "userknownhostsfile",
-    "globalknownhostsfile", "proxyjump", "proxycommand", "connecttimeout", "connectionattempts",
+    "globalknownhostsfile", "proxyjump", "connecttimeout", "connectionattempts",
     "serveraliveinterval", "serveralivecountmax", "compression", "identityagent",
 })  # fmt: skip
 _HARMLESS = frozenset({
@@ -37,6 +39,10 @@ _HARMLESS = frozenset({
 })  # fmt: skip
 
 
+_FILES = ("identityfile", "userknownhostsfile", "globalknownhostsfile")
+_TOKEN = re.compile(r"%|\$\{")  # in the name of a file; ssh_config(5), tokens
+
+
 @dataclass(frozen=True)
 class Settings:
     """What fabric is told of a REMOTE. Times are in seconds; `known_hosts` are the files that there are."""
@@ -48,7 +54,6 @@ class Settings:
     agent: bool
     known_hosts: tuple[str, ...]
     proxy_jump: str
-    proxy_command: str
     connect_timeout: int
     alive_interval: int
     alive_count: int
@@ -67,56 +72,72 @@ def split_target(remote: str) -> tuple[str, ...]:
     than to run a command.
     """
     try:
-        words = shlex.split(remote)
+        words = tuple(shlex.split(remote))
     except ValueError as error:
         raise RecipeError(f"remote {remote!r}: {error}", "Balance the quotes.") from error
-    destinations = []
-    rest = iter(words)
-    for word in rest:
-        if word.startswith("-"):
-            if _takes_next(word, remote) and next(rest, None) is None:
-                raise RecipeError(f"remote {remote!r}: {word} needs a value", "Write it as ssh takes it.")
-        else:
-            destinations.append(word)
-    if len(destinations) != 1 or any(set(word) & set("\n\0") for word in words):
-        raise RecipeError(
-            f"remote {remote!r}: {len(destinations)} destinations, not one",
-            "Write what stands before the command on ssh's line: '-p 2222 -i KEY user@host', or an alias.",
-        )
-    return tuple(words)
-
-
-def _takes_next(word: str, remote: str) -> bool:
-    for index, letter in enumerate(word[1:], 1):
-        if letter in _REFUSED or letter == "-":
-            raise RecipeError(f"remote {remote!r}: {word} is not for a dump", "Leave that option out.")
-        if letter in _WITH_VALUE:
-            return index == len(word) - 1
-    return False
+    if any({"\n", "\0"} & set(word) for word in words):
+        raise _refused(words, "a line end is in it", "Write it on one line.")
+    destination(words)
+    return words
 
 
 def destination(words: Sequence[str]) -> str:
-    """Return the destination of a split REMOTE, for people."""
+    """Return the destination of a split REMOTE, for people. Raises RecipeError; see split_target."""
+    found = [value for letter, value in _given(words) if not letter]
+    if len(found) != 1:
+        raise _refused(
+            words,
+            f"{len(found)} destinations, not one",
+            "Write what stands before the command on ssh's line: '-p 2222 -i KEY user@host', or an alias.",
+        )
+    return found[0]
+
+
+def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the letter of each option with its value, as getopt finds them, and each destination with none."""
     rest = iter(words)
-    found = ""
     for word in rest:
+        if not word:
+            raise _refused(words, "an empty word is no destination", "Leave it out.")
         if not word.startswith("-"):
-            found = word
-        elif _takes_next(word, found):
-            next(rest)
-    return found
+            yield "", word
+            continue
+        for index, letter in enumerate(word[1:] or "-", 1):
+            if letter in _REFUSED or letter == "-":
+                raise _refused(words, f"{word} is not for a dump", "Leave that option out.")
+            if letter not in _WITH_VALUE:
+                yield letter, ""
+                continue
+            value = word[index + 1 :] or next(rest, None)
+            if value is None:
+                raise _refused(words, f"{word} needs a value", "Write it as ssh takes it.")
+            yield letter, value
+            break
+
+
+def loud(words: Sequence[str]) -> list[str]:
+    """Return the words of a REMOTE without -q and -v: what ssh says is read, and told in few words."""
+    kept = [(letter, value) for letter, value in _given(words) if letter not in ("q", "v")]
+    return [word for letter, value in kept for word in ([f"-{letter}"] * bool(letter) + [value]) if word]
+
+
+def _refused(words: Sequence[str], why: str, hint: str) -> RecipeError:
+    return RecipeError(f"remote {' '.join(words)!r}: {why}", hint)
 
 
 def jump_words(jump: str, words: Sequence[str]) -> tuple[str, ...]:
     """Return the REMOTE of a jump host, `[user@]host[:port]`, in words; it is looked up in the same ssh_config."""
-    config = [word for pair in pairwise(words) if pair[0] == "-F" for word in pair]
+    config = [word for letter, value in _given(words) if letter == "F" for word in ("-F", value)]
     host, colon, port = jump.removeprefix("ssh://").rpartition(":")
     if not colon or not port.isdecimal():
-        return (*config, jump)
-    return (*config, "-p", port, host.replace("[", "").replace("]", ""))
+        host, port = jump, ""
+    # ssh -G puts a number in brackets, and takes none.
+    return (*config, *(["-p", port] if port else []), host.replace("[", "").replace("]", ""))
 
 
+_IDENTITIES = ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"]  # those that paramiko reads
 _KEYWORDS = {"p": "port", "l": "user", "i": "identityfile", "J": "proxyjump"}
+_QUIET = frozenset("akqTvx")  # they change nothing here
 
 
 def without_ssh(words: Sequence[str]) -> dict[str, list[str]]:
@@ -124,29 +145,43 @@ def without_ssh(words: Sequence[str]) -> dict[str, list[str]]:
 
     Raises ConnectError for an option that only ssh itself understands.
     """
-    values: dict[str, list[str]] = {"globalknownhostsfile": ["/etc/ssh/ssh_known_hosts"]}
-    rest = iter(words)
-    for word in rest:
-        letter = word[1:2]
-        if not word.startswith("-"):
-            user, _, host = word.rpartition("@")
-            values |= {"hostname": [host]} | ({"user": [user]} if user else {})
+    values: dict[str, list[str]] = {}
+
+    def add(keyword: str, value: str) -> None:
+        values.setdefault(keyword, []).append(value)
+
+    for letter, value in _given(words):
+        if letter == "o":
+            keyword, _, text = value.replace("=", " ", 1).partition(" ")
+            add(keyword.lower(), text.strip())
         elif letter in _KEYWORDS:
-            values.setdefault(_KEYWORDS[letter], []).append(word[2:] or next(rest))
-        elif letter == "o":
-            keyword, _, value = (word[2:] or next(rest)).replace("=", " ", 1).partition(" ")
-            values.setdefault(keyword.lower(), []).append(value.strip())
-        else:
-            raise ConnectError(f"{word} needs the ssh program, which is not here", "Install openssh-client.")
-    return values
+            add(_KEYWORDS[letter], value)
+        elif letter == "C":
+            add("compression", "yes")
+        elif not letter and "://" not in value:
+            user, _, host = value.rpartition("@")
+            add("hostname", host)
+            if user:
+                add("user", user)
+        elif letter not in _QUIET:
+            raise needs_ssh(f"-{letter}" if letter else value)
+    if not (port := values.get("port", ["22"])[0]).isdecimal():
+        raise ConnectError(f"{port!r} is not a port", "Give its number: -p 2222.")
+    return {"identityfile": _IDENTITIES, "globalknownhostsfile": ["/etc/ssh/ssh_known_hosts"], **values}
+
+
+def needs_ssh(what: str) -> ConnectError:
+    """Return what to raise for something that only ssh itself can honour."""
+    return ConnectError(f"{what} needs the ssh program, which is not here", "Install openssh-client.")
 
 
 def parse_settings(answer: str) -> dict[str, list[str]]:
     """Return what `ssh -G` printed, the values of each keyword."""
     values: dict[str, list[str]] = {}
-    for line in answer.splitlines():
+    for line in answer.split("\n"):
         keyword, _, value = line.partition(" ")
-        values.setdefault(keyword.lower(), []).append(value)
+        if keyword:
+            values.setdefault(keyword.lower(), []).append(value)
     return values
 
 
@@ -154,11 +189,13 @@ def not_for_fabric(values: Mapping[str, list[str]], plain: Mapping[str, list[str
     """Return the keywords that differ from those of a `plain` ssh, and that fabric cannot honour."""
     known = _HONOURED | _HARMLESS
     odd = {each for each in values.keys() | plain.keys() if each not in known and values.get(each) != plain.get(each)}
+    if values.get("proxycommand") == ["none"]:
+        odd.discard("proxycommand")
     if values.get("identityagent", ["SSH_AUTH_SOCK"])[0] not in ("SSH_AUTH_SOCK", "none"):
         odd.add("identityagent")
-    jump = values.get("proxyjump", ["none"])[0]
-    if "," in jump:
+    if "," in values.get("proxyjump", ["none"])[0]:
         odd.add("proxyjump")
+    odd |= {each for each in _FILES if any(map(_TOKEN.search, values.get(each, [])))}
     return sorted(odd)
 
 
@@ -182,7 +219,6 @@ def settings_of(values: Mapping[str, list[str]]) -> Settings:
         agent=one("identitiesonly", "no") == "no" and one("identityagent", "") != "none",
         known_hosts=tuple(_existing(files.split())),
         proxy_jump="" if one("proxyjump", "none") == "none" else one("proxyjump", ""),
-        proxy_command="" if one("proxycommand", "none") == "none" else one("proxycommand", ""),
         connect_timeout=number("connecttimeout", CONNECT_TIMEOUT),
         alive_interval=interval or ALIVE_INTERVAL,
         alive_count=number("serveralivecountmax", ALIVE_COUNT) if interval else ALIVE_COUNT,
@@ -192,6 +228,14 @@ def settings_of(values: Mapping[str, list[str]]) -> Settings:
 
 def _existing(files: Iterable[str]) -> Iterable[str]:
     for file in files:
-        path = Path(file).expanduser()
-        if path.is_file():
+        path = Path(_home() + file[1:] if file.startswith("~/") else file).expanduser()
+        if path.is_file() and os.access(path, os.R_OK):  # ssh passes over what it cannot read
             yield str(path)
+
+
+def _home() -> str:
+    """Return the home that ssh means, whatever HOME says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # an account without a name, as in a container
+        return os.path.expanduser("~")  # noqa: PTH111  it never raises

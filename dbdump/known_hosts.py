@@ -1,0 +1,50 @@
+"""Files of known hosts, as sshd(8) describes them. Nothing is verified here."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+# Lines of authorities and of revoked keys, and those with patterns in place of names: paramiko passes over them.
+_NOT_A_NAME = re.compile(r"@|[^|\s]*[*?!]")
+
+
+def known_keys(file: str) -> Iterator[tuple[str, str, bytes]]:
+    """Yield each name with the kind of its key and the key; like ssh it passes over lines that are none."""
+    for line in _lines(file):
+        try:
+            names, kind, text = line.split(maxsplit=3)[:3]
+            key = b64decode(text, validate=True)
+        except ValueError:
+            continue
+        for name in names.split(","):
+            yield name, kind, key
+
+
+def for_ssh_alone(files: Iterable[str], host: str, port: int) -> bool:
+    """Whether only ssh itself understands the files: a pattern is in them, or two keys of one kind for that host."""
+    files = tuple(files)
+    wanted = host if port == 22 else f"[{host}]:{port}"  # noqa: PLR2004  ssh's own
+    found = {(kind, key) for file in files for name, kind, key in known_keys(file) if _is(wanted, name)}
+    kinds = {kind for kind, _ in found}
+    return len(found) > len(kinds) or any(_NOT_A_NAME.match(line) for file in files for line in _lines(file))
+
+
+def _lines(file: str) -> Iterator[str]:
+    for line in Path(file).read_text("utf-8", "replace").split("\n"):
+        if (text := line.strip()) and not text.startswith("#"):
+            yield text
+
+
+def _is(wanted: str, name: str) -> bool:
+    """Whether a name, perhaps hashed, is that one."""
+    if not name.startswith("|1|"):
+        return name == wanted
+    try:
+        salt, digest = map(b64decode, name.split("|")[2:4])
+    except ValueError:
+        return False
+    return hmac.digest(salt, wanted.encode(), "sha1") == digest

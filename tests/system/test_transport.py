@@ -1,0 +1,318 @@
+"""What REMOTE may hold, with a real sshd: each option works, over the transport that can honour it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from itertools import count
+from pathlib import Path
+
+import pytest
+from servers.process import program, stop, wait_for
+from support import COMMAND, files
+
+from dbdump import Remote
+from dbdump.errors import ConnectError
+from dbdump.testing import dump_name, store
+
+KIND = "dash"
+TRANSPORTS = ("fabric", "openssh")
+numbers = count()
+
+
+@pytest.fixture
+def goes_by(reach, monkeypatch):
+    """Store a dump there, and return the name of the link that it went by; no agent is told of."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+    def stored(remote: str, transport: str = "fabric") -> str:
+        to = Remote(remote, "dumps", transport=transport).bound(reach)
+        store(to, dump_name(f"transport{next(numbers)}"), b"whole")
+        return type(reach.links.shell(remote, transport).link).__name__.removesuffix("Link")
+
+    return stored
+
+
+@pytest.fixture
+def config(sshd, tmp_path):
+    """An ssh_config with ways to one account: a gate, behind it a vault, and the gate by its number."""
+    path = tmp_path / "config"
+    path.write_text(f"""
+Host *
+  HostName 127.0.0.1
+  Port {sshd.port}
+  User {sshd.accounts.user(KIND)}
+  IdentityFile {sshd.accounts.client_key}
+  UserKnownHostsFile {sshd.known_hosts}
+Host vault
+  ProxyJump gate
+""")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("option", "link"),
+    [
+        ("-C", "Fabric"),
+        ("-o ConnectTimeout=5", "Fabric"),
+        ("-qTax", "Fabric"),
+        ("-o IdentitiesOnly=yes", "Fabric"),
+        ("-o StrictHostKeyChecking=no", "Fabric"),
+        ("-o ProxyCommand=none -o ProxyJump=none", "Fabric"),
+        ("-4", "OpenSSH"),
+        ("-4c aes128-ctr", "OpenSSH"),
+        ("-oCiphers=aes128-ctr", "OpenSSH"),
+        ("-b 127.0.0.1", "OpenSSH"),
+        ("-m hmac-sha2-256", "OpenSSH"),
+        ("-o HostKeyAlgorithms=ssh-ed25519", "OpenSSH"),
+    ],
+)
+def test_an_option_is_honoured(sshd, goes_by, option, link):
+    """Fabric is told what it can do; what it cannot, OpenSSH does."""
+    assert goes_by(sshd.remote(KIND, *shlex.split(option))) == link
+
+
+def test_compression(sshd, reach):
+    """It is asked for, and done."""
+    link = reach.links.shell(sshd.remote(KIND, "-C"), "fabric").link
+    assert link.connection().transport.local_compression == "zlib@openssh.com"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("flag", ["-F{}", "-F {}", "-4F {}", "-qF{}"])
+def test_an_alias_of_ssh_config(config, goes_by, flag, transport):
+    """Whatever ssh_config says of it is so; and how the flag is written is ssh's own business."""
+    link = goes_by(f"{flag.format(shlex.quote(str(config)))} gate", transport)
+    assert link == ("OpenSSH" if "4" in flag or transport == "openssh" else "Fabric")
+
+
+@pytest.mark.parametrize(
+    ("remote", "logins", "link"),
+    [
+        ("vault", 2, "Fabric"),
+        ("-J gate other", 2, "Fabric"),
+        ("-J 127.0.0.1 other", 2, "Fabric"),
+        ("-J vault other", 3, "Fabric"),
+        ("-J gate,vault other", 3, "OpenSSH"),
+        ("-J gate,other other", 3, "OpenSSH"),
+    ],
+)
+def test_a_way_over_other_machines(sshd, config, goes_by, remote, logins, link):
+    """One machine in between is fabric's, several in a row are OpenSSH's; each is logged in to."""
+    log = sshd.directory / "log"
+    before = log.read_bytes().count(b"Accepted publickey")
+    assert goes_by(f"-F {shlex.quote(str(config))} {remote}") == link
+    assert log.read_bytes().count(b"Accepted publickey") - before >= logins
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_jump_host_that_is_not_known(config, sshd, goes_by, tmp_path, transport):
+    """The key of the machine in between is verified as strictly, and it is the one that is named."""
+    nothing = tmp_path / "nothing"
+    nothing.touch()
+    text = config.read_text().replace("Host *", f"Host gate\n  UserKnownHostsFile {nothing}\nHost *")
+    config.write_text(text)
+    with pytest.raises(ConnectError, match="host key verification failed"):
+        goes_by(f"-F {shlex.quote(str(config))} -o StrictHostKeyChecking=yes vault", transport)
+
+
+@pytest.mark.parametrize("command", ["ssh -F {config} -W %h:%p gate", "ssh -F {config} -W '[%h]:%p' gate 2>/dev/null"])
+def test_a_proxy_command(sshd, config, goes_by, command):
+    """It is a line of shell with ssh's own tokens, so it is OpenSSH's."""
+    line = command.format(config=shlex.quote(str(config)))
+    assert goes_by(sshd.remote(KIND, "-o", f"ProxyCommand={line}")) == "OpenSSH"
+
+
+@pytest.fixture
+def guarded(sshd, tmp_path):
+    """A copy of the client's key, with a passphrase."""
+    key = tmp_path / "guarded"
+    key.write_bytes(sshd.accounts.client_key.read_bytes())
+    key.chmod(0o600)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "a secret", "-f", key], check=True)
+    return key
+
+
+@pytest.fixture
+def agent(sshd, tmp_path_factory):
+    """An agent that has the client's key; the path of its socket."""
+    socket = tmp_path_factory.mktemp("agent") / "s"
+    process = subprocess.Popen([program("ssh-agent", "openssh-client"), "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(socket.exists, "the agent")
+        environment = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+        subprocess.run(["ssh-add", "-q", sshd.accounts.client_key], check=True, env=environment)
+        yield socket
+    finally:
+        stop(process)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_key_with_a_passphrase(sshd, goes_by, guarded, transport):
+    """74: without an agent nobody is asked: it fails, and the hint names the agent."""
+    remote = sshd.remote(KIND).replace(str(sshd.accounts.client_key), str(guarded))
+    with pytest.raises(ConnectError, match="permission denied") as caught:
+        goes_by(remote, transport)
+    assert "a key with a passphrase needs an agent" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("option", "transport", "link"),
+    [
+        ("", "fabric", "Fabric"),
+        ("", "openssh", "OpenSSH"),
+        ("-o IdentityAgent=SSH_AUTH_SOCK", "fabric", "Fabric"),
+        ("-o IdentitiesOnly=yes", "fabric", "OpenSSH"),
+    ],
+)
+def test_the_agent_has_the_key(sshd, goes_by, guarded, agent, monkeypatch, option, transport, link):
+    """It opens what the file does not; only OpenSSH takes of its keys the one that is named, and no other."""
+    remote = sshd.remote(KIND, *shlex.split(option)).replace(str(sshd.accounts.client_key), str(guarded))
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+    assert goes_by(remote, transport) == link
+
+
+def test_an_agent_that_is_named(sshd, goes_by, guarded, agent):
+    """An IdentityAgent of its own is OpenSSH's; and none is none."""
+    remote = sshd.remote(KIND).replace(str(sshd.accounts.client_key), str(guarded))
+    assert goes_by(f"-o IdentityAgent={agent} {remote}") == "OpenSSH"
+    with pytest.raises(ConnectError, match="permission denied"):
+        goes_by(f"-o IdentityAgent=none {remote}")
+
+
+@pytest.fixture
+def known(sshd):
+    """The sshd as it is reached by somebody with a known_hosts of his own, and its line there."""
+    made = sshd.through(sshd.port)
+    yield made, made.known_hosts.read_text()
+    made.known_hosts.unlink()
+    made.directory.rmdir()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    "text", ["{line}", "# é\xe9\n\n  \t{line}", "[127.0.0.1]:1 ssh-ed25519 AAA\nh ssh-ed25519 !\n{line}",
+             "h x-unknown AAAA\n{line}"],
+)  # fmt: skip
+def test_a_known_hosts_file_with_all_sorts_of_lines(known, goes_by, text, transport):
+    """What is no key is passed over; the one that is right counts."""
+    server, line = known
+    server.known_hosts.write_bytes(text.format(line=line).encode("latin-1"))
+    assert goes_by(server.remote(KIND), transport)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_hashed_known_hosts_file(known, goes_by, transport):
+    """Names that are hashed, as ssh writes them on many machines, are found."""
+    server, _ = known
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", server.known_hosts], check=True, capture_output=True)
+    assert server.known_hosts.read_text().startswith("|1|")
+    assert goes_by(server.remote(KIND), transport) == {"fabric": "Fabric", "openssh": "OpenSSH"}[transport]
+    server.known_hosts.with_name("known_hosts.old").unlink()
+
+
+@pytest.mark.parametrize("pattern", ["[127.0.0.?]:{port}", "!other,[127.*]:*"])
+def test_a_pattern_in_known_hosts(known, goes_by, pattern):
+    """Only OpenSSH knows patterns."""
+    server, line = known
+    server.known_hosts.write_text(f"{pattern.format(port=server.port)} {line.split(' ', 1)[1]}")
+    assert goes_by(server.remote(KIND)) == "OpenSSH"
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_two_keys_of_one_host(known, accounts, goes_by, hashed):
+    """As while a key is replaced, either is right; of one kind fabric knows but one, so it is OpenSSH's."""
+    server, line = known
+    other = (accounts.directory / "other_key.pub").read_text().split()[:2]
+    server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {' '.join(other)}\n{line}")
+    if hashed:
+        subprocess.run(["ssh-keygen", "-q", "-H", "-f", server.known_hosts], check=True, capture_output=True)
+        server.known_hosts.with_name("known_hosts.old").unlink()
+    assert goes_by(server.remote(KIND)) == "OpenSSH"
+    server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {' '.join(other)}\n")
+    with pytest.raises(ConnectError, match="the host key has changed"):
+        goes_by(f"-C {server.remote(KIND)}")
+
+
+def test_a_key_that_was_revoked(known, goes_by):
+    """A line that takes a key back counts more than the one that has it."""
+    server, line = known
+    server.known_hosts.write_text(f"{line}@revoked * {line.split(' ', 1)[1]}")
+    with pytest.raises(ConnectError, match="host key"):
+        goes_by(server.remote(KIND))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_one_of_several_host_keys_is_known(accounts, own_sshd, goes_by, tmp_path, transport):
+    """A server with keys of more kinds than one is asked for the kind that is known."""
+    key = tmp_path / "rsa"
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", key], check=True)
+    server = own_sshd(inside=("sh", "-c", 'key=$0; exec "$@" -o HostKey="$key"', str(key)))
+    public = key.with_suffix(".pub").read_text().split()[:2]
+    server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {' '.join(public)}\n")
+    assert goes_by(server.remote(KIND), transport)
+
+
+def test_a_host_certificate(accounts, own_sshd, goes_by, tmp_path):
+    """A host that an authority vouches for is known by that, to OpenSSH."""
+    authority, key = tmp_path / "authority", tmp_path / "key"
+    for each in (authority, key):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", each], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-s", authority, "-I", "x", "-h", "-n", "127.0.0.1", f"{key}.pub"], check=True)
+    server = own_sshd(inside=("sh", "-c", 'k=$0; exec "$@" -o HostKey="$k" -o HostCertificate="$k-cert.pub"', str(key)))
+    server.known_hosts.write_text(f"@cert-authority [127.*]:* {authority.with_suffix('.pub').read_text()}")
+    assert goes_by(server.remote(KIND)) == "OpenSSH"
+    server.known_hosts.write_text(f"@cert-authority other {authority.with_suffix('.pub').read_text()}")
+    with pytest.raises(ConnectError, match="host key verification failed"):
+        goes_by(f"-q {server.remote(KIND)}")
+
+
+@pytest.fixture
+def recipe(tmp_path, database):
+    """Write a recipe that stores the database far away, and return the argv that runs it."""
+
+    def written(remote: str, name: str, transport: str) -> list[str]:
+        recipes = tmp_path / "recipes"
+        recipes.mkdir(exist_ok=True)
+        (recipes / "site.py").write_text(
+            f"from dbdump import *\n@recipe(localhost)\ndef {name}(host):\n"
+            f"    return Dump(SQLite(path={str(database)!r}), wrap=[],\n"
+            f"                to=Remote({remote!r}, 'dumps', transport={transport!r}))\n"
+        )
+        return [*COMMAND, "dump", f"--recipes={recipes}"]
+
+    return written
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_from_cron(sshd, recipe, database, transport):
+    """With an empty environment, no terminal, no agent, no HOME, and stdin closed, it is stored there."""
+    line = shlex.join(recipe(sshd.remote(KIND), f"cron{transport}", transport))
+    argv = ["env", "-i", "setsid", "-w", "sh", "-c", f"{line} <&-"]
+    done = subprocess.run(argv, capture_output=True, check=False, cwd="/", text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    stored = files(sshd.accounts.home(KIND) / "dumps" / "localhost" / f"cron{transport}")
+    assert sorted(name.partition(".sqlite")[2] for name in stored) == ["", ".json"]
+
+
+@pytest.fixture
+def no_ssh(tmp_path, monkeypatch):
+    """A PATH that has all programs of this machine but ssh."""
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    for path in Path("/usr/bin").iterdir():
+        if path.name != "ssh":
+            (directory / path.name).symlink_to(path)
+    monkeypatch.setenv("PATH", str(directory))
+
+
+def test_without_an_ssh_program(sshd, recipe, no_ssh, dbdump):
+    """Fabric needs none; who asks for OpenSSH, or for what only it can do, is told."""
+    known = (sshd.remote(KIND), "fabric", 0, "1 stored")
+    told = (sshd.remote(KIND), "openssh", 1, "needs the ssh program, which is not here")
+    option = (sshd.remote(KIND, "-o", "Ciphers=aes128-ctr"), "fabric", 1, "ciphers needs the ssh program")
+    for index, (remote, transport, status, said) in enumerate([known, told, option]):
+        done = dbdump(*recipe(remote, f"alone{index}", transport)[len(COMMAND) :])
+        assert done.returncode == status, done.stdout
+        assert said in done.stdout
