@@ -22,7 +22,7 @@ _HINTS = {
     "not valid": "Look at it with: gpg --list-keys",
 }
 
-
+_FIELDS = 15  # as many are read; a line may have fewer
 _SPECIAL = frozenset(" <>=*+&|")  # with one of these a name already says how it is meant; gpg(1), user ids
 
 
@@ -69,21 +69,21 @@ class Key:
 def read_keys(listing: str) -> list[Key]:
     """Return the keys of a listing with colons."""
     keys: list[Key] = []
-    for line in listing.splitlines():
-        fields = line.split(":")
-        if fields[0] in ("pub", "sec", "sub", "ssb"):
-            part = Part(fields[1], fields[11], fields[14] if len(fields) > 14 else "")  # noqa: PLR2004  field 15
-            if fields[0] in ("pub", "sec"):
-                keys.append(Key("".join(filter(str.isupper, fields[11]))))
-            part.can = "".join(filter(str.islower, part.can))
-            keys[-1].parts.append(part)
-        elif keys and fields[0] == "fpr":
-            keys[-1].parts[-1].fingerprint = fields[9]
-        elif keys and fields[0] == "grp":
-            keys[-1].parts[-1].grip = fields[9]
-        elif keys and fields[0] == "uid":
-            keys[-1].users.append(fields[9])
-    return keys
+    for line in listing.split("\n"):  # and at nothing else that ends lines: a user id may hold it
+        kind, *fields = [*line.split(":"), *[""] * _FIELDS]
+        if kind in ("pub", "sec"):
+            keys.append(Key("".join(filter(str.isupper, fields[10]))))
+        if not keys:
+            continue
+        if kind in ("pub", "sec", "sub", "ssb"):
+            keys[-1].parts.append(Part(fields[0], "".join(filter(str.islower, fields[10])), fields[13]))
+        elif kind == "fpr":
+            keys[-1].parts[-1].fingerprint = fields[8]
+        elif kind == "grp":
+            keys[-1].parts[-1].grip = fields[8]
+        elif kind == "uid":
+            keys[-1].users.append(fields[8])
+    return [key for key in keys if key.fingerprint]
 
 
 def lookup(name: str) -> str:
