@@ -22,13 +22,16 @@ _SAFE_NAME = re.compile(r"[a-z_A-Z][-a-z_A-Z0-9.]*\$?")
 
 # sudo and su leave a child that the caller may not signal, so the watchdog goes inside, as that user:
 # stdin is the controller's, first the secrets named before `--`, a line each, then nothing until it closes.
+# It ends the process group, as far as that user may: what the command started, and not what stands beside sudo.
+# The shell that waits here catches TERM, and waits once more for a command that takes its time to end.
 _INSIDE = """\
 exec 3<&0 </dev/null
 while [ "$1" != -- ]; do IFS= read -r "$1" <&3; export "$1"; shift; done; shift
+trap : TERM
 "$@" 3<&- & child=$!
-( trap '' TERM; read -r _ <&3; kill -TERM $child; sleep 5; kill -KILL $child ) >/dev/null 2>&1 & watchdog=$!
+( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 5; kill -KILL 0 ) >/dev/null 2>&1 & watchdog=$!
 wait $child; status=$?
-{ kill -KILL $watchdog; wait $watchdog; } 2>/dev/null
+{ wait $child; kill -KILL $watchdog; wait $watchdog; } 2>/dev/null
 exit $status"""
 
 
