@@ -45,7 +45,7 @@ class Overrides:
             to=self._to(dump.to),
             wrap=self._wrap(dump.wrap),
         )
-        return chosen.or_else(defaults)
+        return _without_detour(chosen.or_else(defaults))
 
     def _wrap(self, wrap: Sequence[Wrapper] | None) -> Sequence[Wrapper] | None:
         """Return the wrappers with the flags' keys: in the recipe's GPG, or in one that comes last."""
@@ -67,6 +67,16 @@ class Overrides:
         if self.datadir and isinstance(writer, Remote | Directory):
             return replace(writer, path=self.datadir)
         return Directory(self.datadir) if self.datadir else writer
+
+
+def _without_detour(dump: Dump) -> Dump:
+    """Return `dump`. Raises RecipeError where it stays on its host and yet is to be wrapped elsewhere."""
+    if dump.wrap_at == "controller" and isinstance(dump.to, Directory) and dump.to.on == "host":
+        raise RecipeError(
+            'wrap_at="controller" with Directory(on="host"): the bytes never come to the controller',
+            "Leave out one of them; wrap=[] stores them as they are.",
+        )
+    return dump
 
 
 def split_options(pairs: Sequence[str]) -> dict[str, list[str]]:

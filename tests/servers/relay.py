@@ -21,10 +21,12 @@ _PIECE = 65536
 
 
 class Relay:
-    """Passes bytes on between a port of its own and another, until it is cut or frozen."""
+    """Passes bytes on between a port of its own and another, until it is cut or frozen; counts them in `passed`."""
 
     def __init__(self, port: int) -> None:
         self._to = port
+        self.passed = 0
+        self._counting = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         self._open: set[socket.socket] = set()
@@ -69,6 +71,8 @@ class Relay:
                     if not piece:
                         return
                     other[each].sendall(piece)
+                    with self._counting:
+                        self.passed += len(piece)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ _SHELLS = {
     "sftp": "/bin/bash",
     "forced": "/bin/bash",
     "nologin": "/usr/sbin/nologin",
+    "sudoer": "/bin/bash",
 }
 _START_UP = {
     "chatty": "echo 'Welcome to error: the vault!'; echo warning: denied >&2; printf 'no line end'\n",
@@ -60,6 +61,12 @@ Match User {prefix}-sftp
   ForceCommand internal-sftp
 """
 
+# Before sshd, in a mount namespace of its own, so that the rules of this machine stay what they are.
+_SUDOERS = (
+    'mount -t tmpfs -o mode=755 none /etc/sudoers.d; printf "%s\\n" "$0" > /etc/sudoers.d/test; '
+    'chmod 440 /etc/sudoers.d/test; exec "$@"'
+)
+
 
 def free_port() -> int:
     """Return a port of loopback that nobody listens on."""
@@ -81,12 +88,38 @@ class Accounts:
         return self.directory / "client_key"
 
     def user(self, kind: str) -> str:
-        """The name of the account of that kind."""
-        return f"{self.prefix}-{kind}"
+        """The name of the account of that kind; root is root, who may only come in where it is `let_in`."""
+        return kind if kind == "root" else f"{self.prefix}-{kind}"
 
     def home(self, kind: str) -> Path:
         """Its home, with an empty `dumps` in it."""
         return self.directory / "homes" / kind
+
+    def directory_of(self, kind: str, name: str) -> Path:
+        """Make an empty directory of that account, and return its path."""
+        path = self.home(kind) / "dumps" / name
+        path.mkdir(mode=0o700)
+        self.own(kind, path)
+        return path
+
+    def own(self, kind: str, path: Path) -> None:
+        """Make a file, or a directory and all below it, that account's."""
+        subprocess.run(["chown", "-R", f"{self.user(kind)}:", path], check=True)
+
+    @contextmanager
+    def without(self, kind: str, *programs: str) -> Iterator[None]:
+        """Let none of `programs` be on that account's PATH."""
+        with tempfile.TemporaryDirectory(dir=self.home(kind)) as top:
+            Path(top).chmod(0o755)
+            for path in Path("/usr/bin").iterdir():
+                if path.name not in programs:
+                    (Path(top) / path.name).symlink_to(path)
+            environment = self.home(kind) / ".ssh" / "environment"
+            environment.write_text(f"PATH={top}\n")
+            try:
+                yield
+            finally:
+                environment.unlink()
 
     def processes(self, kind: str) -> list[int]:
         """Return the processes that run as it."""
@@ -184,6 +217,15 @@ class SSHD:
         public = (self.accounts.directory / f"{key}.pub").read_text().split()[:2]
         self.known_hosts.write_text(f"[{self.address}]:{self.port} {' '.join(public)}\n")
 
+    def let_in(self, user: str) -> None:
+        """Let the client key in as any user of this machine."""
+        shutil.copy(self.accounts.directory / "client_key.pub", self.directory / "keys" / user)
+
+    @property
+    def logins(self) -> int:
+        """How many connections it has accepted so far."""
+        return (self.directory / "log").read_bytes().count(b"Accepted publickey")
+
     def sessions(self, kind: str) -> list[int]:
         """Return the processes of sshd that serve an account."""
         found = subprocess.run(["pgrep", "-f", f"^sshd: {self.accounts.user(kind)}"], check=False,
@@ -215,6 +257,11 @@ def running(accounts: Accounts, directory: Path, address: str = "127.0.0.1", ses
         yield made
     finally:
         stop(process)
+
+
+def with_sudo(rule: str) -> tuple[str, ...]:
+    """Return what an sshd runs inside of, for `rule` to be the only one that sudo has there beside the machine's."""
+    return ("unshare", "-m", "sh", "-c", _SUDOERS, rule)
 
 
 @pytest.fixture(scope="session")
