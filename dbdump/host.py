@@ -94,7 +94,8 @@ class LocalRunning:
             _opened, (self._process.stdin, self._process.stdout, self._process.stderr)
         )
         with contextlib.suppress(OSError):  # over the user's share of pipe memory: 64 KiB work as well
-            fcntl.fcntl(self._stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            for pipe in (self._stdout, self._stdin):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._poll = select.poll()
         self._open = {self._stdout.fileno(), self._stderr.fileno()}
         for descriptor in self._open:

@@ -97,13 +97,15 @@ class Links:
 class Reach:
     """What one job reaches: its host's shell, that of the controller, and other machines.
 
-    `stall_timeout` is in seconds: who does not take a byte for so long is stalled.
+    `stall_timeout` is in seconds: who does not take a byte for so long is stalled. With `early` something will be
+    stored, and who has a way to go may set out before it is asked to.
     """
 
     links: Links
     host: Shell
     controller: Shell
     stall_timeout: float
+    early: bool = False
 
 
 def link_to(words: Sequence[str], transport: Transport) -> Link:

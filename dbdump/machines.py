@@ -27,15 +27,15 @@ class Machines:
         self._links = Links()
         self._here = here
 
-    def reach(self, job: Job) -> Reach:
-        """Return what a job reaches. Raises RecipeError or ConnectError for a host that ssh does not know."""
+    def reach(self, job: Job, *, early: bool = False) -> Reach:
+        """Return what a job reaches, `early` or not (see Reach). Raises RecipeError or ConnectError for a host that ssh does not know."""
         host = job.host
         shell: Shell = self.local
         if not (host.is_local or self._here):
             shell = self._links.shell(host.remote, host.transport)
         if job.dump.stall_timeout is None:
             raise RecipeError(f"{job.id}: no stall_timeout", "It is filled in before a job is run.")
-        return Reach(self._links, shell, self.local, job.dump.stall_timeout)
+        return Reach(self._links, shell, self.local, job.dump.stall_timeout, early)
 
     def end(self) -> None:
         """End every script on every machine, and start no more."""

@@ -90,7 +90,7 @@ class Runner:
         secrets: list[str] = []
 
         def dump_all() -> None:
-            bound = Bound(job, self.machines.reach(job), self._stamp)
+            bound = Bound(job, self.machines.reach(job, early=True), self._stamp)
             secrets.extend(bound.secrets)
             if bound.notice and bound.notice not in self._told:
                 self._told.add(bound.notice)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ..catalog import DumpName, Manifest
 from ..errors import ConnectionLost, DbdumpError, WriteError
@@ -13,19 +14,25 @@ from .far import Session, new_part
 
 
 class Sessions:
-    """The sessions of one run at one account: as many as dumps at once, each used for one after another."""
+    """The sessions of one run at one account: as many as dumps at once, each used for one after another.
 
-    def __init__(self, start: Callable[[], Session]) -> None:
+    With `early` the first is begun at once, while the host is still asked what there is to dump.
+    """
+
+    def __init__(self, start: Callable[[], Session], *, early: bool = False) -> None:
         self._start = start
         self._lock = threading.Lock()
         self._idle: list[Session] = []
+        self._starter = ThreadPoolExecutor(1, "session")
+        self._early = self._starter.submit(start) if early else None
 
     def take(self, *, fresh: bool = False) -> Session:
         """Return a session that nobody uses: one that is there already, unless it is to be `fresh`."""
         with self._lock:
             if self._idle and not fresh:
                 return self._idle.pop()
-        return self._start()
+            early, self._early = self._early, None
+        return self._start() if early is None else early.result()
 
     def give(self, session: Session) -> None:
         """Take back a session, for others to use."""
@@ -35,8 +42,11 @@ class Sessions:
 
     def close(self) -> None:
         """End those that nobody uses."""
+        self._starter.shutdown()
         with self._lock:
             idle, self._idle = self._idle, []
+            if self._early is not None and self._early.exception() is None:
+                idle.append(self._early.result())
         for session in idle:
             session.close()
 

@@ -48,7 +48,7 @@ class Remote:
         """Return it with its way there: sessions that all dumps of the run share."""
         sessions = reach.links.shared(
             (self.target, self.transport, self.read_back, reach.stall_timeout),
-            lambda: Sessions(lambda: self._start(reach)),
+            lambda: Sessions(lambda: self._start(reach), early=reach.early),
         )
         return FarDirectory(sessions, self.path, self._account, self._reader)
 
