@@ -78,14 +78,15 @@ def lint(c: Context) -> None:
     help={
         "small": "tiny databases, one run: does the benchmark itself work?",
         "runs": "measured runs of each contender; the median counts",
+        "only": "only the blocks of this name; a glob: --only=encrypted",
     }
 )
-def bench(_: Context, small: bool = False, runs: int = 5) -> None:
+def bench(_: Context, small: bool = False, runs: int = 5, only: str = "") -> None:
     """Measure dbdump beside the best hand-written lines, and print the ratios."""
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), "tests"))
     from bench import bench as benchmark
 
-    benchmark.main(small=small, runs=runs)
+    benchmark.main(small=small, runs=runs, only=only)
 
 
 ns = Collection(dump, recipes, backends, dev=Collection(setup, test, lint, bench))

@@ -7,21 +7,28 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import blocks
+from . import blocks, contenders, far_blocks, far_contenders
 from .compare import Bench
+from .far import far
 from .memory import memory
 from .server import server
 from .table import machine, say
-from .workload import FULL, TINY, make_large, make_small
+from .workload import FULL, TINY, make_blobs, make_large, make_small
 
-_BLOCKS = (blocks.large, blocks.plain, blocks.small, memory, blocks.listing)
+_BLOCKS = (
+    blocks.large, blocks.plain, blocks.small, far_blocks.encrypted, far_blocks.incompressible, far_blocks.small,
+    far_blocks.hosts, far_blocks.streams, memory, blocks.listing,
+)  # fmt: skip
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
-def main(small: bool = False, runs: int = 5) -> None:  # noqa: FBT001, FBT002  as `invoke dev.bench` calls it
+def main(small: bool = False, runs: int = 5, only: str = "") -> None:  # noqa: FBT001, FBT002  as invoke calls it
     """Measure, and print tables and which targets are met; `small` is to see that the harness works.
+
+    `only` is a glob of the blocks to run; empty: all of them.
 
     Raises ContenderError where a command that is measured fails.
     """
@@ -32,11 +39,16 @@ def main(small: bool = False, runs: int = 5) -> None:  # noqa: FBT001, FBT002  a
         machine()
         if small:
             say("tiny data, one run: the ratios say nothing")
-        with server(top) as postgres:
+        with server(top) as postgres, far(top, scale.hosts) as machines:
             make_large(postgres, scale)
             make_small(postgres, scale)
+            make_blobs(postgres, scale, top)
+            bench = Bench(top, postgres.environment | machines.environment, scale, runs, machines)
+            contenders.put_recipe(bench.recipes)
+            far_contenders.put_recipes(bench.recipes, bench.out, machines, f"host={postgres.host!r}, user='postgres'")
             for block in _BLOCKS:
-                block(Bench(top, postgres.environment, scale, runs))
+                if not only or fnmatchcase(block.__name__, only):
+                    block(bench)
 
 
 @contextmanager

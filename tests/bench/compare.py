@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from .contenders import Contender
+from .far import Far
 from .measure import ContenderError, Run, run
 from .table import megabytes, say, table
 from .workload import Scale
@@ -17,12 +18,18 @@ _HEADS = ("contender", "median s", "min-max s", "ratio", "CPU s", "stored")
 
 @dataclass(frozen=True)
 class Bench:
-    """What all blocks share: a directory to work in, the variables that lead to the server, sizes, runs."""
+    """What all blocks share: a directory to work in, variables that lead to the server, sizes, runs, other machines."""
 
     top: Path
     environment: Mapping[str, str]
     scale: Scale
     runs: int
+    far: Far
+
+    @property
+    def recipes(self) -> Path:
+        """Where the recipes are that are measured."""
+        return self.top / "recipes"
 
     @property
     def out(self) -> Path:

@@ -26,22 +26,22 @@ class Contender:
 
 def large_custom(out: Path) -> tuple[Contender, ...]:
     """Return dbdump, the line written by hand, and what most people type; they store into `out`."""
-    line = f"pg_dump -Fc -Z0 {LARGE} | zstd -T0 | tee {out}/dump.zst | sha256sum > {out}/dump.sha256"
+    by_hand = f"pg_dump -Fc -Z0 {LARGE} | zstd -T0 | tee {out}/dump.zst | sha256sum > {out}/dump.sha256"
     return (
-        _dbdump("dbdump", out, f"--database={LARGE}"),
-        _line("by hand", line),
-        _line("pg_dump -Fc", f"pg_dump -Fc {LARGE} > {out}/dump"),
+        dbdump("dbdump", out, f"--database={LARGE}"),
+        line("by hand", by_hand),
+        line("pg_dump -Fc", f"pg_dump -Fc {LARGE} > {out}/dump"),
     )
 
 
 def large_plain(out: Path) -> tuple[Contender, ...]:
     """Return the same as SQL text: dbdump, dbdump that does not look at the raw stream, and the line."""
     plain = (f"--database={LARGE}", "--option", "format=plain")
-    line = f"pg_dump {LARGE} | zstd -T0 | tee {out}/dump.zst | sha256sum > {out}/dump.sha256"
+    by_hand = f"pg_dump {LARGE} | zstd -T0 | tee {out}/dump.zst | sha256sum > {out}/dump.sha256"
     return (
-        _dbdump("dbdump", out, *plain),
-        _dbdump("dbdump, no check", out, *plain, "--option", "check_stream=no"),
-        _line("by hand", line),
+        dbdump("dbdump", out, *plain),
+        dbdump("dbdump, no check", out, *plain, "--option", "check_stream=no"),
+        line("by hand", by_hand),
     )
 
 
@@ -54,16 +54,16 @@ def small(out: Path) -> tuple[Contender, ...]:
         return f"pg_dump -Fc -Z0 -d {database} | zstd -T0 | tee {file}.zst | sha256sum > {file}.sha256"
 
     return (
-        _dbdump("dbdump", out, f"--database={SMALL_GLOB}", "--jobs=4"),
-        _line("xargs", f"{query} | xargs -P4 -I{{}} sh -c '{store('{}')}'"),
-        _line("loop", f"for db in $({query}); do {store('$db')}; done"),
+        dbdump("dbdump", out, f"--database={SMALL_GLOB}", "--jobs=4"),
+        line("xargs", f"{query} | xargs -P4 -I{{}} sh -c '{store('{}')}'"),
+        line("loop", f"for db in $({query}); do {store('$db')}; done"),
     )
 
 
 def stream(out: Path, recipes: Path, count: int, size: int) -> Contender:
     """Return dbdump with `count` streams of `size` bytes, of a recipe that `put_recipe` put there."""
-    options = ("--option", f"count={count}", "--option", f"size={size}")
-    return _console("dbdump", "dbdump", f"--recipes={recipes}", *options, "--jobs=4", f"--datadir={out}")
+    options = ("--recipe=stream", "--option", f"count={count}", "--option", f"size={size}")
+    return console("dbdump", "dbdump", f"--recipes={recipes}", *options, "--jobs=4", f"--datadir={out}")
 
 
 def put_recipe(recipes: Path) -> None:
@@ -76,20 +76,23 @@ def listing(empty: Path) -> tuple[Contender, ...]:
     """Return `invoke --list` in the project, and in `empty` beside a tasks.py without a byte."""
     (empty / "tasks.py").touch()
     return (
-        _console("this project", "invoke", "--list", cwd=ROOT),
-        _console("empty tasks.py", "invoke", "--list", cwd=empty, status=1),  # "No tasks found"
+        console("this project", "invoke", "--list", cwd=ROOT),
+        console("empty tasks.py", "invoke", "--list", cwd=empty, status=1),  # "No tasks found"
     )
 
 
-def _line(name: str, text: str) -> Contender:
+def line(name: str, text: str) -> Contender:
+    """Return a line of shell, which fails where any of its commands does."""
     return Contender(name, text, ("bash", "-o", "pipefail", "-c", text))
 
 
-def _dbdump(name: str, out: Path, *flags: str) -> Contender:
-    return _console(name, "dbdump", "--backend=postgresql", *flags, f"--datadir={out}")
+def dbdump(name: str, out: Path, *flags: str) -> Contender:
+    """Return dbdump for PostgreSQL, with flags alone."""
+    return console(name, "dbdump", "--backend=postgresql", *flags, f"--datadir={out}")
 
 
-def _console(name: str, program: str, *words: str, cwd: Path = Path("/"), status: int = 0) -> Contender:
+def console(name: str, program: str, *words: str, cwd: Path = Path("/"), status: int = 0) -> Contender:
+    """Return a command of this project's environment."""
     beside = Path(sys.executable).with_name(program)
     found = str(beside) if beside.exists() else shutil.which(program)
     if not found:

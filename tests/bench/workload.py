@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from pathlib import Path
 
 from servers.postgres import Postgres
 
 LARGE = "large"
+BLOBS = "blobs"
 TEMPLATE = "shop"
 SMALL_GLOB = "shop_*"
 SMALL_QUERY = r"SELECT datname FROM pg_database WHERE datname LIKE 'shop\_%' ORDER BY datname"
@@ -22,10 +25,15 @@ class Scale:
     databases: int
     stream_bytes: int
     list_runs: int
+    blobs: int  # of _BLOB_BYTES
+    hosts: int
 
 
-FULL = Scale(rows=300_000, copies=10, small_rows=1500, databases=100, stream_bytes=500 << 20, list_runs=20)
-TINY = Scale(rows=500, copies=2, small_rows=50, databases=3, stream_bytes=2 << 20, list_runs=1)
+FULL = Scale(rows=300_000, copies=10, small_rows=1500, databases=100, stream_bytes=500 << 20, list_runs=20, blobs=50,
+             hosts=16)  # fmt: skip
+TINY = Scale(rows=500, copies=2, small_rows=50, databases=3, stream_bytes=2 << 20, list_runs=1, blobs=1, hosts=2)
+
+_BLOB_BYTES = 10_000_000  # more than the window of zstd -3: copies of one do not compress either
 
 # Words are made of syllables, and some are far more frequent than others. Remarks are 6 to 22 words; the
 # copies of an order share its remark, and are further apart than the window of zstd -3 (2 MiB) or gzip.
@@ -80,6 +88,17 @@ def make_small(server: Postgres, scale: Scale) -> None:
     for number in range(1, scale.databases + 1):
         server.sql(f"CREATE DATABASE shop_{number:03} TEMPLATE {TEMPLATE}")
     server.sql("CHECKPOINT")
+
+
+def make_blobs(server: Postgres, scale: Scale, top: Path) -> None:
+    """Make the database BLOBS, of large objects that do not compress; `top` is a directory the server can read."""
+    file = top / "blob"
+    file.write_bytes(random.Random(1).randbytes(_BLOB_BYTES))  # noqa: S311  the same each time
+    file.chmod(0o644)
+    server.create(BLOBS)
+    server.sql(f"SELECT lo_import('{file}') FROM generate_series(1, {scale.blobs})", BLOBS)
+    server.sql("CHECKPOINT")
+    file.unlink()
 
 
 def _make(server: Postgres, database: str, rows: int, copies: int) -> None:
