@@ -28,7 +28,10 @@ class Machines:
         self._here = here
 
     def reach(self, job: Job, *, early: bool = False) -> Reach:
-        """Return what a job reaches, `early` or not (see Reach). Raises RecipeError or ConnectError for a host that ssh does not know."""
+        """Return what a job reaches; `early` is Reach's.
+
+        Raises RecipeError or ConnectError for a host that ssh does not know.
+        """
         host = job.host
         shell: Shell = self.local
         if not (host.is_local or self._here):
