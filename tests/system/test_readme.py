@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
-import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from readme import AD_HOC, BACKEND, CONTRACT, LAYOUT, README, RECIPE, RESTORE, ROOT, SET_UP, TASKS, TEST, database, sh
 from resources import recipe_file
 from servers.process import program, stop, wait_for
 from support import files, manifests, needs_root
 
 from dbdump.testing import BackendContract
-
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS = [(match[1], match[2]) for match in re.finditer(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
-SH = [text for kind, text in BLOCKS if kind == "sh"]
-PYTHON = [text for kind, text in BLOCKS if kind == "python"]
-SET_UP, TEST, TASKS, AD_HOC, RESTORE = SH
-RECIPE, BACKEND, CONTRACT = PYTHON
-
-
-def sh(text: str, cwd: Path, **env: str) -> str:
-    """Run a block as a reader does, and return all it prints."""
-    venv = Path(sys.executable).parent
-    done = subprocess.run(
-        ["bash", "-e", "-c", text], cwd=cwd, capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": f"{venv}:{os.environ['PATH']}", **env}, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def database(path: Path) -> Path:
-    """Make a SQLite database."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path)) as made:
-        made.execute("CREATE TABLE t AS SELECT 1 AS one")
-    return path
 
 
 def test_the_first_command_dumps_on_a_fresh_machine(tmp_path):
@@ -106,8 +76,7 @@ def test_the_first_recipe(here, postgres):
 def test_on_disk_is_as_drawn(here, postgres):
     """The layout in the README is that of its recipe's dumps."""
     sh("invoke dump", here, PGHOST=postgres.host)
-    (drawn,) = (text for kind, text in BLOCKS if kind == "text")
-    shown = [line.split()[0] for line in drawn.replace("orders", "shop_orders").splitlines()]
+    shown = [line.split()[0] for line in LAYOUT.replace("orders", "shop_orders").splitlines()]
     stored = "\n".join(f"/srv/dumps/{name}" for name in files(here / "srv" / "dumps"))
     for path in shown:
         assert re.sub(r"\d{8}T\d{6}Z", "STAMP", path) in re.sub(r"\d{8}T\d{6}Z", "STAMP", stored)
