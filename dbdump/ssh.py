@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import select
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .boot import Down, NoShell
+from .channel import LOST_HINT, ChannelRunning, closed
 from .errors import ConnectError, ConnectionLost
 from .known_hosts import known_keys
 from .script import Said
-from .shell import GRACE_SECONDS, Running, Stalled
+from .shell import Running
 from .target import Settings
 
 if TYPE_CHECKING:
     from fabric import Connection  # noqa: TID251  this is the room for it
 
-_SEND_BYTES = 32768  # what OpenSSH takes in one packet
 _WINDOW_BYTES = 8 << 20  # bytes on their way to us before we have read them
-_LOST_HINT = "Its sshd or the network ended it; see the log there."
 
 
 class FabricLink:
@@ -63,7 +60,7 @@ class FabricLink:
                 channel.invoke_subsystem("sftp")
             return sftp_over(channel, self.account)
         except ConnectionLost as error:
-            channel.close()
+            closed(channel)
             raise ConnectError(f"{self.account}: no SFTP: {error.message}", "Allow a shell or SFTP there.") from error
 
     def refusal(self, status: int, said: str) -> ConnectError:  # noqa: ARG002  sshd has its own words
@@ -97,13 +94,15 @@ class FabricLink:
                 except ChannelException:
                     continue  # as past MaxSessions; OpenSSH's own words and code for it are those of any failure
                 except (SSHException, OSError, EOFError) as error:
-                    raise self._lost(error) from error
+                    if not connection.is_connected:
+                        raise self._lost(error) from error
+                    # It hangs: another may not.
         raise ConnectError(f"{self.account}: its sshd opens no session", "See MaxSessions in its sshd_config.")
 
     def _open_ones(self) -> Iterator[Connection]:
         """Yield the connections that are open, and then a new one."""
         self._connections = [each for each in self._connections if each.is_connected]
-        yield from tuple(self._connections)
+        yield from tuple(reversed(self._connections))  # the first may be full
         self._down.check()
         try:
             self._connections.append(self._opened())
@@ -113,7 +112,7 @@ class FabricLink:
         yield self._connections[-1]
 
     def _lost(self, error: Exception) -> ConnectionLost:
-        return ConnectionLost(f"{self.account}: connection lost: {said_of(error)}", _LOST_HINT)
+        return ConnectionLost(f"{self.account}: connection lost: {said_of(error)}", LOST_HINT)
 
     def _opened(self) -> Connection:
         connection = self._made()
@@ -146,7 +145,7 @@ class FabricLink:
                 "key_filename": [key for key in told.identities if not _open_to_others(key)],
                 "look_for_keys": False, "allow_agent": told.agent,
                 "compress": told.compression, "banner_timeout": told.connect_timeout,
-                "auth_timeout": told.connect_timeout,
+                "auth_timeout": told.connect_timeout, "transport_factory": _transport,
             },
         )  # fmt: skip
         keys = connection.client.get_host_keys()
@@ -182,6 +181,19 @@ class FabricLink:
             f"{self.account}: no connection to {told.hostname} port {told.port}: {said_of(error)}",
             "Is the machine up, and sshd on that port?",
         )
+
+
+def _transport(sock: Any, **more: Any) -> Any:
+    """Return paramiko's transport with AES-GCM as its first choice of ciphers: it is last in paramiko's own order.
+
+    The bytes are authenticated on the way, not by an HMAC of their own: 182 MB/s instead of 102 on one core.
+    """
+    from paramiko import Transport  # noqa: TID251, PLC0415
+
+    transport = Transport(sock, **more)
+    options = transport.get_security_options()
+    options.ciphers = sorted(options.ciphers, key=lambda name: "-gcm@" not in name)
+    return transport
 
 
 def _open_to_others(key: str) -> bool:
@@ -226,75 +238,4 @@ def in_words(account: str) -> Iterator[None]:
     try:
         yield
     except (SSHException, EOFError, SFTPError, ConnectionError, TimeoutError) as error:
-        raise ConnectionLost(f"{account}: connection lost: {said_of(error)}", _LOST_HINT) from error
-
-
-class ChannelRunning:
-    """A command on a channel of a connection; see Running."""
-
-    def __init__(self, channel: Any, said: Said, account: str) -> None:
-        self._channel = channel
-        self._account = account
-        self._said = said
-        self._poll = select.poll()
-        self._poll.register(channel.fileno(), select.POLLIN)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the command is known to have ended."""
-        return bool(self._channel.closed or self._channel.exit_status_ready())
-
-    def read_into(self, buffer: memoryview, timeout: float) -> int:
-        """Read the next bytes of stdout, drain stderr; see Running."""
-        channel = self._channel
-        while True:
-            if channel.recv_stderr_ready():
-                self._said.feed(channel.recv_stderr(65536))
-            elif channel.recv_ready():
-                piece = channel.recv(len(buffer))
-                buffer[: len(piece)] = piece
-                return len(piece)
-            elif channel.eof_received or channel.closed:
-                # Both are looked at once more: bytes that came before the end are bytes.
-                if not (channel.recv_ready() or channel.recv_stderr_ready()):
-                    self._said.feed(b"")
-                    return 0
-            elif not self._poll.poll(timeout * 1000):
-                raise Stalled
-
-    def write(self, piece: memoryview, timeout: float) -> None:
-        """Write all of `piece` to stdin; see Running."""
-        self._channel.settimeout(timeout)
-        try:
-            while piece:
-                sent = self._channel.send(bytes(piece[:_SEND_BYTES]))
-                if not sent:
-                    raise BrokenPipeError("nobody reads there any more")
-                piece = piece[sent:]
-        except TimeoutError:
-            raise Stalled from None
-
-    def wait(self) -> int:
-        """Return the exit status. Raises ConnectionLost where none came, as for what was killed there."""
-        deadline = time.monotonic() + GRACE_SECONDS
-        while not self.ended and time.monotonic() < deadline:
-            time.sleep(0.005)
-        status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
-        self._channel.close()
-        if status < 0:
-            raise ConnectionLost(f"{self._account}: connection lost", _LOST_HINT)
-        return int(status)
-
-    def hang_up(self) -> None:
-        """Send end-of-file: the script's watchdog ends it there."""
-        with contextlib.suppress(OSError, EOFError):
-            self._channel.shutdown_write()
-
-    def end(self) -> None:
-        """End the command and all it started: its watchdog does, which hears of it."""
-        self.hang_up()
-        self._channel.close()
-
-    def kill(self) -> None:
-        """Close the channel."""
-        self._channel.close()
+        raise ConnectionLost(f"{account}: connection lost: {said_of(error)}", LOST_HINT) from error
