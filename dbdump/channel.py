@@ -57,18 +57,21 @@ class ChannelRunning:
     def write(self, piece: memoryview, timeout: float) -> None:
         """Write all of `piece` to stdin; see Running."""
         self._channel.settimeout(timeout)
+        while piece:
+            piece = piece[self._send(bytes(piece[:_SEND_BYTES])) :]
+
+    def _send(self, piece: bytes) -> int:
         try:
-            while piece:
-                sent = self._channel.send(bytes(piece[:_SEND_BYTES]))
-                if not sent:
-                    raise BrokenPipeError("nobody reads there any more")
-                piece = piece[sent:]
+            sent = int(self._channel.send(piece))
         except TimeoutError:
             raise Stalled from None
         except OSError:
             raise
         except Exception as error:  # EOFError, or paramiko's own
             raise BrokenPipeError(f"the connection is gone: {error}") from error
+        if not sent:
+            raise BrokenPipeError("nobody reads there any more")
+        return sent
 
     def wait(self) -> int:
         """Return the exit status. Raises ConnectionLost where none came, as for what was killed there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from .script import Said, Stage
 from .shell import Running, Stalled
 from .target import Settings, destination, loud
 
+_PIECE = 65536  # bytes
 LOST_STATUS = 255  # ssh(1): an error of ssh's own; a far end that was killed gives it as well
 
 # First on ssh's line, where the first value of an option counts: what is never up to REMOTE.
@@ -118,6 +120,7 @@ class _Duplex:
     def __init__(self, running: Running, timeout: float) -> None:
         self._running = running
         self._timeout = timeout
+        self._early = b""
 
     def get_name(self) -> str:
         """Return what paramiko's log calls it."""
@@ -135,11 +138,23 @@ class _Duplex:
             raise TimeoutError from None
         return len(piece)
 
+    def recv_ready(self) -> bool:
+        """Whether bytes are there already."""
+        if not self._early:
+            with contextlib.suppress(TimeoutError):
+                self._early = self._read(_PIECE, 0)
+        return bool(self._early)
+
     def recv(self, size: int) -> bytes:
         """Return up to `size` bytes, none at the end. Raises TimeoutError where none come."""
+        piece = (self._early or self._read(size, self._timeout))[:size]
+        self._early = self._early[size:]
+        return piece
+
+    def _read(self, size: int, timeout: float) -> bytes:
         buffer = memoryview(bytearray(size))
         try:
-            return bytes(buffer[: self._running.read_into(buffer, self._timeout)])
+            return bytes(buffer[: self._running.read_into(buffer, timeout)])
         except Stalled:
             raise TimeoutError from None
 

@@ -237,5 +237,8 @@ def in_words(account: str) -> Iterator[None]:
 
     try:
         yield
-    except (SSHException, EOFError, SFTPError, ConnectionError, TimeoutError) as error:
+    except (SSHException, EOFError, SFTPError, OSError) as error:
+        told = isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError)
+        if told and str(error) != "Socket is closed":  # paramiko's own words
+            raise
         raise ConnectionLost(f"{account}: connection lost: {said_of(error)}", LOST_HINT) from error

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from servers.far import disk, far
 from servers.gnupg import gnupg, private_home
 from servers.mariadb import mariadb
 from servers.postgres import postgres
@@ -19,7 +20,19 @@ from support import COMMAND, default_signals, sqlite_database
 from dbdump.host import LocalShell
 from dbdump.links import Links, Reach
 
-__all__ = ["accounts", "gnupg", "link", "mariadb", "own_sshd", "postgres", "private_home", "relay", "sshd"]
+__all__ = [
+    "accounts",
+    "disk",
+    "far",
+    "gnupg",
+    "link",
+    "mariadb",
+    "own_sshd",
+    "postgres",
+    "private_home",
+    "relay",
+    "sshd",
+]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,11 +11,13 @@ from posixpath import join
 from typing import Any
 
 from ..boot import Link
+from ..channel import closed
 from ..errors import ConnectionLost, WriteError
 from .far import sha256_of
 from .safe import PART, hint_for
 
 _PIECE = 1 << 20  # bytes
+_NO_WORD_HINT = "SFTP has no word for it: perhaps the disk there is full, over its quota, or read-only."
 _DEAD_SECONDS = 2 * 86400.0  # what nobody has written for so long has no writer; SFTP has no locks
 
 
@@ -46,10 +49,9 @@ class SFTPSession:
             self._here = str(self._sftp.normalize(join(self._home, root)))
             self._refuse_shared(self._sftp.stat(self._here), self._here, is_root=True)
             for name in names:
-                path = join(self._here, name)
-                if make:
-                    with contextlib.suppress(OSError):  # it is there, or the next step says why not
-                        self._sftp.mkdir(path, 0o700)
+                path = self._at(name)
+                if make and not self._exists(name):
+                    self._make(name)
                 status = self._sftp.lstat(path)
                 if stat.S_ISLNK(status.st_mode):
                     raise WriteError(f"{self._place}: {path}: is a symbolic link", "Look at it, then remove it.")
@@ -145,10 +147,17 @@ class SFTPSession:
     def close(self) -> None:
         """End it; see Session."""
         self.broken = True
-        self._sftp.close()
+        closed(self._sftp)
 
     def _at(self, name: str) -> str:
         return join(self._here, name)
+
+    def _make(self, name: str) -> None:
+        try:
+            self._sftp.mkdir(self._at(name), 0o700)
+        except OSError:
+            if not self._exists(name):  # another session may have made it
+                raise
 
     def _exists(self, name: str) -> bool:
         try:
@@ -180,4 +189,5 @@ class SFTPSession:
             raise
         except OSError as error:
             said = error.strerror or str(error)
-            raise WriteError(f"{self._place}: {said.lower()}", hint_for(said)) from error
+            hint = hint_for(os.strerror(error.errno)) if error.errno else _NO_WORD_HINT
+            raise WriteError(f"{self._place}: {said.lower()}", hint) from error
