@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .boot import Down, NoShell
+from .channel import LOST_HINT
 from .errors import ConnectError, ConnectionLost, StageError
 from .host import LocalRunning, LocalShell, clean_environment
 from .pipeline import Pipeline
@@ -82,7 +83,7 @@ class OpenSSHLink:
                 told = last_sentence(said)
                 text = cause if cause.startswith(told.lower()) else f"{cause}: {told}"
                 return self._down.note(ConnectError(f"{self.account}: {text}", hint))
-        return NoShell(self.account, said) if said else ConnectionLost(f"{self.account}: connection lost")
+        return NoShell(self.account, said) if said else ConnectionLost(f"{self.account}: connection lost", LOST_HINT)
 
     def close(self) -> None:
         """Do nothing: each ssh ends with its command."""
@@ -107,10 +108,7 @@ class SSHRunning(LocalRunning):
         status = super().wait()
         if self._began and status != 0 and (status == LOST_STATUS or status < 0):
             told = last_sentence("; ".join(self._said.messages))
-            raise ConnectionLost(
-                f"{self._account}: connection lost{': ' + told if told else ''}",
-                "Its sshd or the network ended it; see the log there.",
-            )
+            raise ConnectionLost(f"{self._account}: connection lost{': ' + told if told else ''}", LOST_HINT)
         return status
 
 

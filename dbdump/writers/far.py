@@ -210,7 +210,7 @@ class ShellSession:
     def _checked(self, answer: tuple[str, str]) -> tuple[str, str]:
         match answer:
             case ("no", cause):
-                raise WriteError(f"{self._place}: {cause}", hint_for(cause))
+                raise WriteError(f"{self._place}: {cause}", hint_for(cause) or "Look there, as that account.")
             case ("gone", _):
                 raise ConnectionLost(f"{self._place}: the temporary file is gone", "Run it again.")
             case _:

@@ -33,8 +33,8 @@ forget() {
 trap 'forget; exit 1' HUP INT TERM
 
 # sync with a file writes back that file, and says where it cannot; where it takes none it writes back all.
-if ! command -v sync >/dev/null; then flush() { no "it has no sync program"; }
-elif sync . 2>/dev/null; then flush() { try sync "$1"; }
+command -v sync >/dev/null || { no "it has no sync program"; exit 1; }
+if sync . 2>/dev/null; then flush() { try sync "$1"; }
 else flush() { try sync; }
 fi
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from servers.far import cut
 from servers.process import wait_for
 
 from dbdump import Remote
+from dbdump.boot import COMMAND
 from dbdump.errors import WriteError
 from dbdump.testing import dump_name, manifest_of
 
@@ -262,3 +264,47 @@ def test_killed_while_it_is_sent(far, sshd):
     far.untouched()
     assert not far.parts()
     far.works(sshd.remote(KIND))
+
+
+@pytest.mark.parametrize(
+    ("forced", "status"),
+    [
+        ("exit 255", 1),
+        ('timeout -s KILL 2 sh -c "$SSH_ORIGINAL_COMMAND"; exit 255', 1),
+        ('sh -c "$SSH_ORIGINAL_COMMAND"; exit 255', 0),
+    ],
+)
+def test_the_far_side_exits_255(far, own_sshd, forced, status):
+    """75: ssh's own exit status or the far side's, before, amid or after the dump: what it acknowledged decides."""
+    server = own_sshd(inside=("sh", "-c", 'forced=$0; exec "$@" -o "ForceCommand=$forced"', forced))
+    if status == 0:
+        far.works(server.remote(KIND))
+    else:
+        far.failed(far.start(server.remote(KIND)), "connect: ")
+
+
+@pytest.mark.parametrize("options", ["restrict", f"restrict,command={json.dumps(COMMAND)}"])
+def test_a_key_that_may_do_nothing_else(far, own_sshd, options):
+    """78: a restricted key is enough; so is one with a forced command that is our own first line."""
+    server = own_sshd()
+    keys = server.directory / "keys" / far.accounts.user(KIND)
+    keys.write_text(f"{options} {keys.read_text()}")
+    far.works(server.remote(KIND))
+
+
+@pytest.mark.parametrize("missing", ["sync", "dd"])
+def test_a_program_is_missing_there(far, sshd, missing):
+    """80: it is named, before anything is dumped."""
+    with far.accounts.without(KIND, missing):
+        far.failed(far.start(sshd.remote(KIND)), f" {missing} ")
+
+
+def test_a_file_system_in_between(far, sshd):
+    """83: the temporary file is beside the final one, whatever is mounted on the way."""
+    there = far.path / "localhost" / "slow" / "one"
+    uid = far.accounts.uids[KIND]
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=20m,mode=700,uid={uid}", "none", there], check=True)
+    try:
+        far.works(sshd.remote(KIND))
+    finally:
+        subprocess.run(["umount", there], check=True)
