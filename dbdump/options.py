@@ -14,6 +14,7 @@ from .errors import RecipeError, UsageError
 from .host import Host
 from .plan import Job
 from .recipe import DEFAULT_DATADIR, Dump, Recipe
+from .target import destination, split_target
 from .wrappers.base import Wrapper
 from .wrappers.compress import Compress
 from .wrappers.gpg import GPG
@@ -113,7 +114,8 @@ def jobs_of(recipes: Sequence[Recipe], overrides: Overrides) -> tuple[list[Job],
 def ad_hoc(backend: str, hosts: Sequence[str], overrides: Overrides) -> list[Job]:
     """Return a job for each of `hosts`, localhost if there are none, made of flags alone.
 
-    Raises UsageError for a backend that there is not, or an option that it has not.
+    Raises UsageError for a backend that there is not, or an option that it has not, and RecipeError for a
+    host that ssh does not take, or two that are called alike.
     """
     cls = find(backend)
     known = {each.name for each in fields(cls)}
@@ -123,7 +125,15 @@ def ad_hoc(backend: str, hosts: Sequence[str], overrides: Overrides) -> list[Job
         dump = overrides.over(Dump(cls(**converted(cls, overrides.options))))
     except RecipeError as error:
         raise UsageError(error.message, error.hint) from error
-    return [Job(Host(host), backend, dump) for host in dict.fromkeys(hosts or ["localhost"])]
+    jobs = [Job(_host(host), backend, dump) for host in dict.fromkeys(hosts or ["localhost"])]
+    refuse_one_place(jobs)
+    return jobs
+
+
+def _host(remote: str) -> Host:
+    """Return the host that ssh reaches as `remote`; it is called what its destination is."""
+    words = split_target(remote)
+    return Host(remote) if len(words) == 1 else Host(destination(words), ssh=remote)
 
 
 _SEE_BACKENDS = "See: invoke backends."

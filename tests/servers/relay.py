@@ -32,7 +32,8 @@ class Relay:
         self._open: set[socket.socket] = set()
         self._going = threading.Event()
         self._going.set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def cut(self) -> None:
         """Reset every connection; new ones are taken."""
@@ -49,6 +50,9 @@ class Relay:
     def close(self) -> None:
         """End it."""
         self._going.set()
+        # Closing wakes nobody who waits in accept, and its descriptor may soon be that of another relay.
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
         self._server.close()
         self.cut()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +32,11 @@ from dbdump import *
 class Slow(Backend):
     suffix = ".bin"
     pause: float = option(default=0, help="seconds in the middle")
+    end: str = option(default="id -un", help="what comes last")
     def get_db_list(self): return ["one"]
     def get_command(self, database):
         half = "head -c 3000000 /dev/zero | tr '\\\\0' x"
-        return ["sh", "-c", f"{{half}}; sleep {{self.pause}}; {{half}}; id -un"]
+        return ["sh", "-c", f"{{half}}; sleep {{self.pause}}; {{half}}; {{self.end}}"]
 
 db1 = Host("db1", ssh={remote!r}, transport={transport!r}, retries={retries})
 
@@ -91,7 +94,7 @@ def places(accounts, sshd, db1, datadir, tmp_path):
     """Every place that a dump of db1 can go to."""
     vault = accounts.directory_of(VAULT, tmp_path.name)
     own = accounts.directory_of(KIND, tmp_path.name)
-    remote = f"Remote({sshd.remote(VAULT)!r}, {str(vault)!r}, transport={db1.transport!r})"
+    remote = f"Remote({sshd.remote(VAULT)!r}, {str(vault)!r}, transport={db1.transport!r}, retries=0)"
     return {
         "controller": Place(f"Directory({str(datadir)!r})", datadir),
         "relayed": Place(remote, vault),
@@ -343,3 +346,202 @@ def test_a_cut_connection_ends_what_runs_as_another_user(accounts, own_sshd, db1
     assert code == 1, text
     assert "FAILED   db1/shop/one: connect: " in text
     gone(marker)
+
+
+OLD = ("20200101T000000Z.bin", "20200101T000000Z.bin.json")
+
+
+class Fault:
+    """A dump of db1 to which something happens, beside an old one."""
+
+    def __init__(self, db1: DB1, place: Place, start: Callable[..., Any], remote: str) -> None:
+        self.db1 = db1
+        self.place = place
+        self.remote = remote
+        self._start = start
+        self._directory = place.path / "db1" / "shop" / "one"
+        self._directory.mkdir(parents=True, mode=0o700)
+        for name in OLD:
+            (self._directory / name).write_text("old")
+        owner = place.path.stat()
+        for each in (place.path / "db1", *(place.path / "db1").rglob("*")):
+            each.chmod(each.stat().st_mode & ~0o077)
+            os.chown(each, owner.st_uid, owner.st_gid)
+
+    def start(self, backend: str = "Slow(pause=40)", **more: float) -> subprocess.Popen[str]:
+        """Start the dump."""
+        flags = self.db1.says(self.remote, f"{backend}, wrap=[], to={self.place.writer}", **more)
+        return self._start(*flags)
+
+    def in_the_middle(self, backend: str = "Slow(pause=40)", **more: float) -> subprocess.Popen[str]:
+        """Start the dump, and wait until a part of it is stored."""
+        process = self.start(backend, **more)
+        wait_for(lambda: any(path.stat().st_size for path in self.parts()), "the first bytes")
+        return process
+
+    def parts(self) -> list[Path]:
+        """Return the temporary files."""
+        return list(self._directory.glob(".*.part"))
+
+    def failed(self, process: subprocess.Popen[str], said: str, hint: str) -> None:
+        """Assert all that holds after any failure, and that its one line says `said`, with a `hint`."""
+        code, text = end_of(process, 60)
+        assert code == 1, text
+        lines = text.splitlines()
+        (line,) = {line for line in lines if line.startswith("FAILED ")}
+        assert line.startswith("FAILED   db1/shop/one: "), text
+        assert said in line, text
+        assert f"hint: {hint}" in lines[-1], text
+        self.left_nothing()
+
+    def left_nothing(self) -> None:
+        """Assert that no file of the dump is left; the processes are waited for when the test ends."""
+        wait_for(lambda: not self.parts(), "the temporary file to go", 5)
+        self.untouched()
+
+    def untouched(self) -> None:
+        """Assert that the old dump is what it was, and that nothing else has a final name."""
+        found = {path.name: path for path in self._directory.iterdir() if not path.name.startswith(".")}
+        assert set(found) == set(OLD)
+        assert all(path.read_text() == "old" for path in found.values())
+
+    def works(self) -> None:
+        """Assert that the next run stores the dump, and leaves nothing else."""
+        code, text = end_of(self.start("Slow()"))
+        assert code == 0, text
+        assert not self.parts()
+        assert len(list(self._directory.glob("2*"))) == 4
+
+
+@pytest.fixture(params=["controller", "host"])
+def either(db1, places, started, relay, request):
+    """A dump through a relay, to a directory here or on the host, over each transport."""
+    return Fault(db1, places[request.param], started, relay[1].remote(KIND))
+
+
+@pytest.fixture
+def fault(db1, places, started, relay):
+    """As `either`, but each place over one transport only."""
+    where = "host" if db1.transport == "fabric" else "controller"
+    return Fault(db1, places[where], started, relay[1].remote(KIND))
+
+
+def test_the_connection_is_cut(either, relay):
+    """A cut connection ends the dump on both sides."""
+    process = either.in_the_middle()
+    relay[0].cut()
+    either.failed(process, "connect: ", "Its sshd or the network ended it")
+    either.works()
+
+
+def test_the_session_on_the_host_is_killed(fault, relay):
+    """What sshd ran is ended with it, and the dump has failed."""
+    process = fault.in_the_middle()
+    for pid in relay[1].sessions(KIND):
+        os.kill(pid, signal.SIGKILL)
+    fault.failed(process, "connection lost", "Its sshd or the network ended it")
+    fault.works()
+
+
+def test_dbdump_is_killed(either):
+    """After kill -9 of dbdump nothing goes on there, and the next run removes what it left here."""
+    process = either.in_the_middle()
+    process.kill()
+    process.wait()
+    either.untouched()
+    either.works()
+
+
+def test_dbdump_is_interrupted(fault):
+    """INT ends it with 130 and leaves nothing, here or there."""
+    process = fault.in_the_middle()
+    process.send_signal(signal.SIGINT)
+    code, text = end_of(process)
+    assert code == 130, text
+    fault.left_nothing()
+    fault.works()
+
+
+def test_the_command_is_frozen(fault):
+    """A stopped process is no byte for stall_timeout: ended, and killed though it hears no TERM."""
+    process = fault.in_the_middle(stall=2)
+    for pid in fault.db1.accounts.processes(KIND):
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "sleep":
+            os.kill(pid, signal.SIGSTOP)
+    fault.failed(process, "sh: no byte for 2 s, ended as stalled", "A lock, a stopped process or a stuck disk")
+    fault.works()
+
+
+def test_the_command_fails_in_the_end(fault):
+    """Its exit status, and what it says on the host, are the cause; six megabytes that came before are no dump."""
+    process = fault.start("Slow(end='echo error: the disk of db1 >&2; exit 3')")
+    code, text = end_of(process)
+    assert code == 1, text
+    assert "FAILED   db1/shop/one: sh: exit status 3: error: the disk of db1\n" in text
+    fault.left_nothing()
+
+
+def test_a_lost_connection_is_tried_once_more(fault, relay):
+    """With retries a dump whose connection was lost is begun anew, which a line says."""
+    process = fault.in_the_middle("Slow(pause=3)", retries=1)
+    relay[0].cut()
+    code, text = end_of(process)
+    assert code == 0, text
+    assert "notice   db1/shop/one: " in text
+    assert text.count("; once more") == 1
+    wait_for(lambda: not fault.parts(), "the first part to go")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_ssh_program_is_killed(fault, number):
+    """Whoever ends ssh on the controller ends the dump, and nothing goes on there."""
+    if fault.db1.transport == "fabric":
+        return
+    process = fault.in_the_middle()
+    clients = subprocess.run(["pgrep", "-P", str(process.pid), "ssh"], check=True, capture_output=True, text=True)
+    for pid in clients.stdout.split():
+        os.kill(int(pid), number)
+    fault.failed(process, "connection lost", "Its sshd or the network ended it")
+
+
+def test_a_relayed_dump_is_cut_off_from_its_host(db1, places, started, relay):
+    """Where db1 is lost, nothing gets a name on the vault, and nothing goes on there either."""
+    fault = Fault(db1, places["relayed"], started, relay[1].remote(KIND))
+    process = fault.in_the_middle("Slow(pause=40)")
+    relay[0].cut()
+    fault.failed(process, "connect: ", "Its sshd or the network ended it")
+    wait_for(lambda: not db1.accounts.processes(VAULT), "the vault's shell to end", 15)
+
+
+@pytest.mark.parametrize("kind", ["fish", "tcsh", "chatty", "slow", "busybox"])
+def test_any_login_shell_runs_the_dump(sshd, db1, places, dbdump, kind):
+    """Whatever the login shell of db1's account, and whatever it prints, the dump is what the command wrote."""
+    own = sshd.accounts.directory_of(kind, f"own {db1.transport}")
+    for to in (places["controller"], Place(f"Directory({str(own)!r}, on='host')", own)):
+        done = dbdump(*db1.says(sshd.remote(kind), f"Slow(), wrap=[], to={to.writer}"))
+        assert done.returncode == 0, done.stdout
+        (file,) = to.path.rglob("*.bin")
+        assert file.read_text().removeprefix("x" * 6_000_000) == f"{sshd.accounts.user(kind)}\n"
+
+
+@pytest.mark.parametrize("kind", ["sftp", "nologin"])
+def test_an_account_that_runs_no_commands_is_no_host(sshd, db1, places, dbdump, kind):
+    """An account for SFTP only, or for nobody, is an error that says so."""
+    done = dbdump(*db1.says(sshd.remote(kind), f"Slow(), to={places['controller'].writer}"))
+    assert done.returncode == 1
+    assert f"FAILED   db1/shop: connect: {sshd.accounts.user(kind)}@127.0.0.1 does not run our script: " in done.stdout
+    assert "hint: It may be for SFTP only" in done.stdout
+
+
+def test_the_database_says_no(sshd, db1, places, shop, postgres, dbdump):
+    """What a database command says on db1 is the cause here, in one line with what to do."""
+    postgres.sql("CREATE ROLE far_reader LOGIN")
+    try:
+        backend = shop[0].replace("user='postgres'", "user='far_reader', globals=False")
+        done = dbdump(*db1.says(sshd.remote(KIND), f"{backend}, to={places['controller'].writer}"))
+    finally:
+        postgres.sql("DROP ROLE far_reader")
+    assert done.returncode == 1
+    assert f"FAILED   db1/shop/{shop[1]}: pg_dump: " in done.stdout
+    assert "permission denied for table t" in done.stdout
+    assert "hint: GRANT pg_read_all_data" in done.stdout
