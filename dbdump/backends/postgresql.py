@@ -53,7 +53,8 @@ class PostgreSQL(Backend):
     lock_wait_timeout: float = option(default=300.0, help="seconds to wait for a locked table, then fail")
 
     hints = (
-        ("password authentication failed|no password supplied|fe_sendauth", "Give ~/.pgpass the password."),
+        ("no password supplied", "Give ~/.pgpass the password, and chmod 600 it: else it is not used."),
+        ("password authentication failed|fe_sendauth", "Give ~/.pgpass the password."),
         ("Peer authentication failed", "Run it as that user: --su=postgres."),
         ("pg_authid", "Let the role read it: GRANT pg_read_all_data; or give globals=False."),
         ("row-level security", "Let the role see every row: ALTER ROLE … BYPASSRLS."),

@@ -1,0 +1,34 @@
+"""tests/FAULTS.md says of each fault where it is injected, and what it says is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROWS = [
+    [cell.strip() for cell in re.split(r"(?<!\\) \| ", line.strip("| "))]
+    for line in (ROOT / "tests" / "FAULTS.md").read_text().splitlines()
+    if re.match(r"\| \d+ \|", line)
+]
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def test_each_row_is_there_once():
+    """The parts of the catalogue that are indexed are whole and in order: C and E so far."""
+    assert [int(row[0]) for row in ROWS] == [*range(65, 89), *range(107, 122)]
+    assert all(len(row) == 4 for row in ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_a_row_names_tests_that_are_there(row):
+    """Each is a function of the file that it names; where there is none, the table says what will be."""
+    tests = TEST.findall(row[2])
+    assert tests or row[2] == "with verify and restore"
+    assert TEST.sub("", row[2]).strip() in ("", "with verify and restore")
+    for file, name in tests:
+        tree = ast.parse((ROOT / file).read_text())
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
