@@ -19,9 +19,11 @@ import pytest
 from servers.process import wait_for
 from servers.relay import Relay
 from servers.sshd import with_sudo
-from support import end_of, files, gone, manifests, paste, pid_of
+from support import end_of, files, gone, manifests, paste, pid_of, processes
 
 TRANSPORTS = ("fabric", "openssh")
+fabric_only = pytest.mark.parametrize("db1", ["fabric"], indirect=True)  # what no transport changes
+openssh_only = pytest.mark.parametrize("db1", ["openssh"], indirect=True)
 KIND = "dash"  # the account that is db1
 VAULT = "fish"  # the account that is yet another machine
 
@@ -67,8 +69,16 @@ class DB1:
         return self.flags
 
     def is_empty(self) -> None:
-        """Wait until no process of the account is left."""
-        wait_for(lambda: not self.accounts.processes(self.kind), "the processes on the host to end", 15)
+        """Wait until no process of the account is left, but for watchdogs that have done their work."""
+        wait_for(lambda: not busy(self.accounts.processes(self.kind)), "the processes on the host to end", 15)
+
+
+def busy(pids: list[int]) -> list[int]:
+    """Leave out each watchdog that has sent TERM, and waits five seconds to send KILL to whoever is left."""
+    lines = {pid: line for pid, line in processes("").items() if pid in pids}
+    done = {pid for pid, line in lines.items() if line.strip() == "sleep 5"}
+    parents = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in done}
+    return [pid for pid in lines if pid not in done | parents]
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -158,6 +168,7 @@ def test_mariadb_stays_there_and_comes_back(sshd, db1, places, mall, dbdump):
     assert manifest["stages"][-1]["name"] == "zstd"
 
 
+@fabric_only
 def test_here_is_this_machine(sshd, db1, places, shop, dbdump):
     """--here runs db1's recipe on this machine: nobody is called, and on="host" is a directory here."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -168,6 +179,7 @@ def test_here_is_this_machine(sshd, db1, places, shop, dbdump):
             silent.accept()
 
 
+@fabric_only
 def test_every_stage_runs_as_the_account(sshd, db1, places, dbdump):
     """The command is run by db1's account, not by the controller's user."""
     done = dbdump(*db1.says(sshd.remote(KIND), f"Slow(), wrap=[], to={places['controller'].writer}"))
@@ -232,8 +244,7 @@ def ring(gnupg, accounts):
     shutil.rmtree(home)
 
 
-@pytest.mark.parametrize("where", ["controller", "host"])
-@pytest.mark.parametrize("said", ["", ", homedir={home!r}"])
+@pytest.mark.parametrize(("where", "said"), [("controller", ""), ("host", ", homedir={home!r}")])
 def test_signed_and_encrypted_on_the_host(sshd, db1, places, dbdump, gnupg, ring, tmp_path, where, said):
     """The keys are those of db1's account; the controller has none, so what it gets cannot be plain to it."""
     empty = tmp_path / "no keys"
@@ -252,6 +263,7 @@ def test_signed_and_encrypted_on_the_host(sshd, db1, places, dbdump, gnupg, ring
     assert os.listdir(empty) == []
 
 
+@fabric_only
 def test_a_host_without_zstd_gets_gzip(sshd, db1, places, dbdump):
     """Where nobody says how to compress, gzip does, and a notice says so."""
     with db1.accounts.without(KIND, "zstd"):
@@ -262,6 +274,7 @@ def test_a_host_without_zstd_gets_gzip(sshd, db1, places, dbdump):
     assert len(subprocess.run(["gzip", "-dc", file], check=True, capture_output=True).stdout) > 6_000_000
 
 
+@fabric_only
 @pytest.mark.parametrize(("program", "wrap"), [("zstd", "Zstd()"), ("gpg", "GPG(encrypt=['ops'])")])
 def test_a_program_that_the_host_has_not(sshd, db1, places, dbdump, program, wrap):
     """What the recipe wants and the host has not is an error in words, never a plain dump."""
@@ -291,6 +304,7 @@ def test_wrapped_by_the_controller(relay, db1, places, dbdump, gnupg, tmp_path, 
     assert [(stage["name"], stage["status"]) for stage in stages] == [("sh", 0), ("zstd", 0), ("gpg", 0)]
 
 
+@fabric_only
 def test_what_stays_on_the_host_cannot_be_wrapped_elsewhere(sshd, db1, places, dbdump):
     """wrap_at="controller" with on="host" contradict each other: refused before anything runs."""
     dump = f"Slow(), wrap=[Zstd()], wrap_at='controller', to={places['host'].writer}"
@@ -321,6 +335,7 @@ def test_another_user_of_the_host(accounts, own_sshd, db1, places, shop, dbdump,
     assert shop[2]()
 
 
+@fabric_only
 def test_a_user_that_the_account_may_not_become(sshd, db1, places, shop, dbdump):
     """Without a rule for it the error says what sudo and su said there, and which rule is missing."""
     done = dbdump(*db1.says(sshd.remote(KIND), f"{as_postgres(shop[0])}, to={places['controller'].writer}"))
@@ -466,7 +481,7 @@ def test_the_command_is_frozen(fault):
     """A stopped process is no byte for stall_timeout: ended, and killed though it hears no TERM."""
     process = fault.in_the_middle(stall=2)
     for pid in fault.db1.accounts.processes(KIND):
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "sleep":
+        if processes("sleep 40").get(pid, "").startswith("sleep"):
             os.kill(pid, signal.SIGSTOP)
     fault.failed(process, "sh: no byte for 2 s, ended as stalled", "A lock, a stopped process or a stuck disk")
     fault.works()
@@ -483,7 +498,7 @@ def test_the_command_fails_in_the_end(fault):
 
 def test_a_lost_connection_is_tried_once_more(fault, relay):
     """With retries a dump whose connection was lost is begun anew, which a line says."""
-    process = fault.in_the_middle("Slow(pause=3)", retries=1)
+    process = fault.in_the_middle("Slow(pause=1.5)", retries=1)
     relay[0].cut()
     code, text = end_of(process)
     assert code == 0, text
@@ -492,11 +507,10 @@ def test_a_lost_connection_is_tried_once_more(fault, relay):
     wait_for(lambda: not fault.parts(), "the first part to go")
 
 
+@openssh_only
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_ssh_program_is_killed(fault, number):
     """Whoever ends ssh on the controller ends the dump, and nothing goes on there."""
-    if fault.db1.transport == "fabric":
-        return
     process = fault.in_the_middle()
     clients = subprocess.run(["pgrep", "-P", str(process.pid), "ssh"], check=True, capture_output=True, text=True)
     for pid in clients.stdout.split():
@@ -510,18 +524,29 @@ def test_a_relayed_dump_is_cut_off_from_its_host(db1, places, started, relay):
     process = fault.in_the_middle("Slow(pause=40)")
     relay[0].cut()
     fault.failed(process, "connect: ", "Its sshd or the network ended it")
-    wait_for(lambda: not db1.accounts.processes(VAULT), "the vault's shell to end", 15)
+    for kind in (KIND, VAULT):
+        wait_for(lambda kind=kind: not db1.accounts.processes(kind), "the end of every process, watchdogs too", 15)
 
 
-@pytest.mark.parametrize("kind", ["fish", "tcsh", "chatty", "slow", "busybox"])
-def test_any_login_shell_runs_the_dump(sshd, db1, places, dbdump, kind):
+def test_the_link_to_the_host_goes_down(db1, places, started, link):
+    """Where nothing arrives any more, and nobody says so, keepalives end the dump."""
+    remote = link.sshd.remote(KIND, "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
+    fault = Fault(db1, places["controller"], started, remote)
+    process = fault.in_the_middle()
+    began = time.monotonic()
+    link.down()
+    fault.failed(process, "connect: ", "Its sshd or the network ended it")
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("kind", ["fish", "tcsh", "chatty", "busybox"])
+def test_any_login_shell_runs_the_dump(sshd, db1, dbdump, kind):
     """Whatever the login shell of db1's account, and whatever it prints, the dump is what the command wrote."""
     own = sshd.accounts.directory_of(kind, f"own {db1.transport}")
-    for to in (places["controller"], Place(f"Directory({str(own)!r}, on='host')", own)):
-        done = dbdump(*db1.says(sshd.remote(kind), f"Slow(), wrap=[], to={to.writer}"))
-        assert done.returncode == 0, done.stdout
-        (file,) = to.path.rglob("*.bin")
-        assert file.read_text().removeprefix("x" * 6_000_000) == f"{sshd.accounts.user(kind)}\n"
+    done = dbdump(*db1.says(sshd.remote(kind), f"Slow(), wrap=[], to=Directory({str(own)!r}, on='host')"))
+    assert done.returncode == 0, done.stdout
+    (file,) = own.rglob("*.bin")
+    assert file.read_text().removeprefix("x" * 6_000_000) == f"{sshd.accounts.user(kind)}\n"
 
 
 @pytest.mark.parametrize("kind", ["sftp", "nologin"])
@@ -533,6 +558,7 @@ def test_an_account_that_runs_no_commands_is_no_host(sshd, db1, places, dbdump, 
     assert "hint: It may be for SFTP only" in done.stdout
 
 
+@fabric_only
 def test_the_database_says_no(sshd, db1, places, shop, postgres, dbdump):
     """What a database command says on db1 is the cause here, in one line with what to do."""
     postgres.sql("CREATE ROLE far_reader LOGIN")

@@ -126,7 +126,7 @@ def test_which_hosts_are_dumped(three, dbdump, flags, hosts):
 @pytest.mark.parametrize(("more", "most"), [("", 2), (", per_host=1", 1), (", per_host=3, transport='openssh'", 3)])
 def test_so_many_at_once_on_one_host(farm, dbdump, more, most):
     """At most per_host dumps, two where nobody says, run at once on a host, whatever --jobs is."""
-    farm.add("db1", "Noting(databases=5, seconds=1)", more=more)
+    farm.add("db1", "Noting(databases=4, seconds=0.5)", more=more)
     done = dbdump(*farm.flags, "--jobs=8")
     assert done.returncode == 0, done.stdout
     assert farm.at_once(KINDS["db1"]) == most
@@ -143,7 +143,7 @@ def test_so_many_at_once_in_all(farm, dbdump):
 
 def test_a_slow_host_holds_nobody_up(farm, dbdump):
     """Dumps that wait for their host's turn hold no place that another host could use."""
-    farm.add("db1", "Noting(databases=4, seconds=1)", more=", per_host=1")
+    farm.add("db1", "Noting(databases=3, seconds=1)", more=", per_host=1")
     farm.add("db2", "Noting(databases=2)")
     done = dbdump(*farm.flags, "--jobs=2")
     assert done.returncode == 0, done.stdout
