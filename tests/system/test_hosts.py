@@ -77,8 +77,15 @@ def busy(pids: list[int]) -> list[int]:
     """Leave out each watchdog that has sent TERM, and waits five seconds to send KILL to whoever is left."""
     lines = {pid: line for pid, line in processes("").items() if pid in pids}
     done = {pid for pid, line in lines.items() if line.strip() == "sleep 5"}
-    parents = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in done}
-    return [pid for pid in lines if pid not in done | parents]
+    return [pid for pid in lines if pid not in done | set(map(parent, done))]
+
+
+def parent(pid: int) -> int:
+    """Return the parent of a process, 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 @pytest.fixture(params=TRANSPORTS)
