@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .errors import ConnectionLost
@@ -41,9 +42,9 @@ class ChannelRunning:
         channel = self._channel
         while True:
             if channel.recv_stderr_ready():
-                self._said.feed(channel.recv_stderr(65536))
+                self._said.feed(self._received(channel.recv_stderr, 65536))
             elif channel.recv_ready():
-                piece = channel.recv(len(buffer))
+                piece = self._received(channel.recv, len(buffer))
                 buffer[: len(piece)] = piece
                 return len(piece)
             elif channel.eof_received or channel.closed:
@@ -53,6 +54,12 @@ class ChannelRunning:
                     return 0
             elif not self._poll.poll(timeout * 1000):
                 raise Stalled
+
+    def _received(self, receive: Callable[[int], bytes], most: int) -> bytes:
+        try:
+            return receive(most)
+        except Exception as error:  # paramiko also sends then, that there is room again: what it raises is anything
+            raise ConnectionLost(f"{self._account}: connection lost", LOST_HINT) from error
 
     def write(self, piece: memoryview, timeout: float) -> None:
         """Write all of `piece` to stdin; see Running."""

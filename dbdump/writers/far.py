@@ -255,6 +255,9 @@ class ShellSession:
             count = self._running.read_into(self._buffer, timeout)
         except Stalled:
             raise self._stalled(timeout) from None
+        except ConnectionLost:
+            self.broken = True
+            raise
         if not count:
             self.broken = True
             try:

@@ -207,7 +207,7 @@ class SSHD:
     def through(self, port: int) -> SSHD:
         """Return it as it is reached through another port."""
         directory = self.directory / str(port)
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)  # a port that another test had
         made = replace(self, directory=directory, port=port)
         made.know()
         return made

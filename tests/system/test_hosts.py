@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +21,11 @@ from servers.process import wait_for
 from servers.relay import Relay
 from servers.sshd import with_sudo
 from support import end_of, files, gone, manifests, paste, pid_of, processes
+
+from dbdump.errors import ConnectionLost
+from dbdump.links import Links
+from dbdump.script import Said
+from dbdump.shell import Running
 
 TRANSPORTS = ("fabric", "openssh")
 fabric_only = pytest.mark.parametrize("db1", ["fabric"], indirect=True)  # what no transport changes
@@ -454,6 +460,29 @@ def test_the_connection_is_cut(either, relay):
     relay[0].cut()
     either.failed(process, "connect: ", "Its sshd or the network ended it")
     either.works()
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.1, 0.15, 0.2, 0.25])
+def test_a_cut_at_any_moment_is_a_lost_connection(sshd, delay):
+    """Also while paramiko tells the host that there is room for more bytes, and cannot."""
+    with closing(Relay(sshd.port)) as between, closing(Links()) as links:
+        remote = sshd.through(between.port).remote(KIND)
+        for _ in range(4):
+            running = links.shell(remote, "fabric").start("exec cat /dev/zero", [], Said(""))
+            running.read_into(memoryview(bytearray(1)), 20)
+            cutter = threading.Timer(delay, between.cut)
+            cutter.start()
+            with pytest.raises(ConnectionLost, match="connection lost"):
+                read_all(running)
+            cutter.join()
+
+
+def read_all(running: Running) -> None:
+    """Read what a script writes, to its end."""
+    buffer = memoryview(bytearray(1 << 20))
+    while running.read_into(buffer, 20):
+        pass
+    running.wait()
 
 
 def test_the_session_on_the_host_is_killed(fault, relay):
