@@ -1,0 +1,167 @@
+"""Retention: what is kept, of any history, whatever the clock did."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbdump.catalog import DumpName, new_stamp
+from dbdump.errors import RecipeError
+from dbdump.retention import Dated, Keep, Retention, retain, shrunken
+
+NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
+
+
+def dumped(when: datetime, size: int = 1000, *, verified: bool = False) -> Dated:
+    """Return a dump that began then."""
+    return Dated(DumpName("db1", "shop", "orders", new_stamp(when), ".sql"), when, size, verified)
+
+
+def every(step: timedelta, count: int) -> list[Dated]:
+    """Return dumps at regular times up to now."""
+    return [dumped(NOW - step * index) for index in range(count)]
+
+
+def days(result: Retention) -> list[str]:
+    """Return the stamps of what is kept, newest first."""
+    return sorted((name.stamp for name in result.kept), reverse=True)
+
+
+def test_the_last_ones_are_kept():
+    """`last` keeps so many, and the others are pruned, oldest first."""
+    dumps = every(timedelta(days=1), 5)
+    result = retain(dumps, Keep(last=2), NOW)
+    assert days(result) == ["20261125T030000Z", "20261124T030000Z"]
+    assert [name.stamp[:8] for name in result.pruned] == ["20261121", "20261122", "20261123"]
+
+
+def test_the_newest_of_each_period_is_kept():
+    """Not midnight's: of each day that has a dump at all, the last one."""
+    dumps = [dumped(datetime(2026, 11, day, hour, tzinfo=UTC)) for day in (1, 2, 10, 20) for hour in (1, 13, 22)]
+    assert days(retain(dumps, Keep(daily=3), NOW)) == ["20261120T220000Z", "20261110T220000Z", "20261102T220000Z"]
+
+
+def test_rules_add_up():
+    """What any rule keeps is kept, and says by which."""
+    dumps = every(timedelta(hours=12), 100)
+    result = retain(dumps, Keep(last=1, weekly=2, monthly=2, yearly=5), NOW)
+    assert result.kept[dumps[0].name] == ("newest", "last", "weekly", "monthly", "yearly")
+    assert days(result) == ["20261125T030000Z", "20261122T150000Z", "20261031T150000Z"]
+
+
+@pytest.mark.parametrize(("within", "count"), [("36h", 37), ("2d", 49), ("1w", 100)])
+def test_within_is_counted_from_the_newest(within, count):
+    """A host that was off for a year does not lose all it has."""
+    dumps = [dumped(NOW - timedelta(days=365, hours=index)) for index in range(100)]
+    assert len(retain(dumps, Keep(within=within), NOW).kept) == count
+
+
+def test_periods_are_those_of_utc():
+    """A dump of 23:30 UTC is of that day, whatever the zone it is told in."""
+    zone = datetime.now(UTC).astimezone().tzinfo
+    one = dumped(datetime(2026, 11, 1, 23, 30, tzinfo=UTC).astimezone(zone))
+    two = dumped(datetime(2026, 11, 2, 0, 30, tzinfo=UTC).astimezone(zone))
+    assert len(retain([one, two], Keep(daily=2), NOW).kept) == 2
+
+
+def test_the_original_s_numbers():
+    """They are offered under one name."""
+    assert Keep.original() == Keep(last=3, hourly=24, daily=31, monthly=12, yearly=3)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"last": -1}, {"daily": 1.5}, {"last": True}, {"within": "soon"}, {"last": 1, "shrink_alarm": 0},
+     {"last": 1, "shrink_alarm": 2}, {"shrink_alarm": 0.5}],
+)  # fmt: skip
+def test_a_rule_that_is_none_is_refused(values):
+    """A Keep that would keep nothing, or is not to be counted, is an error where it is written."""
+    with pytest.raises(RecipeError):
+        Keep(**values)
+
+
+def test_a_shrunken_dump_holds_all():
+    """Where the newest lost more than half of its usual size, none is pruned, and that is said."""
+    dumps = [dumped(NOW, 499), *(dumped(NOW - timedelta(days=day)) for day in range(1, 9))]
+    result = retain(dumps, Keep(last=1), NOW)
+    assert not result.pruned
+    assert result.held == "the newest has 499 bytes, 50% less than is usual"
+    assert len(result.kept) == 9
+    assert retain(dumps, Keep(last=1, shrink_alarm=0.8), NOW).pruned
+
+
+def test_one_large_dump_is_no_history():
+    """The median of five counts, not the largest; the first dump of all shrank from nothing."""
+    assert not shrunken([1000, 9000, 1000, 1000, 1000, 1000, 90000], 0.5)
+    assert not shrunken([1], 0.5)
+
+
+def test_those_of_the_future_neither_count_nor_go():
+    """After a clock went wrong, what it dated is kept, and takes no place of others."""
+    dumps = [dumped(NOW + timedelta(days=400)), *every(timedelta(days=1), 4)]
+    result = retain(dumps, Keep(last=2), NOW)
+    assert len(result.kept) == 3
+    assert result.kept[dumps[0].name] == ("from the future",)
+
+
+def test_the_newest_verified_stays():
+    """Whatever the numbers say, what is known to restore is not pruned before another is."""
+    dumps = every(timedelta(days=1), 10)
+    dumps[7] = dumped(NOW - timedelta(days=7), verified=True)
+    dumps[8] = dumped(NOW - timedelta(days=8), verified=True)
+    assert days(retain(dumps, Keep(last=1), NOW)) == ["20261125T030000Z", "20261118T030000Z"]
+
+
+_moments = st.integers(-400 * 24 * 3600, 30 * 24 * 3600).map(lambda seconds: NOW + timedelta(seconds=seconds))
+_dumps = st.lists(
+    st.builds(lambda when, size, ok: dumped(when, size, verified=ok), _moments, st.integers(0, 10**9), st.booleans()),
+    unique_by=lambda each: each.name, max_size=60,
+)  # fmt: skip
+_counts = st.integers(0, 5)
+_keeps = st.builds(
+    Keep, last=st.integers(1, 5), hourly=_counts, daily=_counts, weekly=_counts, monthly=_counts, yearly=_counts,
+    within=st.sampled_from(["", "6h", "3d", "2w"]),
+)  # fmt: skip
+
+
+@given(_dumps, _keeps)
+def test_nothing_is_lost_that_must_not_be(dumps, keep):
+    """Each dump is kept or pruned; the newest, the newest verified and those of the future are kept."""
+    result = retain(dumps, keep, NOW)
+    assert set(result.kept) | set(result.pruned) == {each.name for each in dumps}
+    assert not set(result.kept) & set(result.pruned)
+    past = sorted((each for each in dumps if each.started <= NOW), key=lambda each: each.started)
+    assert {each.name for each in dumps if each.started > NOW} <= set(result.kept)
+    for group in (past, [each for each in past if each.verified]):
+        assert {each.name for each in group[-1:]} <= set(result.kept)
+    assert not (result.held and result.pruned)
+
+
+@given(_dumps, _keeps)
+def test_pruning_twice_is_pruning_once(dumps, keep):
+    """What one run left, the next leaves as well: an interrupted prune goes on where it stopped."""
+    result = retain(dumps, keep, NOW)
+    left = [each for each in dumps if each.name not in result.pruned]
+    assert retain(left, keep, NOW).pruned == ()
+    half = [each for each in dumps if each.name not in result.pruned[: len(result.pruned) // 2]]
+    again = retain(half, keep, NOW)
+    assert set(again.pruned) == set(result.pruned[len(result.pruned) // 2 :]) or again.held
+
+
+@given(_dumps, _keeps, st.integers(1, 400))
+def test_a_clock_that_goes_back_deletes_nothing_more(dumps, keep, back):
+    """Seen from an earlier time, no dump goes that the newest of its past would not have replaced."""
+    earlier = NOW - timedelta(days=back)
+    result = retain(dumps, keep, earlier)
+    assert all(each.name in result.kept for each in dumps if each.started > earlier)
+
+
+@given(_dumps, _keeps, _keeps)
+def test_more_is_kept_by_more(dumps, keep, other):
+    """A rule with larger numbers never keeps less."""
+    names = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+    more = Keep(**{name: max(getattr(keep, name), getattr(other, name)) for name in names}, within=keep.within)
+    assert set(retain(dumps, keep, NOW).kept) <= set(retain(dumps, more, NOW).kept)
