@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar, cast
 
 from .boot import LateShell, Link, RemoteShell
@@ -19,6 +19,7 @@ from .target import (
     needs_ssh,
     not_for_fabric,
     parse_settings,
+    quick_ciphers,
     settings_of,
     split_target,
     without_ssh,
@@ -117,7 +118,9 @@ def link_to(words: Sequence[str], transport: Transport) -> Link:
     answer = ask_ssh(words)
     values = without_ssh(words) if answer is None else parse_settings(answer)
     settings = settings_of(values)
-    odd = _odd(values, settings)
+    plain = parse_settings(ask_ssh(("-F", "none", settings.hostname)) or "")
+    settings = replace(settings, ciphers=quick_ciphers(values, plain))
+    odd = [*not_for_fabric(values, plain), *_odd(values, settings)]
     if answer is None and transport == "openssh":
         raise needs_ssh('transport="openssh"')
     if answer is None and odd:
@@ -133,9 +136,8 @@ def link_to(words: Sequence[str], transport: Transport) -> Link:
 
 
 def _odd(values: dict[str, list[str]], settings: Settings) -> list[str]:
-    """Return what fabric cannot honour."""
-    plain = parse_settings(ask_ssh(("-F", "none", settings.hostname)) or "")
-    odd = not_for_fabric(values, plain)
+    """Return what else fabric cannot honour."""
+    odd = []
     if for_ssh_alone(settings.known_hosts, settings.hostname, settings.port):
         odd.append("known_hosts")
     if values.get("identitiesonly") == ["yes"] and "SSH_AUTH_SOCK" in os.environ:

@@ -50,6 +50,7 @@ class OpenSSHLink:
             "-o", f"ConnectTimeout={settings.connect_timeout}",
             "-o", f"ServerAliveInterval={settings.alive_interval}",
             "-o", f"ServerAliveCountMax={settings.alive_count}",
+            *(["-o", f"Ciphers={settings.ciphers}"] if settings.ciphers else []),
         ]  # fmt: skip
         self.account = destination(words)
         self.start_timeout = settings.start_timeout

@@ -126,7 +126,6 @@ class FarSink:
         self._root = root
         self._name = name
         self._account = account
-        self._digest = hashlib.sha256()
         self._done = False
         self._session = pool.take()
         try:

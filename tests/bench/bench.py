@@ -43,7 +43,9 @@ def main(small: bool = False, runs: int = 5, only: str = "") -> None:  # noqa: F
             make_large(postgres, scale)
             make_small(postgres, scale)
             make_blobs(postgres, scale, top)
-            bench = Bench(top, postgres.environment | machines.environment, scale, runs, machines)
+            environment = {**postgres.environment, **machines.environment}
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
+            bench = Bench(top, environment, scale, runs, machines)
             contenders.put_recipe(bench.recipes)
             far_contenders.put_recipes(bench.recipes, bench.out, machines, f"host={postgres.host!r}, user='postgres'")
             for block in _BLOCKS:

@@ -18,6 +18,7 @@ from dbdump.target import (
     jump_words,
     not_for_fabric,
     parse_settings,
+    quick_ciphers,
     settings_of,
     split_target,
     without_ssh,
@@ -253,3 +254,11 @@ def test_without_the_program_openssh_is_an_error():
     with pytest.raises(ConnectError, match="needs the ssh program") as caught:
         link_to(("host",), "openssh")
     assert "openssh-client" in caught.value.hint
+
+
+def test_the_quickest_cipher_comes_first_where_none_was_chosen():
+    """AES-GCM goes before ssh's own first choice, none is left out, and a choice of the operator's stays."""
+    plain = {"ciphers": ["chacha20-poly1305@openssh.com,aes128-ctr,aes128-gcm@openssh.com"]}
+    assert quick_ciphers(plain, plain) == "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr"
+    assert quick_ciphers({"ciphers": ["aes128-ctr"]}, plain) == ""
+    assert quick_ciphers({}, {}) == ""
