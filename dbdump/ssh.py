@@ -85,6 +85,7 @@ class FabricLink:
         """Return a new channel, on a further connection where those that are open allow no more."""
         from paramiko import ChannelException, SSHException  # noqa: TID251, PLC0415
 
+        lost: ConnectionLost | None = None
         with self._lock:
             for connection in self._open_ones():
                 try:
@@ -94,9 +95,9 @@ class FabricLink:
                 except ChannelException:
                     continue  # as past MaxSessions; OpenSSH's own words and code for it are those of any failure
                 except (SSHException, OSError, EOFError) as error:
-                    if not connection.is_connected:
-                        raise self._lost(error) from error
-                    # It hangs: another may not.
+                    lost = self._lost(error)  # or it hangs: another may not, and nothing was begun
+        if lost is not None:
+            raise lost
         raise ConnectError(f"{self.account}: its sshd opens no session", "See MaxSessions in its sshd_config.")
 
     def _open_ones(self) -> Iterator[Connection]:

@@ -19,7 +19,7 @@ from .table import machine, say
 from .workload import FULL, TINY, make_blobs, make_large, make_small
 
 _BLOCKS = (
-    blocks.large, blocks.plain, blocks.small, far_blocks.encrypted, far_blocks.incompressible, far_blocks.small,
+    blocks.large, blocks.plain, blocks.small, far_blocks.encrypted, far_blocks.incompressible, far_blocks.sent_small,
     far_blocks.hosts, far_blocks.streams, memory, blocks.listing,
 )  # fmt: skip
 _ENDING = (signal.SIGTERM, signal.SIGHUP)

@@ -27,7 +27,7 @@ def incompressible(bench: Bench) -> None:
     bench.compare(title, far_contenders.encrypted(bench.out, bench.recipes, bench.far, BLOBS), "by hand")
 
 
-def small(bench: Bench) -> None:
+def sent_small(bench: Bench) -> None:
     """Compare on many small databases, to one other machine."""
     title = f"{bench.scale.databases} small databases, signed and encrypted, to sshd on loopback"
     medians = bench.compare(title, far_contenders.small(bench.out, bench.far), "loop")
