@@ -15,9 +15,7 @@ from ..script import Said
 from ..shell import Running, Shell, Stalled
 from .safe import hint_for
 
-_BLOCK = 1 << 20  # bytes gathered before they are sent: the far end starts two programs for each
-_LARGE_BLOCK = 4 << 20  # the same, once there were many
-_MANY = 32 << 20  # bytes
+_BLOCK = 2 << 20  # bytes gathered before they are sent, by each job: the far end starts two programs for each
 _ASK_SECONDS = 120.0  # for an answer that takes no long work
 _SLOWEST = 20e6  # bytes a second that the far disk is given to sync and to read back what it was sent
 
@@ -125,7 +123,7 @@ class ShellSession:
     def write(self, piece: memoryview) -> None:
         """Take the next bytes; see Session."""
         self._block += piece
-        if len(self._block) >= (_BLOCK if self._sent < _MANY else _LARGE_BLOCK):
+        if len(self._block) >= _BLOCK:
             self._flush()
 
     def received(self) -> tuple[int, str]:
