@@ -70,7 +70,9 @@ class Links:
     def shared(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return what this run has under `key`, made when it is first asked for, and closed with it."""
         with self._lock:
-            return cast("Value", self._shared.setdefault(key, make()))
+            if key not in self._shared:  # making it may begin something
+                self._shared[key] = make()
+            return cast("Value", self._shared[key])
 
     def end(self) -> None:
         """End every script of every shell, and start no more."""
