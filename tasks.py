@@ -8,7 +8,7 @@ from glob import glob
 
 from invoke import Collection, Context, Exit, task
 
-from dbdump.tasks import backends, dump, recipes
+from dbdump.tasks import TASKS
 
 # What the tests start or measure, and the Debian package it is in.
 NEEDED = {
@@ -90,4 +90,4 @@ def bench(_: Context, small: bool = False, runs: int = 5, only: str = "") -> Non
     benchmark.main(small=small, runs=runs, only=only)
 
 
-ns = Collection(dump, recipes, backends, dev=Collection(setup, test, lint, bench))
+ns = Collection(*TASKS, dev=Collection(setup, test, lint, bench))

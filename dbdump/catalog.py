@@ -14,6 +14,7 @@ from .errors import WriteError
 SCHEMA = 1
 GLOBALS = "@globals"  # no encoded database name begins with @
 MANIFEST_SUFFIX = ".json"
+RECORD_SUFFIX = ".verified"
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -82,6 +83,11 @@ class DumpName:
         """The name of the detached signature of its manifest, where it is signed."""
         return self.manifest_file + ".sig"
 
+    @property
+    def record_file(self) -> str:
+        """The name of the file that says what verify found, beside it."""
+        return self.file + RECORD_SUFFIX
+
     @classmethod
     def of_file(cls, host: str, recipe: str, database: str, file: str) -> DumpName:
         """Return the name whose file is called `file`. Raises WriteError where that is none of ours."""
@@ -106,10 +112,10 @@ def printable(name: str) -> str:
 class Manifest:
     """The commit record of a dump: one JSON object in the file beside it.
 
-    `started` and `finished` are UTC, ISO 8601. `raw_bytes` is the size before the wrappers, None where to
-    know it would have cost a copy; `stored_bytes` and `sha256` are those of the file. `stages` has each
-    stage's `name`, `argv` with secrets masked, and exit `status`. `restore` is the shell line that restores
-    the file without dbdump. `signer` and `recipients` are of GnuPG.
+    `file` is the name that the dump was given. `started` and `finished` are UTC, ISO 8601. `raw_bytes` is the
+    size before the wrappers, None where to know it would have cost a copy; `stored_bytes` and `sha256` are those
+    of the file. `stages` has each stage's `name`, `argv` with secrets masked, and exit `status`. `restore` is the
+    shell line that restores the file without dbdump. `signer` and `recipients` are of GnuPG.
     """
 
     schema: int
@@ -117,6 +123,7 @@ class Manifest:
     recipe: str
     backend: str
     database: str
+    file: str
     started: str
     finished: str
     raw_bytes: int | None
@@ -127,6 +134,11 @@ class Manifest:
     signer: str | None
     recipients: tuple[str, ...]
     restore: str
+
+    @property
+    def begun(self) -> datetime:
+        """When it was started."""
+        return datetime.fromisoformat(self.started)
 
     def to_json(self) -> bytes:
         """Return it as one JSON object, ASCII, with a line end."""
@@ -143,6 +155,20 @@ class Manifest:
             if keys["schema"] != SCHEMA:
                 raise WriteError(f"manifest of schema {keys['schema']!r}", "A newer dbdump wrote it.")
             stages = tuple(map(dict, keys.pop("stages")))
-            return cls(stages=stages, recipients=tuple(keys.pop("recipients")), **keys)
+            manifest = cls(stages=stages, recipients=tuple(keys.pop("recipients")), **keys)
+            manifest.refuse_odd_types()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WriteError(f"not a manifest: {error}") from error
+        return manifest
+
+    def refuse_odd_types(self) -> None:
+        """Raise TypeError or ValueError for a value that no dump of ours has: anybody may have written the file."""
+        texts = (self.host, self.recipe, self.backend, self.database, self.file, self.sha256, self.restore)
+        if not all(isinstance(each, str) for each in (*texts, *self.recipients, self.signer or "")):
+            raise TypeError("a name that is no text")
+        if type(self.stored_bytes) is not int or type(self.raw_bytes or 0) is not int:
+            raise TypeError("a size that is no number")
+        if self.begun.tzinfo is None or datetime.fromisoformat(self.finished).tzinfo is None:
+            raise ValueError("a time without a zone")
+        if not self.stages:
+            raise ValueError("no stages")

@@ -10,6 +10,8 @@ DbdumpError
     ├── ListError    the databases could not be listed
     ├── StageError   a command of the dump failed
     ├── WriteError   the bytes could not be stored
+    ├── BadDump      a stored dump is not what it should be     exit 4
+    ├── Locked       somebody else is at it                     exit 75
     └── Interrupted  the run was ended by a signal
 """
 
@@ -82,6 +84,20 @@ class WriteError(DumpError):
     """The bytes could not be stored where the recipe wants them."""
 
     stage = "write"
+
+
+class BadDump(DumpError):  # noqa: N818  what it is
+    """A stored dump is missing, or not what its manifest, its signature or its recipe say."""
+
+    stage = "verify"
+    exit_code = 4
+
+
+class Locked(DumpError):  # noqa: N818  what it is
+    """Another run is at work on the same recipe, or in the same directory."""
+
+    stage = "lock"
+    exit_code = 75  # EX_TEMPFAIL of sysexits(3): try again later
 
 
 class Interrupted(DumpError):  # noqa: N818  what happened, not what is wrong

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 class Display(Protocol):
     """Is told what happens, by any thread."""
 
-    def started(self, name: str) -> None:
-        """Say that a database's dump begins."""
+    def started(self, name: str, total: int | None = None) -> None:
+        """Say that work on a database begins; `total` bytes of it, where that is known."""
         ...
 
     def advanced(self, name: str, size: int) -> None:
-        """Say that `size` more bytes of it were stored."""
+        """Say that `size` more bytes of it were done."""
         ...
 
     def finished(self, result: Result) -> None:
@@ -40,8 +40,9 @@ class Plain:
     A reader that went away, or a full disk under the log, does not end a dump: the rest is not said.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_stderr: bool = False) -> None:
         self._lock = threading.Lock()
+        self._stream = sys.stderr if to_stderr else sys.stdout
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +50,7 @@ class Plain:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         pass
 
-    def started(self, name: str) -> None:
+    def started(self, name: str, total: int | None = None) -> None:
         """Nothing: the line comes when it is done."""
 
     def advanced(self, name: str, size: int) -> None:
@@ -69,25 +70,34 @@ class Plain:
             try:
                 self._print(text)
             except OSError:
-                sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  as good as the one that is gone
+                # As good as the one that is gone; it is also what Python flushes at its end.
+                nothing = open(os.devnull, "w")  # noqa: PTH123, SIM115
+                if self._stream is sys.stdout:
+                    sys.stdout = nothing
+                self._stream = nothing
 
     def _print(self, text: str) -> None:
-        print(text, flush=True)  # noqa: T201  this is where things are said
+        print(text, flush=True, file=self._stream)
 
 
 class Live(Plain):
-    """On a terminal: the dumps that run, with bytes, speed and time, below the lines of those done."""
+    """On a terminal: what runs, with bytes, speed and time, below the lines of what is done.
 
-    def __init__(self) -> None:
+    With `eta` all bytes are known before, and there is a bar, and the time that is left.
+    """
+
+    def __init__(self, *, eta: bool = False) -> None:
         super().__init__()
         from rich import progress  # noqa: PLC0415  0.1 s that cron need not pay
 
         self._progress: Progress = progress.Progress(
             progress.SpinnerColumn(),
             progress.TextColumn("{task.description}", markup=False),
+            *([progress.BarColumn()] if eta else []),
             progress.DownloadColumn(),
             progress.TransferSpeedColumn(),
             progress.TimeElapsedColumn(),
+            *([progress.TimeRemainingColumn()] if eta else []),
             transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -99,11 +109,11 @@ class Live(Plain):
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def started(self, name: str) -> None:
+    def started(self, name: str, total: int | None = None) -> None:
         """Add it to those that run; from the beginning, where it does already."""
         if (task := self._tasks.pop(name, None)) is not None:
             self._progress.remove_task(task)
-        self._tasks[name] = self._progress.add_task(name, total=None)
+        self._tasks[name] = self._progress.add_task(name, total=total)
 
     def advanced(self, name: str, size: int) -> None:
         """Move its figures."""
@@ -120,6 +130,6 @@ class Live(Plain):
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def display() -> Plain:
-    """Return the display for where stdout goes."""
-    return Live() if sys.stdout.isatty() else Plain()
+def display(*, eta: bool = False, to_stderr: bool = False) -> Plain:
+    """Return the display for where stdout goes, or stderr, which is for logs, and never live."""
+    return Live(eta=eta) if sys.stdout.isatty() and not to_stderr else Plain(to_stderr=to_stderr)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rich.filesize import decimal
 
+from .errors import DbdumpError, Locked
+
 STORED, FAILED, USAGE = 0, 1, 2  # the others are in errors.py, and 128 + the signal
+DOCUMENT_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Result:
     """
 
     id: str
-    status: Literal["stored", "skipped", "failed"]
+    status: Literal["stored", "skipped", "failed", "locked"]
     text: str
     hint: str = ""
     stored_bytes: int = 0
@@ -35,12 +39,31 @@ class Result:
             return f"stored   {self.id}  {decimal(self.stored_bytes)}  {self.seconds:.1f} s  {self.text}"
         if self.status == "skipped":
             return f"skipped  {self.id}  {self.text}"
-        return f"FAILED   {self.id}: {self.text}"
+        return f"{self.status.upper():<8} {self.id}: {self.text}"
 
     @property
     def lines(self) -> list[str]:
         """The line, and the hint where there is one."""
         return [self.line, f"         hint: {self.hint}"] if self.hint else [self.line]
+
+    @property
+    def item(self) -> dict[str, object]:
+        """What a JSON document says of it."""
+        host, recipe, *database = self.id.split("/", 2)
+        return {
+            "status": self.status, "host": host, "recipe": recipe, "database": database[0] if database else None,
+            "message": self.text, "hint": self.hint, "stored_bytes": self.stored_bytes, "seconds": self.seconds,
+        }  # fmt: skip
+
+
+def document(
+    command: str, code: int, results: Sequence[Mapping[str, object]], errors: Sequence[DbdumpError] = ()
+) -> str:
+    """Return the JSON document of a task: what README calls `--json`, and dbdump/schema.json describes."""
+    told = [{"message": error.message, "hint": error.hint} for error in errors]
+    return json.dumps(
+        {"schema": DOCUMENT_SCHEMA, "command": command, "exit": code, "results": results, "errors": told}, indent=2
+    )
 
 
 def summary(results: Sequence[Result], seconds: float) -> list[str]:
@@ -51,15 +74,16 @@ def summary(results: Sequence[Result], seconds: float) -> list[str]:
     lines = [f"{host}: {_counts(theirs)}" for host, theirs in hosts.items()] if len(hosts) > 1 else []
     lines.append(f"{_counts(results)} in {seconds:.1f} s")
     for result in results:
-        if result.status == "failed":
+        if result.status in ("failed", "locked"):
             lines += result.lines
     return lines
 
 
 def _counts(results: Sequence[Result]) -> str:
-    count = Counter(result.status for result in results)
+    count = Counter[str](result.status for result in results)
     size = decimal(sum(result.stored_bytes for result in results))
-    return ", ".join(f"{count[status]} {status}" for status in ("stored", "skipped", "failed")) + f"; {size}"
+    told = ["stored", "skipped", "failed", *(["locked"] if count["locked"] else [])]
+    return ", ".join(f"{count[status]} {status}" for status in told) + f"; {size}"
 
 
 def exit_code(results: Sequence[Result], *, broken_files: bool, signal: int | None) -> int:
@@ -68,4 +92,6 @@ def exit_code(results: Sequence[Result], *, broken_files: bool, signal: int | No
         return 128 + signal
     if any(result.status == "failed" for result in results):
         return FAILED
+    if any(result.status == "locked" for result in results):
+        return Locked.exit_code
     return USAGE if broken_files else STORED

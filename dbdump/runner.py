@@ -216,6 +216,7 @@ def _manifest(planned: Planned, outcome: Outcome, started: str) -> Manifest:
         recipe=name.recipe,
         backend=planned.backend.name,
         database=name.database,
+        file=name.file,
         started=started,
         finished=_now(),
         raw_bytes=outcome.said.raw_bytes,

@@ -5,41 +5,58 @@ Nothing but invoke is imported at first: `invoke --list` and shell completion wa
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from invoke import Collection, Context, Exit, ParseError, Program, task
+from invoke import Collection, Context, Exit, ParseError, Program, Task, task
 
-_SELECTION = {
-    "host": "only this host's recipes; a glob, repeatable, or several with commas: --host=db1,db2",
-    "recipe": "only recipes of this name; a glob, repeatable: --recipe=shop",
-    "tag": "only recipes with this tag; repeatable: --tag=prod",
-    "database": "only databases of this name; a glob, repeatable: --database='shop_*'",
-    "recipes": "directory of the recipe files; else DBDUMP_RECIPES, else ./recipes: --recipes=/etc/dbdump",
-}
-_OVERRIDES = {
-    "backend": "without a recipe: what to dump; postgresql, mysql, sqlite or another: --backend=postgresql",
-    "datadir": "directory that dumps are stored under (/var/backups): --datadir=/srv/dumps",
-    "remote": "store on another machine; what ssh takes before the command: --remote='-p 2222 me@vault'",
-    "sign": "sign dumps and manifests with this key of GnuPG: --sign=dumps@db1",
-    "encrypt": "encrypt for this key; repeatable, each of them can decrypt: --encrypt=ops@example.org",
-    "su": "run all SQL commands as this user: --su=postgres",
-    "defaults": "mysql: option file of the clients, passed first: --defaults=/root/dump.cnf",
-    "psql_options": "postgresql: more options for psql: --psql-options='-h /run/pg -p 5433'",
-    "pg_dump_options": "postgresql: more options for pg_dump: --pg-dump-options='--no-owner -n app'",
-    "option": "any other option of the backend; repeatable: --option path=/srv/app.db",
-}
-_RUNNING = {
-    "jobs": "databases dumped at once; else one for each core: --jobs=4",
-    "here": "run the recipes of any host on this machine: --host=db1 --here",
-    "dry_run": "print the script of each dump, secrets masked, and dump nothing: --dry-run",
-}
+from .flags import FLAGS, OVERRIDES, SELECTION, asked_of
 
+if TYPE_CHECKING:
+    from .asked import Asked
 
 _connections: list[tuple[str, Callable[[list[str]], int]]] = []  # of `fab -H`: each host, and its dump
+
+
+def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = ()) -> Callable[..., Task[Any]]:
+    """Make a task of a function of what is asked for, with the flags `names`, and those that are its parameters.
+
+    With `post` the hosts of `fab -H` are gathered for what comes after the last of them.
+    """
+
+    def declare(body: Callable[..., int]) -> Task[Any]:
+        _, *alone = inspect.signature(body).parameters
+        flags = [*names, *alone]
+
+        def run(context: Context, **given: Any) -> None:
+            def work(hosts: list[str]) -> int:
+                own = {each: given[each] for each in alone}
+                return body(asked_of({**{each: given[each] for each in names}, "host": hosts}), **own)
+
+            hosts = [word for each in given["host"] or () for word in each.split(",") if word]
+            connected = getattr(context, "original_host", None)  # under `fab -H`
+            if connected and post:
+                _connections.append((connected, work))
+            else:
+                _finish(lambda: work([connected] if connected else hosts))
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(each, kind, default=FLAGS[each].default or None) for each in flags]
+        for index, each in enumerate(flags):
+            if FLAGS[each].default is False:
+                parameters[index] = parameters[index].replace(default=False)
+        run.__signature__ = inspect.Signature([inspect.Parameter("context", kind), *parameters])  # type: ignore[attr-defined]
+        run.__doc__, run.__name__ = body.__doc__, body.__name__
+        return task(
+            run, name=name, post=post, auto_shortflags=False, iterable=[e for e in flags if FLAGS[e].default == ()],
+            help={each.strip("_"): FLAGS[each].help for each in flags},
+        )  # fmt: skip
+
+    return declare
 
 
 @task(auto_shortflags=False)
@@ -50,76 +67,91 @@ def dump_connections(_: Context) -> None:
         _finish(lambda: dump_hosts([host for host, _ in _connections]))
 
 
-@task(
-    iterable=["host", "recipe", "tag", "database", "encrypt", "option"],
-    help=_SELECTION | _OVERRIDES | _RUNNING,
-    auto_shortflags=False,
-    post=[dump_connections],
-)
-def dump(  # noqa: PLR0913  a flag each
-    context: Context,
-    host: Sequence[str] | None = None,
-    recipe: Sequence[str] | None = None,
-    tag: Sequence[str] | None = None,
-    database: Sequence[str] | None = None,
-    recipes: str | None = None,
-    backend: str | None = None,
-    datadir: str | None = None,
-    remote: str | None = None,
-    sign: str | None = None,
-    encrypt: Sequence[str] | None = None,
-    su: str | None = None,
-    defaults: str | None = None,
-    psql_options: str | None = None,
-    pg_dump_options: str | None = None,
-    option: Sequence[str] | None = None,
-    jobs: str | None = None,
-    here: bool = False,
-    dry_run: bool = False,
-) -> None:
+@_flagged(*SELECTION, *OVERRIDES, "jobs", "json", post=[dump_connections])
+def dump(asked: Asked, dry_run: bool) -> int:
     """Dump databases: those of the recipes, or with --backend those that flags name.
 
-    Without --host, the recipes of every host. Flags win over what a recipe says.
+    Without --host, the recipes of every host. Flags win over what a recipe says. With --dry-run the script of
+    each dump is printed, secrets masked.
 
     Exit status: 0 all stored; 1 at least one dump failed, the others were still made;
-    2 recipe or usage error; 3 nothing matched; 130 interrupted (128 + the signal).
+    2 recipe or usage error; 3 nothing matched; 75 locked, another run is at it;
+    130 interrupted (128 + the signal).
     """
+    from . import workflow
 
-    def work(hosts: list[str]) -> int:
-        from . import workflow
-        from .options import Overrides, positive, refuse_empty, split_options
-
-        refuse_empty({
-            "--host": host, "--recipe": recipe, "--tag": tag, "--database": database, "--recipes": recipes,
-            "--backend": backend, "--datadir": datadir, "--remote": remote, "--sign": sign, "--encrypt": encrypt,
-            "--su": su, "--defaults": defaults,
-        })  # fmt: skip
-
-        named = {
-            "su": su, "defaults": defaults,
-            "psql_options": psql_options, "pg_dump_options": pg_dump_options,
-        }  # fmt: skip
-        options = {name: [value] for name, value in named.items() if value is not None}
-        asked = workflow.Asked(
-            hosts,
-            recipe or (),
-            tag or (),
-            database or (),
-            recipes,
-            backend,
-            Overrides(datadir, options | split_options(option or ()), remote, sign, encrypt or ()),
-            positive("--jobs", jobs) or os.cpu_count() or 1,
-            here,
-        )
-        return workflow.show_dry_run(asked) if dry_run else workflow.dump(asked)
-
-    if connected := getattr(context, "original_host", None):  # under `fab -H`
-        _connections.append((connected, work))
-    else:
-        _finish(lambda: work([name for each in host or () for name in each.split(",") if name]))
+    return workflow.show_dry_run(asked) if dry_run else workflow.dump(asked)
 
 
-@task(help={"recipes": _SELECTION["recipes"]}, auto_shortflags=False)
+@_flagged(*SELECTION, *OVERRIDES, "json", name="list")
+def list_(asked: Asked) -> int:
+    """List the dumps that are stored, the newest first, and what is there and is no dump."""
+    from .listing import show_list
+
+    return show_list(asked)
+
+
+@_flagged(*SELECTION, *OVERRIDES, "jobs", "json")
+def verify(asked: Asked, all: bool, latest: bool, restore: bool, to: str | None) -> int:
+    """Read dumps back from where they are stored, and see that they are whole, genuine, and can be restored.
+
+    Exit status: 0 all good; 4 a dump is missing or fails; 1 one could not be looked at; else as dump.
+    """
+    from .verify import verify
+
+    return verify(asked, every=all and not latest, drill=restore, to=to)
+
+
+@_flagged(*SELECTION, *OVERRIDES, "jobs")
+def restore(
+    asked: Asked,
+    at: str | None,
+    to: str | None,
+    as_: str | None,
+    file: str | None,
+    force: bool,
+    to_stdout: bool,
+    yes: bool,
+    globals: bool,
+) -> int:
+    """Restore one database: its dump is verified first, all of it, and then loaded.
+
+    What is in the way is left alone, unless --force is given. Exit status: 0 restored; 4 the dump is missing or
+    bad, nothing was touched; 1 restoring failed, and what is left is said; else as dump.
+    """
+    from .restore import Wanted, restore
+
+    return restore(asked, Wanted(at, to, as_, file, force, to_stdout, yes, globals))
+
+
+@_flagged(*SELECTION, *OVERRIDES)
+def prune(asked: Asked, dry_run: bool) -> int:
+    """Delete the dumps that no rule of their recipe's `keep` keeps; what goes is printed before it goes."""
+    from .prune import prune
+
+    return prune(asked, dry_run=dry_run)
+
+
+@_flagged(*SELECTION, *OVERRIDES, "json")
+def status(asked: Asked, max_age: str | None, nagios: bool, prometheus: str | None) -> int:
+    """Say of each database how old its last good dump is, and whether that is all right.
+
+    Exit status: 0 all are; 4 a dump is missing, stale, shrunken or failed; with --nagios those of Nagios.
+    """
+    from .status import status
+
+    return status(asked, max_age, nagios=nagios, prometheus=prometheus)
+
+
+@_flagged(*SELECTION, *OVERRIDES, "json")
+def check(asked: Asked) -> int:
+    """Look for all that would make a dump fail: tools, login, rights, keys, machines, space. Nothing is written."""
+    from .check import check
+
+    return check(asked)
+
+
+@task(help={"recipes": FLAGS["recipes"].help}, auto_shortflags=False)
 def recipes(_: Context, recipes: str | None = None) -> None:
     """List hosts, recipes, tags, and what each recipe is for."""
 
@@ -131,7 +163,7 @@ def recipes(_: Context, recipes: str | None = None) -> None:
     _finish(work)
 
 
-@task(help={"recipes": _SELECTION["recipes"]}, auto_shortflags=False)
+@task(help={"recipes": FLAGS["recipes"].help}, auto_shortflags=False)
 def backends(_: Context, recipes: str | None = None) -> None:
     """List backends, built in and plugged in, with their options."""
 
@@ -143,10 +175,13 @@ def backends(_: Context, recipes: str | None = None) -> None:
     _finish(work)
 
 
+TASKS = (dump, list_, verify, restore, prune, status, check, recipes, backends)
+
+
 def _finish(work: Callable[[], int]) -> None:
     """Do `work` and end the program with its exit status; an operator's error is a line, not a traceback."""
+    from .asked import complain
     from .errors import DbdumpError
-    from .workflow import complain
 
     _prepare_standard_streams()
     try:
@@ -201,7 +236,7 @@ def original_spelling(argv: Sequence[str]) -> list[str]:
         else word
         for word in argv
     ]
-    flags = {"--" + name.replace("_", "-") for name in _SELECTION | _OVERRIDES | _RUNNING}
+    flags = {"--" + name.replace("_", "-") for name in (*SELECTION, *OVERRIDES, "jobs", "json", "dry_run")}
     if words and words[0].partition("=")[0] in flags:
         words.insert(0, "dump")
     return words
@@ -211,5 +246,5 @@ def main() -> None:
     """Run the `dbdump` console command."""
     from . import __version__
 
-    program = _Console(namespace=Collection(dump, recipes, backends), name="dbdump", version=__version__)
+    program = _Console(namespace=Collection(*TASKS), name="dbdump", version=__version__)
     program.run(["dbdump", *original_spelling(sys.argv[1:])])

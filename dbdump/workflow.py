@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import fields
 
+from .asked import Asked, asked_jobs, load_recipes, told
 from .backends.base import Backend
-from .backends.registry import BUILT_IN, plugged_in
+from .backends.registry import plugged_in
 from .catalog import printable
-from .discover import discover, recipe_directory, select
-from .errors import DbdumpError, NothingMatched, RecipeError, UsageError
-from .options import Overrides, ad_hoc, jobs_of
-from .plan import Job, Plan, Planned, Refused, Skipped
+from .discover import discover, recipe_directory
+from .errors import NothingMatched
+from .plan import Plan, Planned, Refused, Skipped
 from .progress import Plain, display
 from .redact import redact
-from .report import exit_code, summary
+from .report import document, exit_code, summary
 from .runner import dry_run, run
 
 DRY_TOKEN = "status"  # noqa: S105  no secret: a run has a random one
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is asked for: hosts, recipes, tags and databases (globs; empty: all), and where recipes are.
-
-    With `backend` no recipe is read: flags say it all. `slots` is how many databases are dumped at once.
-    """
-
-    hosts: Sequence[str] = ()
-    recipes: Sequence[str] = ()
-    tags: Sequence[str] = ()
-    databases: Sequence[str] = ()
-    directory: str | None = None
-    backend: str | None = None
-    overrides: Overrides = field(default_factory=Overrides)
-    slots: int = 1
-    here: bool = False
 
 
 def dump(asked: Asked) -> int:
@@ -46,24 +27,27 @@ def dump(asked: Asked) -> int:
     Raises UsageError, RecipeError or NothingMatched before anything runs.
     """
     began = time.monotonic()
-    jobs, errors = _jobs(asked)
-    with display() as shown:
+    jobs, errors = asked_jobs(asked)
+    with display(to_stderr=asked.as_json) as shown:
         results, signal = run(jobs, asked.databases, asked.slots, shown, here=asked.here)
     if not results and not errors and signal is None:
         raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")
-    plain = Plain()
+    plain = Plain(to_stderr=asked.as_json)
     for result in (result for result in results if result.bug):
         plain.say(result.bug)
     for line in summary(results, time.monotonic() - began):
         plain.say(line)
     for error in errors:
         plain.say(told(error))
-    return exit_code(results, broken_files=bool(errors), signal=signal)
+    code = exit_code(results, broken_files=bool(errors), signal=signal)
+    if asked.as_json:
+        print(document("dump", code, [result.item for result in results], errors))  # noqa: T201
+    return code
 
 
 def show_dry_run(asked: Asked) -> int:
     """Print the script of each dump that is asked for, and return the exit status; nothing is dumped."""
-    jobs, errors = _jobs(asked)
+    jobs, errors = asked_jobs(asked)
     plain, failed, matched = Plain(), False, False
     for job in jobs:
         plans, failure = dry_run(job, asked.databases, here=asked.here)
@@ -114,7 +98,7 @@ def show_recipes(directory: str | None) -> int:
 
 def show_backends(directory: str | None) -> int:
     """Print every backend with its options, those of recipe files too where there are any."""
-    errors = _load_recipes(directory)
+    errors = load_recipes(directory)
     plain = Plain()
     for name, cls in sorted(plugged_in().items()):
         plain.say(f"{name}: {(cls.__doc__ or '').strip().splitlines()[0]}")
@@ -125,44 +109,7 @@ def show_backends(directory: str | None) -> int:
     return exit_code([], broken_files=bool(errors), signal=None)
 
 
-def _load_recipes(directory: str | None) -> Sequence[RecipeError]:
-    """Load recipe files for the backends in them, where there is a directory of them."""
-    if not directory and not recipe_directory(None).is_dir():
-        return ()
-    return discover(recipe_directory(directory)).errors
-
-
 def _options_of(cls: type[Backend]) -> Iterable[str]:
     for each in fields(cls):
         default = f" ({each.default})" if isinstance(each.default, str | int | float) and each.default != "" else ""
         yield f"{each.name:<20} {each.metadata.get('help', '')}{default}".rstrip()
-
-
-def told(error: DbdumpError) -> str:
-    """Return an error in words, with its hint on a line of its own."""
-    hint = f"\n         hint: {error.hint}" if error.hint else ""
-    return f"{printable(error.message)}{hint}"
-
-
-def complain(error: DbdumpError) -> int:
-    """Print an error that ended it all on stderr, and return its exit status."""
-    print(f"dbdump: {told(error)}", file=sys.stderr)  # noqa: T201
-    return error.exit_code
-
-
-def _jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
-    if asked.backend:
-        if asked.recipes or asked.tags:
-            raise UsageError("--backend is instead of recipes", "Leave --recipe and --tag out, or --backend.")
-        if asked.backend not in BUILT_IN:
-            _load_recipes(asked.directory)
-        return ad_hoc(asked.backend, asked.hosts, asked.overrides), []
-    found = discover(recipe_directory(asked.directory))
-    try:
-        chosen = select(found.recipes, asked.hosts, asked.recipes, asked.tags)
-    except NothingMatched:
-        if not found.errors:
-            raise
-        chosen = []
-    jobs, errors = jobs_of(chosen, asked.overrides)
-    return jobs, [*found.errors, *errors]

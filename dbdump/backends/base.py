@@ -152,6 +152,45 @@ class Backend(ABC):
         """Return the argv that restores `database` from stdin, or None where there is no such command."""
         return None
 
+    def reading(self, suffix: str) -> Self:
+        """Return a copy for dumps whose raw stream has that suffix: an older one may be of another format.
+
+        Raises RecipeError where this backend makes no such dumps.
+        """
+        if suffix not in (self.suffix, ".sql"):
+            raise RecipeError(f"{self.name} makes no {suffix} dumps", "Was the recipe's backend changed since?")
+        return copy(self)
+
+    def get_check_command(self, database: str) -> list[str] | None:  # noqa: ARG002
+        """Return the argv that reads a whole raw dump of `database` from stdin, and exits 0 where it is sound.
+
+        It runs where verify runs, without a server. None where there is no such command: then the first and the
+        last bytes are looked at, which `shape_of` describes.
+        """
+        return None
+
+    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
+        """Return the argv that makes `into` of a raw dump of `database` on stdin, with up to `jobs` at once.
+
+        `into` is not there, or has nothing in it. It exits 0 only where all went well. None: there is none.
+        """
+        return self.get_restore_command(database) if into == database else None
+
+    def contents(self, database: str) -> int | None:
+        """Return how many tables `database` has on the host that this is bound to, None where it is not there.
+
+        Raises NotImplementedError where the backend cannot tell.
+        """
+        raise NotImplementedError
+
+    def discard(self, database: str) -> None:
+        """Drop `database`. Raises NotImplementedError where the backend cannot."""
+        raise NotImplementedError
+
+    def count(self, database: str) -> tuple[int, int]:
+        """Return how many tables `database` has, and how many rows all of them. Raises NotImplementedError."""
+        raise NotImplementedError
+
     def get_globals_command(self) -> list[str] | None:
         """Return the argv that dumps what belongs to the server, not to one database, or None."""
         return None

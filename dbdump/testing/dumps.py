@@ -30,10 +30,12 @@ def dump_name(database: str = "orders") -> DumpName:
 
 def manifest_of(name: DumpName, data: bytes) -> Manifest:
     """Return the manifest of a dump of `data`."""
-    fixed: dict[str, Any] = {"stages": (), "versions": {}, "signer": None, "recipients": (), "restore": "cat"}
+    stages = tuple({"name": each, "argv": [each], "status": 0} for each in ("dump", "zstd"))
+    fixed: dict[str, Any] = {"stages": stages, "versions": {}, "signer": None, "recipients": (), "restore": "cat"}
     when = "2026-11-22T20:30:00.000Z"
     digest = hashlib.sha256(data).hexdigest()
-    return Manifest(SCHEMA, name.host, name.recipe, "test", name.database, when, when, None, len(data), digest, **fixed)
+    which = SCHEMA, name.host, name.recipe, "test", name.database, name.file
+    return Manifest(*which, when, when, None, len(data), digest, **fixed)
 
 
 def store(to: Store, name: DumpName, data: bytes) -> None:

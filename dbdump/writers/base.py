@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..catalog import DumpName, Manifest
 from ..links import Reach
+from ..stored import Entry
 
 
 class Sink(Protocol):
@@ -59,17 +61,35 @@ class Store(Protocol):
         ...
 
     def open(self, name: DumpName) -> Sink:
-        """Begin to store the dump `name`."""
+        """Begin to store the dump `name`. While the sink is open, nobody can hold its recipe's place alone."""
         ...
 
-    def list(self, host: str, recipe: str) -> Iterator[tuple[DumpName, Manifest]]:
-        """Yield the names and manifests of a recipe's committed dumps, in no order."""
+    def entries(self, host: str, recipe: str) -> Iterator[Entry]:
+        """Yield every file of a recipe, in no order, but no symbolic link; nothing where nothing was ever stored."""
         ...
 
     def read(self, name: DumpName) -> Iterator[bytes]:
-        """Yield the bytes of a stored dump."""
+        """Yield the bytes of a stored dump. Raises WriteError where there is none."""
+        ...
+
+    def signature(self, name: DumpName) -> bytes:
+        """Return the signature of a manifest. Raises WriteError where there is none."""
+        ...
+
+    def note(self, name: DumpName, record: bytes) -> None:
+        """Put `record` beside a dump, at once and whole, in place of the one that is there."""
         ...
 
     def delete(self, name: DumpName) -> None:
-        """Remove a dump, then its manifest's signature if there is one, then its manifest."""
+        """Remove a dump, its record, its manifest's signature, and last its manifest.
+
+        Of what is gone already the rest is removed: it can be done again after it was interrupted.
+        """
+        ...
+
+    def held(self, host: str, recipe: str, *, alone: bool) -> AbstractContextManager[None]:
+        """Hold the place of a recipe: with others that only read or add to it, or `alone`.
+
+        Raises Locked where that cannot be, at once. Where a store has no locks (SFTP) it holds nothing.
+        """
         ...

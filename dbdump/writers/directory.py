@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from ..boot import RemoteShell
-from ..catalog import MANIFEST_SUFFIX, DumpName, Manifest
+from ..catalog import DumpName, Manifest
 from ..errors import RecipeError, WriteError
 from ..links import Reach
+from ..stored import Entry
 from .base import Store
 from .on_host import on_host
-from .safe import open_directories, remove_dead_parts, translated
+from .safe import hold, open_directories, remove_dead_parts, translated
 
 _PIECE = 1 << 20
 
@@ -71,14 +72,13 @@ class Directory:
                 os.close(directory)
                 raise
 
-    def list(self, host: str, recipe: str) -> Iterator[tuple[DumpName, Manifest]]:
-        """Yield the names and manifests of a recipe's committed dumps; what is neither is passed over."""
-        for path in Path(self.place(host, recipe)).glob(f"*/[!.]*{MANIFEST_SUFFIX}"):
-            with contextlib.suppress(WriteError, OSError):
-                manifest = Manifest.from_json(path.read_bytes())
-                name = DumpName.of_file(host, recipe, manifest.database, path.name.removesuffix(MANIFEST_SUFFIX))
-                if Path(self.location(name)).is_file() and path.parent.name == name.directory[-1]:
-                    yield name, manifest
+    def entries(self, host: str, recipe: str) -> Iterator[Entry]:
+        """Yield every file of a recipe; see Store."""
+        top = Path(self.place(host, recipe))
+        with translated(top), contextlib.suppress(FileNotFoundError), os.scandir(top) as directories:
+            for directory in directories:
+                if directory.is_dir(follow_symlinks=False):
+                    yield from _files(directory.path, directory.name)
 
     def read(self, name: DumpName) -> Iterator[bytes]:
         """Yield the bytes of a stored dump, 1 MiB at a time."""
@@ -86,22 +86,74 @@ class Directory:
             while piece := file.read(_PIECE):
                 yield piece
 
+    def signature(self, name: DumpName) -> bytes:
+        """Return the signature of a manifest; see Store."""
+        path = self._root.joinpath(*name.directory, name.signature_file)
+        with translated(path):
+            return path.read_bytes()
+
+    def note(self, name: DumpName, record: bytes) -> None:
+        """Put a record beside a dump; see Store."""
+        with self._opened(name) as directory:
+            part = f".{name.record_file}.{secrets.token_hex(4)}.part"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(part, flags, 0o600, dir_fd=directory)
+            fcntl.flock(file, fcntl.LOCK_EX)  # as _new_part does
+            try:
+                with os.fdopen(file, "wb") as stream:
+                    stream.write(record)
+                    stream.flush()
+                    os.fsync(file)
+                os.replace(part, name.record_file, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                os.unlink(part, dir_fd=directory)
+                raise
+
     def delete(self, name: DumpName) -> None:
-        """Remove a dump, then its manifest."""
+        """Remove a dump, and last its manifest; see Store."""
+        with self._opened(name) as directory:
+            for each in (name.file, name.record_file, name.signature_file, name.manifest_file):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(each, dir_fd=directory)
+            os.fsync(directory)
+
+    @contextlib.contextmanager
+    def held(self, host: str, recipe: str, *, alone: bool) -> Iterator[None]:
+        """Hold the place of a recipe; see Store."""
+        place = self.place(host, recipe)
+        if not Path(place).is_dir():
+            yield  # nothing was ever stored there
+            return
+        with translated(place):
+            directory = open_directories(self._root, DumpName(host, recipe, "x", "", "").directory[:2], create=False)
+        try:
+            hold(directory, place, alone=alone)
+            yield
+        finally:
+            os.close(directory)
+
+    @contextlib.contextmanager
+    def _opened(self, name: DumpName) -> Iterator[int]:
+        """Open the directory of a dump; give its descriptor."""
         with translated(self.location(name)):
             directory = open_directories(self._root, name.directory, create=False)
             try:
-                os.unlink(name.file, dir_fd=directory)
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name.signature_file, dir_fd=directory)
-                os.unlink(name.manifest_file, dir_fd=directory)
-                os.fsync(directory)
+                yield directory
             finally:
                 os.close(directory)
 
     @property
     def _root(self) -> Path:
         return Path(self.path).expanduser().absolute()
+
+
+def _files(path: str, directory: str) -> Iterator[Entry]:
+    with os.scandir(path) as files:
+        for each in files:
+            if each.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+                    text = Path(each.path).read_bytes() if Entry.is_text(each.name) else None
+                    yield Entry(directory, each.name, each.stat(follow_symlinks=False).st_size, text)
 
 
 class DirectorySink:
@@ -111,6 +163,12 @@ class DirectorySink:
         self._directory = directory
         self._name = name
         self._location = location
+        self._place = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            hold(self._place, location, alone=False)
+        except BaseException:
+            os.close(self._place)
+            raise
         self.leftovers = remove_dead_parts(directory)
         self._digest = hashlib.sha256()
         self._parts: dict[str, int] = {}
@@ -153,6 +211,7 @@ class DirectorySink:
                 os.unlink(part, dir_fd=self._directory)
             os.close(file)
         os.close(self._directory)
+        os.close(self._place)
         self._directory = -1
 
     def _new_part(self, final: str) -> tuple[str, int]:

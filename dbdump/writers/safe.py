@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import WriteError
+from ..errors import Locked, WriteError
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 PART = re.compile(r"\.\d{8}T\d{6}Z\.[\w.]+\.[0-9a-f]{8}\.part")
@@ -105,3 +105,15 @@ def _removed(name: str, directory: int) -> bool:
     finally:
         os.close(file)
     return True
+
+
+def hold(directory: int, where: str | Path, *, alone: bool) -> None:
+    """Hold an open directory until it is closed: `alone`, or with others. Raises Locked where that cannot be."""
+    try:
+        fcntl.flock(directory, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        who = "a dump, verify, restore or prune" if alone else "a prune"
+        raise Locked(f"{where}: {who} is at work there", "Wait for it to end, then run this again.") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # a file system without locks
+            raise

@@ -1,0 +1,75 @@
+"""What is asked for, and the jobs that answer it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .backends.registry import BUILT_IN
+from .catalog import printable
+from .discover import discover, recipe_directory, select
+from .errors import DbdumpError, NothingMatched, RecipeError, UsageError
+from .options import Overrides, ad_hoc, jobs_of
+from .plan import Job
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for: hosts, recipes, tags and databases (globs; empty: all), and where recipes are.
+
+    With `backend` no recipe is read: flags say it all. `slots` is how many databases are worked on at once.
+    With `as_json` stdout gets one JSON document, and all that is for people goes to stderr.
+    """
+
+    hosts: Sequence[str] = ()
+    recipes: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    databases: Sequence[str] = ()
+    directory: str | None = None
+    backend: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    slots: int = 1
+    here: bool = False
+    as_json: bool = False
+
+
+def asked_jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
+    """Return the jobs that are asked for, and the errors of recipe files that cannot be used.
+
+    Raises UsageError for flags that make no sense, RecipeError and NothingMatched.
+    """
+    if asked.backend:
+        if asked.recipes or asked.tags:
+            raise UsageError("--backend is instead of recipes", "Leave --recipe and --tag out, or --backend.")
+        if asked.backend not in BUILT_IN:
+            load_recipes(asked.directory)
+        return ad_hoc(asked.backend, asked.hosts, asked.overrides), []
+    found = discover(recipe_directory(asked.directory))
+    try:
+        chosen = select(found.recipes, asked.hosts, asked.recipes, asked.tags)
+    except NothingMatched:
+        if not found.errors:
+            raise
+        chosen = []
+    jobs, errors = jobs_of(chosen, asked.overrides)
+    return jobs, [*found.errors, *errors]
+
+
+def load_recipes(directory: str | None) -> Sequence[RecipeError]:
+    """Load recipe files for the backends in them, where there is a directory of them; return their errors."""
+    if not directory and not recipe_directory(None).is_dir():
+        return ()
+    return discover(recipe_directory(directory)).errors
+
+
+def told(error: DbdumpError) -> str:
+    """Return an error in words, with its hint on a line of its own."""
+    hint = f"\n         hint: {error.hint}" if error.hint else ""
+    return f"{printable(error.message)}{hint}"
+
+
+def complain(error: DbdumpError) -> int:
+    """Print an error that ended it all on stderr, and return its exit status."""
+    print(f"dbdump: {told(error)}", file=sys.stderr)  # noqa: T201
+    return error.exit_code

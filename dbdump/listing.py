@@ -1,0 +1,126 @@
+"""`invoke list`: what is stored, the newest first, and beside it what is no dump."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from rich.filesize import decimal
+
+from .asked import Asked, asked_jobs, told
+from .catalog import printable
+from .errors import NothingMatched
+from .plan import matches
+from .progress import Plain
+from .report import document, exit_code
+from .stored import Stored, Stray, read_listing
+from .survey import Place, survey
+
+
+@dataclass(frozen=True)
+class _Dump:
+    stored: Stored
+    location: str
+
+
+@dataclass(frozen=True)
+class _Leftover:
+    host: str
+    recipe: str
+    stray: Stray
+
+
+def show_list(asked: Asked) -> int:
+    """Print the dumps that are asked for, and return the exit status. Raises NothingMatched where there is none."""
+    jobs, errors = asked_jobs(asked)
+
+    def look(place: Place) -> Iterable[_Dump | _Leftover]:
+        host, recipe = place.job.host.name, place.job.recipe
+        listing = read_listing(host, recipe, place.store.entries(host, recipe))
+        for each in listing.dumps:
+            if not asked.databases or matches(each.manifest.database, asked.databases):
+                yield _Dump(each, place.store.location(each.name))
+        if not asked.databases:
+            yield from (_Leftover(host, recipe, each) for each in listing.strays)
+
+    seen = survey(jobs, look, here=asked.here)
+    dumps = [each for each in seen.found if isinstance(each, _Dump)]
+    dumps.sort(key=lambda each: each.stored.manifest.begun, reverse=True)
+    leftovers = [each for each in seen.found if isinstance(each, _Leftover)]
+    code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
+    plain = Plain(to_stderr=asked.as_json)
+    now = datetime.now(UTC)
+    for each in dumps if not asked.as_json else ():
+        plain.say(_line(each, now))
+    for leftover in leftovers if not asked.as_json else ():
+        plain.say(_stray_line(leftover))
+    for line in [line for failure in seen.failures for line in failure.lines] + [told(error) for error in errors]:
+        plain.say(line)
+    if asked.as_json:
+        items = [_dump_item(each) for each in dumps] + [_stray_item(each) for each in leftovers]
+        print(document("list", code, [*items, *(each.item for each in seen.failures)], errors))  # noqa: T201
+    elif not (dumps or leftovers or code):
+        raise NothingMatched("no dump matches", "invoke dump makes the first one; invoke recipes says where it goes.")
+    return code
+
+
+def age(seconds: float) -> str:
+    """Return a time span for people: `5 min`, `3.2 h`, `12 d`."""
+    if seconds < 0:
+        return "in the future"
+    for size, unit, digits in ((86400 * 2, "d", 0), (3600 * 1.5, "h", 1), (0, "min", 0)):
+        if seconds >= size:
+            span = seconds / {"d": 86400, "h": 3600, "min": 60}[unit]
+            return f"{span:.{digits}f} {unit}"
+    raise AssertionError
+
+
+def verdict(stored: Stored, now: datetime) -> str:
+    """Return what verify said of a dump last, in a few words."""
+    record = stored.record
+    if record is None:
+        return "never verified"
+    when = age((now - datetime.fromisoformat(record.at)).total_seconds())
+    return f"FAILED verify {when} ago: {record.fault}" if record.fault else f"verified {record.level} {when} ago"
+
+
+def _line(each: _Dump, now: datetime) -> str:
+    stored = each.stored
+    wrapped = "".join(stored.wrapped) or "plain"
+    signed = ", signed" if stored.signed else ""
+    old = age((now - stored.manifest.begun).total_seconds())
+    return (
+        f"{stored.name.stamp}  {old:>8}  {decimal(stored.size):>9}  {stored.name.id}  {wrapped}{signed}, "
+        f"{printable(verdict(stored, now))}"
+    )
+
+
+def _stray_line(each: _Leftover) -> str:
+    kind = "BAD" if each.stray.bad else "uncommitted"
+    path = f"{each.host}/{each.recipe}/{printable(each.stray.path)}"
+    return f"{kind}  {path}  {decimal(each.stray.size)}  {printable(each.stray.why)}"
+
+
+def dump_item(stored: Stored, location: str) -> dict[str, object]:
+    """Return what a JSON document says of one stored dump."""
+    manifest = stored.manifest
+    return {
+        "host": manifest.host, "recipe": manifest.recipe, "database": manifest.database, "stamp": stored.name.stamp,
+        "location": location, "started": manifest.started, "finished": manifest.finished,
+        "stored_bytes": stored.size, "raw_bytes": manifest.raw_bytes, "sha256": manifest.sha256,
+        "backend": manifest.backend, "wrapped": list(stored.wrapped), "signer": manifest.signer,
+        "recipients": list(manifest.recipients),
+        "record": None if stored.record is None else asdict(stored.record),
+    }  # fmt: skip
+
+
+def _dump_item(each: _Dump) -> dict[str, object]:
+    return {"status": "committed", **dump_item(each.stored, each.location)}
+
+
+def _stray_item(each: _Leftover) -> dict[str, object]:
+    return {
+        "status": "bad" if each.stray.bad else "uncommitted", "host": each.host, "recipe": each.recipe,
+        "database": None, "location": each.stray.path, "stored_bytes": each.stray.size, "message": each.stray.why,
+    }  # fmt: skip

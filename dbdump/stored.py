@@ -1,0 +1,195 @@
+"""What is stored of a recipe, told from its files: dumps that were committed, and what is none. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from .catalog import MANIFEST_SUFFIX, RECORD_SUFFIX, DumpName, Manifest, encode
+from .errors import WriteError
+
+SIGNATURE_SUFFIX = MANIFEST_SUFFIX + ".sig"
+_DUMP = re.compile(r"\d{8}T\d{6}Z(?:\.\w+)+")
+_PART = re.compile(r"\.\d{8}T\d{6}Z\..*\.part")
+
+Level = Literal["bytes", "content", "structure", "restored"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a recipe: the directory of its database, its own name, its size in bytes.
+
+    `text` is what is in it, where `is_text` says so of its name.
+    """
+
+    directory: str
+    file: str
+    size: int
+    text: bytes | None = None
+
+    @staticmethod
+    def is_text(file: str) -> bool:
+        """Whether a store has to give the content of a file of this name: it is small, and all is told by it."""
+        return file[:1].isdigit() and file.endswith((MANIFEST_SUFFIX, RECORD_SUFFIX))
+
+
+@dataclass(frozen=True)
+class Drill:
+    """What restoring a dump into a scratch database came to: seconds it took, tables and rows there were."""
+
+    at: str
+    seconds: float
+    tables: int
+    rows: int
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What verify found of one dump, in the file beside it: when, how deep it looked, what was wrong.
+
+    `level` is the last step that was good: its bytes are the manifest's; its content could be unwrapped; its
+    structure was read to the end; it was restored. `sha256` says which bytes it is about; `at` is UTC, ISO 8601.
+    """
+
+    sha256: str
+    at: str
+    level: Level | None
+    fault: str = ""
+    drill: Drill | None = None
+    schema: int = 1
+
+    def to_json(self) -> bytes:
+        """Return it as one JSON object with a line end."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes, sha256: str) -> Record | None:
+        """Return the record in `text`, or None where it is none, or about other bytes than those of `sha256`."""
+        try:
+            keys = json.loads(text)
+            drill = keys.pop("drill")
+            record = cls(**keys, drill=None if drill is None else Drill(**drill))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+        return record if record.sha256 == sha256 and record.schema == cls.schema else None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One committed dump: its manifest, also as the text that a signature signs, and what verify found last.
+
+    `size` is that of its file now, in bytes; `signed` says whether there is a signature of the manifest.
+    """
+
+    name: DumpName
+    manifest: Manifest
+    text: bytes
+    size: int
+    signed: bool
+    record: Record | None = None
+
+    @property
+    def wrapped(self) -> tuple[str, ...]:
+        """The suffixes of its wrappers, in order: `.zst`, `.gpg`."""
+        return _suffixes(self.name.suffix)[len(_suffixes(self.name.suffix)) - len(self.manifest.stages) + 1 :]
+
+    @property
+    def raw_suffix(self) -> str:
+        """The suffix of what is in the wrappers: `.pgdump`."""
+        return self.name.suffix.removesuffix("".join(self.wrapped))
+
+    @property
+    def verified(self) -> bool:
+        """Whether verify looked at it last and found it good."""
+        return self.record is not None and not self.record.fault
+
+
+def _suffixes(suffix: str) -> tuple[str, ...]:
+    return tuple(f".{each}" for each in suffix.split(".")[1:])
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A file that looks as if it were of a dump, and is of none: its path below the recipe's, and why.
+
+    `bad` ones have been changed or moved; the others are what a run that was ended has left, or one goes on with.
+    """
+
+    path: str
+    size: int
+    why: str
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All dumps of a recipe, the newest first, and what is none."""
+
+    dumps: tuple[Stored, ...]
+    strays: tuple[Stray, ...]
+
+    def of(self, database: str) -> Sequence[Stored]:
+        """Return the dumps of one database, the newest first."""
+        return [each for each in self.dumps if each.manifest.database == database]
+
+
+def read_listing(host: str, recipe: str, entries: Iterable[Entry]) -> Listing:
+    """Return what the files of a recipe are; what is not of dbdump is passed over."""
+    directories: dict[str, dict[str, Entry]] = {}
+    for each in entries:
+        directories.setdefault(each.directory, {})[each.file] = each
+    dumps: list[Stored] = []
+    strays: list[Stray] = []
+    for directory, files in directories.items():
+        for file in _read_directory(host, recipe, directory, files):
+            if isinstance(file, Stored):
+                dumps.append(file)
+            else:
+                strays.append(file)
+    dumps.sort(key=lambda each: (each.manifest.begun, each.name.directory), reverse=True)
+    return Listing(tuple(dumps), tuple(sorted(strays, key=lambda each: each.path)))
+
+
+def _read_directory(host: str, recipe: str, directory: str, files: dict[str, Entry]) -> Iterator[Stored | Stray]:
+    for file, entry in files.items():
+        dump = file.removesuffix(MANIFEST_SUFFIX)
+        path = f"{directory}/{file}"
+        if _PART.fullmatch(file):
+            yield Stray(path, entry.size, "not finished: a run is at it, or was killed")
+        elif dump != file and _DUMP.fullmatch(dump):
+            if dump not in files:
+                yield Stray(path, entry.size, "a manifest whose dump is gone")
+                continue
+            try:
+                yield _stored(host, recipe, directory, files, dump)
+            except WriteError as error:
+                yield Stray(path, entry.size, error.message, bad=True)
+        elif _DUMP.fullmatch(file) and not _is_beside(file) and file + MANIFEST_SUFFIX not in files:
+            yield Stray(path, entry.size, "no manifest: it was never finished")
+
+
+def _is_beside(file: str) -> bool:
+    return file.endswith((SIGNATURE_SUFFIX, RECORD_SUFFIX))
+
+
+def _stored(host: str, recipe: str, directory: str, files: dict[str, Entry], dump: str) -> Stored:
+    """Return the dump called `dump`. Raises WriteError where its manifest is none, or is another dump's."""
+    text = files[dump + MANIFEST_SUFFIX].text
+    if text is None:
+        raise WriteError("its manifest cannot be read")
+    manifest = Manifest.from_json(text)
+    if (manifest.host, manifest.recipe) != (host, recipe) or encode(manifest.database) != directory:
+        whose = f"{manifest.host}/{manifest.recipe}/{manifest.database}"
+        raise WriteError(f"its manifest is of a dump of {whose}: it was moved or swapped")
+    if manifest.file != dump:
+        raise WriteError(f"its manifest is of {manifest.file}: it was renamed, or an old one put in its place")
+    name = DumpName.of_file(host, recipe, manifest.database, dump)
+    record = files.get(dump + RECORD_SUFFIX)
+    return Stored(
+        name, manifest, text, files[dump].size, dump + SIGNATURE_SUFFIX in files,
+        Record.from_json(record.text, manifest.sha256) if record and record.text else None,
+    )  # fmt: skip

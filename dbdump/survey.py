@@ -1,0 +1,70 @@
+"""Do something with what is stored of each of many recipes, several at once; one that fails stops no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from typing import Generic, TypeVar
+
+from .machines import Machines
+from .plan import Job
+from .report import Result
+from .runner import attempt
+from .signals import Signals
+from .writers.base import Store
+
+_AT_ONCE = 16  # recipes: each mostly waits for another machine
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the dumps of one job are, and the machines that it reaches."""
+
+    job: Job
+    store: Store
+    machines: Machines
+
+
+@dataclass(frozen=True)
+class Surveyed(Generic[Found]):
+    """What was found, job by job; a result for each job that failed; the signal that ended it all, if one did."""
+
+    found: list[Found]
+    failures: list[Result]
+    signal: int | None
+
+
+def survey(
+    jobs: Sequence[Job], work: Callable[[Place], Iterable[Found]], *, here: bool, at_once: int = _AT_ONCE
+) -> Surveyed[Found]:
+    """Do `work` for each job; what it returns before it raises is found, and the rest of it is a failure."""
+    with (
+        Signals() as signals,
+        closing(Machines(here=here)) as machines,
+        ThreadPoolExecutor(at_once, "survey") as pool,
+    ):
+        futures = [pool.submit(_one, job, machines, work) for job in jobs]
+        pending = set(futures)
+        while pending:
+            _, pending = wait(pending, timeout=0.1)
+            if signals.received is not None:
+                machines.end()
+        done = [future.result() for future in futures]
+    found = list(chain.from_iterable(each for each, _ in done))
+    return Surveyed(found, [failure for _, failure in done if failure], signals.received)
+
+
+def _one(job: Job, machines: Machines, work: Callable[[Place], Iterable[Found]]) -> tuple[list[Found], Result | None]:
+    found: list[Found] = []
+
+    def all_of_it() -> None:
+        if job.dump.to is None:
+            raise RuntimeError("a job is looked at before its defaults are filled in")
+        found.extend(work(Place(job, job.dump.to.bound(machines.reach(job)), machines)))
+
+    return found, attempt(job.id, (), all_of_it)
