@@ -44,19 +44,24 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
             else:
                 _finish(lambda: work([connected] if connected else hosts))
 
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(each, kind, default=FLAGS[each].default or None) for each in flags]
-        for index, each in enumerate(flags):
-            if FLAGS[each].default is False:
-                parameters[index] = parameters[index].replace(default=False)
-        run.__signature__ = inspect.Signature([inspect.Parameter("context", kind), *parameters])  # type: ignore[attr-defined]
         run.__doc__, run.__name__ = body.__doc__, body.__name__
-        return task(
-            run, name=name, post=post, auto_shortflags=False, iterable=[e for e in flags if FLAGS[e].default == ()],
+        run.__signature__ = _signature(flags)  # type: ignore[attr-defined]  # invoke makes flags of parameters
+        make: Callable[..., Task[Any]] = task  # its own types are those of a decorator without arguments
+        return make(
+            run, name=name, post=post, auto_shortflags=False,
+            iterable=[each for each in flags if FLAGS[each].default == ()],
             help={each.strip("_"): FLAGS[each].help for each in flags},
         )  # fmt: skip
 
     return declare
+
+
+def _signature(flags: Sequence[str]) -> inspect.Signature:
+    """Return the parameters that invoke makes `flags` of; to it a list is a None that is iterable."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    defaults = {each: False if FLAGS[each].default is False else None for each in flags}
+    parameters = [inspect.Parameter(each, kind, default=default) for each, default in defaults.items()]
+    return inspect.Signature([inspect.Parameter("context", kind), *parameters])
 
 
 @task(auto_shortflags=False)
