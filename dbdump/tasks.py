@@ -46,9 +46,8 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
 
         run.__doc__, run.__name__ = body.__doc__, body.__name__
         run.__signature__ = _signature(flags)  # type: ignore[attr-defined]  # invoke makes flags of parameters
-        make: Callable[..., Task[Any]] = task  # its own types are those of a decorator without arguments
-        return make(
-            run, name=name, post=post, auto_shortflags=False,
+        return Task(
+            run, name=name, post=tuple(post), auto_shortflags=False,
             iterable=[each for each in flags if FLAGS[each].default == ()],
             help={each.strip("_"): FLAGS[each].help for each in flags},
         )  # fmt: skip
