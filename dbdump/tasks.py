@@ -47,7 +47,8 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
         run.__doc__, run.__name__ = body.__doc__, body.__name__
         run.__signature__ = _signature(flags)  # type: ignore[attr-defined]  # invoke makes flags of parameters
         return Task(
-            run, name=name, post=tuple(post), auto_shortflags=False,
+            run, name=name, auto_shortflags=False,
+            post=tuple(post),  # type: ignore[arg-type]  # invoke's own decorator gives it tasks as well
             iterable=[each for each in flags if FLAGS[each].default == ()],
             help={each.strip("_"): FLAGS[each].help for each in flags},
         )  # fmt: skip
