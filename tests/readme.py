@@ -20,8 +20,9 @@ def blocks(kind: str) -> list[str]:
     return [text for each, text in BLOCKS if each == kind]
 
 
-SET_UP, TEST, TASKS, AD_HOC, MACHINE_TASKS, RESTORE = blocks("sh")
-RECIPE, MACHINES, BACKEND, CONTRACT = blocks("python")
+(SET_UP, FIRST_RESTORE, TEST, GET_BACK, RESTORE, TASKS, VERIFY, PRUNE, MONITOR, AD_HOC,
+ MACHINE_TASKS) = blocks("sh")  # fmt: skip
+RECIPE, KEPT, MACHINES, BACKEND, CONTRACT = blocks("python")
 PLACEMENTS, AUTHORIZED_KEYS, LAYOUT = blocks("text")
 
 

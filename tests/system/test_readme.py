@@ -12,7 +12,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from readme import AD_HOC, BACKEND, CONTRACT, LAYOUT, README, RECIPE, RESTORE, ROOT, SET_UP, TASKS, TEST, database, sh
+from readme import (
+    AD_HOC,
+    BACKEND,
+    CONTRACT,
+    FIRST_RESTORE,
+    LAYOUT,
+    README,
+    RECIPE,
+    RESTORE,
+    ROOT,
+    SET_UP,
+    TASKS,
+    TEST,
+    database,
+    sh,
+)
 from resources import recipe_file
 from servers.process import program, stop, wait_for
 from support import files, manifests, needs_root
@@ -20,8 +35,8 @@ from support import files, manifests, needs_root
 from dbdump.testing import BackendContract
 
 
-def test_the_first_command_dumps_on_a_fresh_machine(tmp_path):
-    """In a copy of what git has, without anything installed, the first block stores a dump in ./dumps."""
+def test_the_first_commands_dump_and_restore_on_a_fresh_machine(tmp_path):
+    """In a copy of what git has, without anything installed, the first blocks store a dump, and get it back."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         target = tmp_path / "clone" / name
@@ -31,6 +46,8 @@ def test_the_first_command_dumps_on_a_fresh_machine(tmp_path):
     assert "1 stored, 0 skipped, 0 failed" in said
     assert set(manifests(tmp_path / "clone" / "dumps")) == {"sample.sqlite"}
     assert (tmp_path / "clone" / ".venv/bin/dbdump").exists()
+    assert "restored localhost/sample/sample.sqlite" in sh(FIRST_RESTORE, tmp_path / "clone")
+    assert (tmp_path / "clone" / "restored.sqlite").read_bytes()[:15] == b"SQLite format 3"
 
 
 def test_ci_runs_the_second_command():
@@ -168,8 +185,8 @@ def test_restoring_by_hand(tmp_path, datadir, dbdump):
 def test_the_exit_statuses_are_those_of_the_help(dbdump):
     """The table and `dbdump dump --help` name the same statuses."""
     table = re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE)
-    helped = " ".join(dbdump("dump", "--help").stdout.split())
-    assert [status for status, _ in table] == ["0", "1", "2", "3", "130"]
+    helped = " ".join((dbdump("dump", "--help").stdout + dbdump("verify", "--help").stdout).split())
+    assert [status for status, _ in table] == ["0", "1", "2", "3", "4", "75", "130"]
     for status, meaning in table:
         assert f"{status} {re.split('[;,]', meaning)[0]}" in helped
 
