@@ -10,6 +10,7 @@ from .backends.sqlite import SQLite
 from .errors import DbdumpError, DumpError, ListError, RecipeError, Skip
 from .host import Host, localhost
 from .recipe import Dump, Site, recipe
+from .retention import Keep
 from .wrappers.base import Wrapper
 from .wrappers.compress import Gzip, Zstd
 from .wrappers.gpg import GPG
@@ -26,6 +27,7 @@ __all__ = [
     "DumpError",
     "Gzip",
     "Host",
+    "Keep",
     "ListError",
     "MySQL",
     "PostgreSQL",

@@ -138,7 +138,7 @@ class Manifest:
     @property
     def begun(self) -> datetime:
         """When it was started."""
-        return datetime.fromisoformat(self.started)
+        return datetime.fromisoformat(self.started).astimezone(UTC)
 
     def to_json(self) -> bytes:
         """Return it as one JSON object, ASCII, with a line end."""
@@ -157,7 +157,7 @@ class Manifest:
             stages = tuple(map(dict, keys.pop("stages")))
             manifest = cls(stages=stages, recipients=tuple(keys.pop("recipients")), **keys)
             manifest.refuse_odd_types()
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             raise WriteError(f"not a manifest: {error}") from error
         return manifest
 
@@ -168,7 +168,10 @@ class Manifest:
             raise TypeError("a name that is no text")
         if type(self.stored_bytes) is not int or type(self.raw_bytes or 0) is not int:
             raise TypeError("a size that is no number")
-        if self.begun.tzinfo is None or datetime.fromisoformat(self.finished).tzinfo is None:
+        if not 0 <= self.stored_bytes < 1 << 63:
+            raise ValueError("a size that no file has")
+        if any(datetime.fromisoformat(each).tzinfo is None for each in (self.started, self.finished)):
             raise ValueError("a time without a zone")
+        _ = self.begun  # OverflowError, where UTC has no such year
         if not self.stages:
             raise ValueError("no stages")

@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 from .backends.base import Backend
 from .errors import RecipeError
 from .host import Host
+from .retention import Keep
 from .wrappers.base import Wrapper
 from .writers.base import Writer
 
@@ -23,7 +24,7 @@ class Dump:
     `wrap` is a list of wrappers, in order; None is the site's, or zstd. `to` is a writer; None is the site's,
     or /var/backups. `stall_timeout` is in seconds: a dump without a byte for so long is ended as failed.
     `wrap_at` is "controller" for a host that lacks the wrappers' programs: then plain bytes leave it, through
-    SSH only; otherwise it is "host".
+    SSH only; otherwise it is "host". `keep` says which dumps stay when there are more; without it all of them do.
     """
 
     backend: Backend
@@ -31,6 +32,11 @@ class Dump:
     to: Writer | None = None
     stall_timeout: float | None = None
     wrap_at: Literal["host", "controller"] | None = None
+    keep: Keep | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.keep, Keep | None):
+            raise RecipeError(f"keep={self.keep!r}: not a Keep", "Write keep=Keep(last=3, daily=31, monthly=12).")
 
     def or_else(self, other: Dump) -> Dump:
         """Return it with `other`'s value where it has none of its own; lists replace, nothing is merged."""
@@ -117,10 +123,12 @@ class Site:
     to: Writer | None = None
     stall_timeout: float | None = None
     wrap_at: Literal["host", "controller"] | None = None
+    keep: Keep | None = None
 
     def defaults(self, backend: Backend) -> Dump:
         """Return a Dump of `backend` that says only what the site says."""
-        return Dump(backend, wrap=self.wrap, to=self.to, stall_timeout=self.stall_timeout, wrap_at=self.wrap_at)
+        said = {each.name: getattr(self, each.name) for each in fields(Dump) if each.name != "backend"}
+        return Dump(backend, **said)
 
     @overload
     def recipe(self, function: RecipeFunction, /) -> RecipeFunction: ...

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from statistics import median
 
 from .catalog import DumpName
 from .errors import RecipeError
@@ -73,12 +72,16 @@ _WITHIN = re.compile(r"(\d{1,5})([hdw])")
 
 @dataclass(frozen=True)
 class Dated:
-    """One committed dump as retention sees it: when it began, its size in bytes, whether it was ever verified."""
+    """One committed dump as retention sees it: when it began, its size in bytes, what verify found last.
+
+    `verified` ones were good; `bad` ones are known not to be what they should.
+    """
 
     name: DumpName
     started: datetime
     stored_bytes: int
     verified: bool = False
+    bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,19 @@ class Retention:
 def retain(dumps: Sequence[Dated], keep: Keep, now: datetime) -> Retention:
     """Return what `keep` makes of the committed dumps of one database.
 
-    The newest is always kept, and so is the newest that was verified. Those that began after `now` count for
-    nothing, and are kept: a clock was wrong, and nobody knows which.
+    The newest is always kept, and so is the newest that was verified. Two kinds count for nothing, and are
+    kept: those that began after `now`, as a clock was wrong, and nobody knows which; and bad ones, which must
+    not push out what may be good.
     """
-    future = [each for each in dumps if each.started > now]
-    past = sorted((each for each in dumps if each.started <= now), key=lambda each: each.started, reverse=True)
-    reasons: dict[DumpName, list[str]] = {each.name: ["from the future"] for each in future}
+    reasons: dict[DumpName, list[str]] = {}
+    past: list[Dated] = []
+    for each in sorted(dumps, key=lambda each: (each.started, each.name.file), reverse=True):
+        if each.started > now:
+            reasons[each.name] = ["from the future"]
+        elif each.bad:
+            reasons[each.name] = ["bad"]
+        else:
+            past.append(each)
     for why, chosen in (*_always(past), *_by_count(past, keep)):
         for each in chosen:
             reasons.setdefault(each.name, []).append(why)
@@ -114,10 +124,13 @@ def retain(dumps: Sequence[Dated], keep: Keep, now: datetime) -> Retention:
 
 def shrunken(sizes: Sequence[int], alarm: float) -> str:
     """Return in words that the first of `sizes`, newest first, is too small beside those before it; else nothing."""
-    before = sizes[1 : 1 + _HISTORY]
-    if not before or sizes[0] >= (1 - alarm) * median(before):
+    before = sorted(sizes[1 : 1 + _HISTORY])
+    if not before:
         return ""
-    return f"the newest has {sizes[0]} bytes, {1 - sizes[0] / median(before):.0%} less than is usual"
+    usual = (before[len(before) // 2] + before[(len(before) - 1) // 2]) / 2  # statistics would be 18 ms of import
+    if sizes[0] >= (1 - alarm) * usual:
+        return ""
+    return f"the newest has {sizes[0]} bytes, {1 - sizes[0] / usual:.0%} less than is usual"
 
 
 def _always(past: Sequence[Dated]) -> list[tuple[str, Sequence[Dated]]]:
@@ -126,10 +139,9 @@ def _always(past: Sequence[Dated]) -> list[tuple[str, Sequence[Dated]]]:
 
 
 def _by_count(past: Sequence[Dated], keep: Keep) -> list[tuple[str, Sequence[Dated]]]:
-    oldest = past[0].started - keep.age if past and keep.within else datetime.max.replace(tzinfo=UTC)
     chosen: list[tuple[str, Sequence[Dated]]] = [
         ("last", past[: keep.last]),
-        ("within", [each for each in past if each.started >= oldest]),
+        ("within", [each for each in past if keep.within and past[0].started - each.started <= keep.age]),
     ]
     for name, period in _PERIODS.items():
         newest: dict[object, Dated] = {}

@@ -117,12 +117,14 @@ class Stray:
     """A file that looks as if it were of a dump, and is of none: its path below the recipe's, and why.
 
     `bad` ones have been changed or moved; the others are what a run that was ended has left, or one goes on with.
+    `lost` is what a manifest is of whose dump is gone, of 0 bytes.
     """
 
     path: str
     size: int
     why: str
     bad: bool = False
+    lost: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -161,13 +163,13 @@ def _read_directory(host: str, recipe: str, directory: str, files: dict[str, Ent
         if _PART.fullmatch(file):
             yield Stray(path, entry.size, "not finished: a run is at it, or was killed")
         elif dump != file and _DUMP.fullmatch(dump):
-            if dump not in files:
-                yield Stray(path, entry.size, "a manifest whose dump is gone")
-                continue
             try:
-                yield _stored(host, recipe, directory, files, dump)
+                stored = _stored(host, recipe, directory, files, dump)
             except WriteError as error:
                 yield Stray(path, entry.size, error.message, bad=True)
+            else:
+                gone = Stray(path, entry.size, "a manifest whose dump is gone", lost=stored)
+                yield stored if dump in files else gone
         elif _DUMP.fullmatch(file) and not _is_beside(file) and file + MANIFEST_SUFFIX not in files:
             yield Stray(path, entry.size, "no manifest: it was never finished")
 
@@ -190,6 +192,6 @@ def _stored(host: str, recipe: str, directory: str, files: dict[str, Entry], dum
     name = DumpName.of_file(host, recipe, manifest.database, dump)
     record = files.get(dump + RECORD_SUFFIX)
     return Stored(
-        name, manifest, text, files[dump].size, dump + SIGNATURE_SUFFIX in files,
+        name, manifest, text, files[dump].size if dump in files else 0, dump + SIGNATURE_SUFFIX in files,
         Record.from_json(record.text, manifest.sha256) if record and record.text else None,
     )  # fmt: skip

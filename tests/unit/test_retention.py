@@ -15,9 +15,9 @@ from dbdump.retention import Dated, Keep, Retention, retain, shrunken
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 
 
-def dumped(when: datetime, size: int = 1000, *, verified: bool = False) -> Dated:
+def dumped(when: datetime, size: int = 1000, *, verified: bool = False, bad: bool = False) -> Dated:
     """Return a dump that began then."""
-    return Dated(DumpName("db1", "shop", "orders", new_stamp(when), ".sql"), when, size, verified)
+    return Dated(DumpName("db1", "shop", "orders", new_stamp(when), ".sql"), when, size, verified, bad)
 
 
 def every(step: timedelta, count: int) -> list[Dated]:
@@ -52,7 +52,7 @@ def test_rules_add_up():
     assert days(result) == ["20261125T030000Z", "20261122T150000Z", "20261031T150000Z"]
 
 
-@pytest.mark.parametrize(("within", "count"), [("36h", 37), ("2d", 49), ("1w", 100)])
+@pytest.mark.parametrize(("within", "count"), [("36h", 37), ("2d", 49), ("1w", 100), ("99999w", 100)])
 def test_within_is_counted_from_the_newest(within, count):
     """A host that was off for a year does not lose all it has."""
     dumps = [dumped(NOW - timedelta(days=365, hours=index)) for index in range(100)]
@@ -115,10 +115,40 @@ def test_the_newest_verified_stays():
     assert days(retain(dumps, Keep(last=1), NOW)) == ["20261125T030000Z", "20261118T030000Z"]
 
 
+def test_a_bad_dump_takes_nobody_s_place():
+    """Three newer ones that verify found bad push nothing out, and are there to be looked at."""
+    dumps = [*(dumped(NOW - timedelta(days=day), 1, bad=True) for day in range(3)), *every(timedelta(days=1), 8)[3:]]
+    result = retain(dumps, Keep(last=3), NOW)
+    assert [name.stamp[:8] for name in result.pruned] == ["20261118", "20261119"]
+    assert result.kept[dumps[0].name] == ("bad",)
+    assert result.kept[dumps[3].name] == ("newest", "last")
+
+
+def test_a_database_that_is_gone_keeps_its_dumps():
+    """Years after its last dump the rules still keep of it what they kept then: they count dumps, not days."""
+    dumps = every(timedelta(hours=6), 300)
+    keep = Keep(last=2, hourly=5, daily=4, weekly=3, monthly=2, yearly=1, within="3d")
+    first = retain(dumps, keep, NOW)
+    left = [each for each in dumps if each.name in first.kept]
+    assert len(left) > 10
+    assert retain(left, keep, NOW + timedelta(days=3650)).pruned == ()
+
+
+def test_a_run_after_a_clock_that_was_ahead():
+    """A dump dated next year, and then none like it: of the months before it each still has its dump."""
+    months = [dumped(datetime(2026, month, 20, tzinfo=UTC)) for month in range(1, 12)]
+    ahead = dumped(NOW + timedelta(days=365))
+    while_ahead = retain([*months, ahead], Keep(monthly=12), NOW + timedelta(days=365))
+    assert while_ahead.pruned == ()
+    assert set(retain([*months, ahead], Keep(monthly=3), NOW).pruned) == {each.name for each in months[:-3]}
+
+
 _moments = st.integers(-400 * 24 * 3600, 30 * 24 * 3600).map(lambda seconds: NOW + timedelta(seconds=seconds))
 _dumps = st.lists(
-    st.builds(lambda when, size, ok: dumped(when, size, verified=ok), _moments, st.integers(0, 10**9), st.booleans()),
-    unique_by=lambda each: each.name, max_size=60,
+    st.builds(
+        lambda when, size, found: dumped(when, size, verified=found == "good", bad=found == "bad"),
+        _moments, st.integers(0, 10**9), st.sampled_from(["", "good", "bad"]),
+    ), unique_by=lambda each: each.name, max_size=60,
 )  # fmt: skip
 _counts = st.integers(0, 5)
 _keeps = st.builds(
@@ -129,12 +159,12 @@ _keeps = st.builds(
 
 @given(_dumps, _keeps)
 def test_nothing_is_lost_that_must_not_be(dumps, keep):
-    """Each dump is kept or pruned; the newest, the newest verified and those of the future are kept."""
+    """Each dump is kept or pruned; the newest, the newest verified, bad ones and those of the future are kept."""
     result = retain(dumps, keep, NOW)
     assert set(result.kept) | set(result.pruned) == {each.name for each in dumps}
     assert not set(result.kept) & set(result.pruned)
-    past = sorted((each for each in dumps if each.started <= NOW), key=lambda each: each.started)
-    assert {each.name for each in dumps if each.started > NOW} <= set(result.kept)
+    past = sorted((each for each in dumps if each.started <= NOW and not each.bad), key=lambda each: each.started)
+    assert {each.name for each in dumps if each not in past} <= set(result.kept)
     for group in (past, [each for each in past if each.verified]):
         assert {each.name for each in group[-1:]} <= set(result.kept)
     assert not (result.held and result.pruned)
@@ -165,3 +195,45 @@ def test_more_is_kept_by_more(dumps, keep, other):
     names = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
     more = Keep(**{name: max(getattr(keep, name), getattr(other, name)) for name in names}, within=keep.within)
     assert set(retain(dumps, keep, NOW).kept) <= set(retain(dumps, more, NOW).kept)
+
+
+_jumps = st.lists(st.integers(-90 * 24, 90 * 24), min_size=1, max_size=40)
+_sizes = st.lists(st.integers(0, 10**6), min_size=40, max_size=40)
+
+
+@given(_jumps, _keeps, _sizes, st.data())
+def test_runs_under_a_clock_that_jumps(jumps, keep, sizes, data):
+    """A dump and a prune after each other, by any clock: none deletes the newest of its own time, nor a future one."""
+    now, dumps = NOW, []
+    for hours, size in zip(jumps, sizes, strict=False):
+        now += timedelta(hours=hours)
+        made = dumped(now, size, verified=data.draw(st.booleans()))
+        if made.name in {each.name for each in dumps}:
+            continue  # a writer overwrites nothing
+        dumps.append(made)
+        result = retain(dumps, keep, now)
+        gone = set(result.pruned)
+        assert made.name not in gone
+        assert not any(each.started > now for each in dumps if each.name in gone)
+        good = [each for each in dumps if each.verified]
+        assert not good or any(each.name not in gone for each in good)
+        if gone:
+            past = sorted((each for each in dumps if each.started <= now), key=lambda each: each.started)
+            assert not shrunken([each.stored_bytes for each in reversed(past)], keep.shrink_alarm)
+        dumps = [each for each in dumps if each.name not in gone]
+
+
+@given(_dumps, _keeps)
+def test_the_order_of_what_is_given_is_nothing(dumps, keep):
+    """A store lists in no order: what is kept, why, and what goes first do not depend on it."""
+    assert retain(dumps, keep, NOW) == retain(list(reversed(dumps)), keep, NOW)
+
+
+@given(_dumps, _keeps)
+def test_a_newer_dump_brings_none_back(dumps, keep):
+    """What a prune that was killed has left over, the next one deletes, though there is a newer dump by then."""
+    result = retain(dumps, keep, NOW)
+    newest = max((each.started for each in dumps if each.started <= NOW), default=NOW)
+    newer = dumped(newest + (NOW - newest) / 2, 10**9)
+    if result.pruned and newest < newer.started and newer.name not in {each.name for each in dumps}:
+        assert set(result.pruned) <= set(retain([*dumps, newer], keep, NOW).pruned)

@@ -44,9 +44,9 @@ DB = SQLite(path="/srv/app.db")
 def test_the_public_names():
     """What a recipe may import is pinned: a name less is a change for everybody."""
     assert sorted(dbdump.__all__) == [
-        "Backend", "DbdumpError", "Directory", "Dump", "DumpError", "GPG", "Gzip", "Host", "ListError", "MySQL",
-        "PostgreSQL", "RecipeError", "Remote", "SQLite", "Sink", "Site", "Skip", "StreamShape", "Wrapper", "Writer",
-        "Zstd", "backend", "localhost", "option", "recipe",
+        "Backend", "DbdumpError", "Directory", "Dump", "DumpError", "GPG", "Gzip", "Host", "Keep", "ListError",
+        "MySQL", "PostgreSQL", "RecipeError", "Remote", "SQLite", "Sink", "Site", "Skip", "StreamShape", "Wrapper",
+        "Writer", "Zstd", "backend", "localhost", "option", "recipe",
     ]  # fmt: skip
     assert all(getattr(dbdump, name).__doc__ for name in dbdump.__all__)
 
