@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError
+from ..findings import Finding
 from ..redact import looks_secret
 
 
@@ -206,6 +207,18 @@ class Backend(ABC):
     def environment(self) -> dict[str, str]:
         """Return secret variables for the commands; their values never stand in an argv, a log or a file."""
         return dict(self.env)
+
+    @property
+    def programs(self) -> Sequence[str]:
+        """The programs that have to be on the PATH of the user whom its commands run as."""
+        return ()
+
+    def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:  # noqa: ARG002
+        """Yield what would make the dump of a `wanted` database fail, beside what `get_command` raises.
+
+        It asks and writes nothing; of what is all right, too, it may say so.
+        """
+        yield from ()
 
     def versions(self) -> dict[str, str]:
         """Return versions for the manifest, by name: of the tool, and of the server."""

@@ -59,8 +59,8 @@ class GPG:
 
     def on(self, programs: AbstractSet[str], ask: Ask) -> PinnedGPG:  # noqa: ARG002  gpg is gpg
         """Return it with its keys as fingerprints. Raises StageError for a key that cannot be used unattended."""
-        recipients = dict.fromkeys(self._key(ask, name, secret=False).fingerprint for name in self.encrypt)
-        signer = None if self.sign is None else self._key(ask, self.sign, secret=True)
+        recipients = dict.fromkeys(self.key(ask, name, secret=False).fingerprint for name in self.encrypt)
+        signer = None if self.sign is None else self.key(ask, self.sign, secret=True)
         pinned = PinnedGPG(None if signer is None else signer.fingerprint, tuple(recipients), self.homedir)
         return pinned.tried(ask, signer)
 
@@ -76,7 +76,8 @@ class GPG:
         """Refuse: it is known when its keys are."""
         raise RuntimeError(f"GPG is asked for a bound of {size} bytes before its keys were looked up")
 
-    def _key(self, ask: Ask, name: str, *, secret: bool) -> Key:
+    def key(self, ask: Ask, name: str, *, secret: bool) -> Key:
+        """Return the key that `name` means: one to sign with, or to encrypt for. Raises StageError."""
         listing = "--list-secret-keys" if secret else "--list-keys"
         argv = [*_gpg(self.homedir), "--with-colons", "--with-keygrip", listing, "--", lookup(name)]
         answer = ask(["sh", "-c", _ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace")

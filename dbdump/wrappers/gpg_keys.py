@@ -35,6 +35,7 @@ class Part:
     place: str  # of its secret: # where there is none
     fingerprint: str = ""
     grip: str = ""
+    expires: int | None = None  # seconds since 1970
 
 
 @dataclass
@@ -65,6 +66,12 @@ class Key:
             good = [part for part in good if part.place != "#"]
         return "" if good else f"not able to {purpose}"
 
+    def expires(self, purpose: Purpose) -> int | None:
+        """Return when it can be used no more, in seconds since 1970, or None: with the last of its parts that can."""
+        fit = [part.expires for part in self.parts if purpose[0] in part.can and part.state not in _STATES]
+        last = None if None in fit else max(filter(None, fit), default=None)
+        return min(filter(None, [self.parts[0].expires, last]), default=None)
+
 
 def read_keys(listing: str) -> list[Key]:
     """Return the keys of a listing with colons."""
@@ -76,7 +83,10 @@ def read_keys(listing: str) -> list[Key]:
         if not keys:
             continue
         if kind in ("pub", "sec", "sub", "ssb"):
-            keys[-1].parts.append(Part(fields[0], "".join(filter(str.islower, fields[10])), fields[13]))
+            expires = int(fields[5]) if fields[5].isdecimal() else None
+            keys[-1].parts.append(
+                Part(fields[0], "".join(filter(str.islower, fields[10])), fields[13], expires=expires)
+            )
         elif kind == "fpr":
             keys[-1].parts[-1].fingerprint = fields[8]
         elif kind == "grp":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..catalog import DumpName, Manifest
@@ -49,6 +50,22 @@ class Writer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Condition:
+    """How the place of a recipe's dumps is, told without writing there: its path, as deep as it is there by now.
+
+    `faults` say in words by which of its directories a dump would fail; `writable` is whether it can be written,
+    None where only writing would tell. `free_bytes` are those of its file system, and `clock` is what its machine's
+    clock said, in seconds since 1970; None where they cannot be known.
+    """
+
+    path: str
+    faults: tuple[str, ...]
+    writable: bool | None
+    free_bytes: int | None
+    clock: float | None
+
+
 class Store(Protocol):
     """Where dumps are stored, by `DumpName`."""
 
@@ -85,6 +102,10 @@ class Store(Protocol):
 
         Of what is gone already the rest is removed: it can be done again after it was interrupted.
         """
+        ...
+
+    def condition(self, host: str, recipe: str) -> Condition:
+        """Return how the place of a recipe is; nothing is made or written. Raises WriteError where it is not there."""
         ...
 
     def held(self, host: str, recipe: str, *, alone: bool) -> AbstractContextManager[None]:

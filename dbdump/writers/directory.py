@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from ..catalog import DumpName, Manifest
 from ..errors import RecipeError, WriteError
 from ..links import Reach
 from ..stored import Entry
-from .base import Store
+from .base import Condition, Store
 from .on_host import on_host
-from .safe import hold, open_directories, remove_dead_parts, translated
+from .safe import faults_of, hold, open_directories, remove_dead_parts, translated
 
 _PIECE = 1 << 20
 
@@ -116,6 +117,23 @@ class Directory:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(each, dir_fd=directory)
             os.fsync(directory)
+
+    def condition(self, host: str, recipe: str) -> Condition:
+        """Return how the place of a recipe is; see Store."""
+        root, names = self._root, list(DumpName(host, recipe, "x", "", "").directory[:2])
+        if self.create and not os.path.lexists(root):
+            root, names = root.parent, []
+        while names and not os.path.lexists(root.joinpath(*names)):
+            names.pop()
+        path = root.joinpath(*names)
+        directory = open_directories(root, names, create=False)
+        try:
+            with translated(path):
+                faults = tuple(faults_of(directory, path, deep=len(names) > 1))
+                status = os.fstatvfs(directory)
+        finally:
+            os.close(directory)
+        return Condition(str(path), faults, not faults, status.f_bavail * status.f_frsize, time.time())
 
     @contextlib.contextmanager
     def held(self, host: str, recipe: str, *, alone: bool) -> Iterator[None]:

@@ -84,6 +84,25 @@ def _refuse_shared(directory: int, path: Path, *, sticky_is_enough: bool) -> Non
         raise WriteError(f"{path}: others can write there", hint)
 
 
+def faults_of(directory: int, path: Path, *, deep: bool) -> Iterator[str]:
+    """Yield in words why a dump could not be stored in an open directory or, if `deep`, in one of those below it."""
+    if not _writable(".", directory):
+        yield f"{path}: cannot be written"
+    if deep:
+        for name in sorted(os.listdir(directory)):
+            if os.path.isdir(path / name):  # noqa: PTH112  that of pathlib raises where it may not look
+                try:
+                    os.close(open_directories(path, [name], create=False))
+                except WriteError as error:
+                    yield error.message
+                else:
+                    yield from [] if _writable(name, directory) else [f"{path / name}: cannot be written"]
+
+
+def _writable(name: str, directory: int) -> bool:
+    return os.access(name, os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
+
+
 def remove_dead_parts(directory: int) -> tuple[str, ...]:
     """Remove the temporary files whose writer is gone, and return their names.
 
@@ -112,8 +131,13 @@ def hold(directory: int, where: str | Path, *, alone: bool) -> None:
     try:
         fcntl.flock(directory, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
-        who = "a dump, verify, restore or prune" if alone else "a prune"
-        raise Locked(f"{where}: {who} is at work there", "Wait for it to end, then run this again.") from None
+        raise at_work(where, alone=alone) from None
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # a file system without locks
             raise
+
+
+def at_work(where: str | Path, *, alone: bool) -> Locked:
+    """Return what to raise where a directory could not be held, `alone` or with others."""
+    who = "a dump, verify, restore or prune" if alone else "a prune"
+    return Locked(f"{where}: {who} is at work there", "Wait for it to end, then run this again.")
