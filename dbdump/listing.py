@@ -14,6 +14,7 @@ from .errors import NothingMatched
 from .plan import matches
 from .progress import Plain
 from .report import document, exit_code
+from .spans import age, ago
 from .stored import Stored, Stray, read_listing
 from .survey import Place, survey
 
@@ -65,24 +66,13 @@ def show_list(asked: Asked) -> int:
     return code
 
 
-def age(seconds: float) -> str:
-    """Return a time span for people: `5 min`, `3.2 h`, `12 d`."""
-    if seconds < 0:
-        return "in the future"
-    for size, unit, digits in ((86400 * 2, "d", 0), (3600 * 1.5, "h", 1), (0, "min", 0)):
-        if seconds >= size:
-            span = seconds / {"d": 86400, "h": 3600, "min": 60}[unit]
-            return f"{span:.{digits}f} {unit}"
-    raise AssertionError
-
-
 def verdict(stored: Stored, now: datetime) -> str:
     """Return what verify said of a dump last, in a few words."""
     record = stored.record
     if record is None:
         return "never verified"
-    when = age((now - datetime.fromisoformat(record.at)).total_seconds())
-    return f"FAILED verify {when} ago: {record.fault}" if record.fault else f"verified {record.level} {when} ago"
+    when = ago(record.at, now)
+    return f"FAILED verify {when}: {record.fault}" if record.fault else f"verified {record.level} {when}"
 
 
 def _line(each: _Dump, now: datetime) -> str:

@@ -122,15 +122,20 @@ def retain(dumps: Sequence[Dated], keep: Keep, now: datetime) -> Retention:
     return Retention(kept, tuple(each.name for each in pruned))
 
 
-def shrunken(sizes: Sequence[int], alarm: float) -> str:
-    """Return in words that the first of `sizes`, newest first, is too small beside those before it; else nothing."""
+def usual(sizes: Sequence[int]) -> float | None:
+    """Return what the dumps before the first of `sizes`, newest first, usually have; None where there is none."""
     before = sorted(sizes[1 : 1 + _HISTORY])
     if not before:
+        return None
+    return (before[len(before) // 2] + before[(len(before) - 1) // 2]) / 2  # statistics would be 18 ms of import
+
+
+def shrunken(sizes: Sequence[int], alarm: float) -> str:
+    """Return in words that the first of `sizes`, newest first, is too small beside those before it; else nothing."""
+    median = usual(sizes)
+    if median is None or sizes[0] >= (1 - alarm) * median:
         return ""
-    usual = (before[len(before) // 2] + before[(len(before) - 1) // 2]) / 2  # statistics would be 18 ms of import
-    if sizes[0] >= (1 - alarm) * usual:
-        return ""
-    return f"the newest has {sizes[0]} bytes, {1 - sizes[0] / usual:.0%} less than is usual"
+    return f"the newest has {sizes[0]} bytes, {1 - sizes[0] / median:.0%} less than is usual"
 
 
 def _always(past: Sequence[Dated]) -> list[tuple[str, Sequence[Dated]]]:
