@@ -32,6 +32,20 @@ class Outcome:
     said: Said
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A pipeline that has ended, well or not: its bytes' count and SHA-256, the script's exit status, what it said.
+
+    `cut` says that the first stage did not take all that it was fed.
+    """
+
+    size: int
+    sha256: str
+    exit_status: int
+    said: Said
+    cut: bool
+
+
 Write = Callable[[memoryview], object]
 
 
@@ -45,17 +59,22 @@ class Feeder(threading.Thread):
         self._timeout = timeout
         self.error: BaseException | None = None
         self.cut = False
+        self.pieces = 0
         self.start()
 
     def run(self) -> None:
         """Feed it to the end, and say so by end-of-file; what went wrong is in `error`."""
         try:
-            self._feed(lambda piece: self._running.write(piece, self._timeout))
+            self._feed(self._write)
         except (OSError, Stalled):
             self.cut = True  # it reads no more; mostly its exit status says why
         except BaseException as error:  # noqa: BLE001  raised where the dump is
             self.error = error
         self._running.hang_up()
+
+    def _write(self, piece: memoryview) -> None:
+        self.pieces += 1
+        self._running.write(piece, self._timeout)
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,13 @@ class Pipeline:
         and whatever `write` raises. Nothing of the pipeline is left running in any case. `feed` is called with
         what takes the bytes for the first stage; where it raises, that is the error.
         """
+        ended = self.pump(shell, write, feed)
+        self.judge(ended)
+        statuses = ended.said.statuses
+        return Outcome(ended.size, ended.sha256, tuple(statuses[i] for i in self._indices), ended.said)
+
+    def pump(self, shell: Shell, write: Write, feed: Callable[[Write], object] | None = None) -> Ended:
+        """Do what `run` does, and return how it ended, whatever its exit statuses."""
         said = Said(token := secrets.token_hex(8))
         running = shell.start(self.script(token), [self.values[name] for name in self._secrets], said)
         digest, size = hashlib.sha256(), 0
@@ -90,7 +116,7 @@ class Pipeline:
         exit_status = -1
         feeder = Feeder(running, feed, self.stall_timeout) if feed else None
         try:
-            while count := running.read_into(buffer, self.stall_timeout):
+            while count := self._read(running, buffer, feeder):
                 digest.update(buffer[:count])
                 write(buffer[:count])
                 size += count
@@ -108,10 +134,17 @@ class Pipeline:
             raise Interrupted("ended before it was complete")
         if feeder and feeder.error:
             raise feeder.error
-        self._judge(exit_status, said)
-        if feeder and feeder.cut:
-            raise StageError(self.stages[0].name, "exited 0 before it had read all of the dump")
-        return Outcome(size, digest.hexdigest(), tuple(said.statuses[i] for i in self._indices), said)
+        return Ended(size, digest.hexdigest(), exit_status, said, bool(feeder and feeder.cut))
+
+    def _read(self, running: Running, buffer: memoryview, feeder: Feeder | None) -> int:
+        """Read the next bytes. Raises Stalled where none come, and the feeder gets none rid of either."""
+        while True:
+            fed = feeder.pieces if feeder else 0
+            try:
+                return running.read_into(buffer, self.stall_timeout)
+            except Stalled:
+                if feeder is None or feeder.pieces == fed:
+                    raise
 
     def answer(self, shell: Shell) -> bytes:
         """Run on `shell` and return all it wrote; for commands that answer a question."""
@@ -141,7 +174,9 @@ class Pipeline:
             "A lock, a stopped process or a stuck disk; if the server is only slow, raise stall_timeout.",
         )
 
-    def _judge(self, exit_status: int, said: Said) -> None:
+    def judge(self, ended: Ended) -> None:
+        """Raise StageError that names the stage to blame, unless all went well."""
+        exit_status, said = ended.exit_status, ended.said
         for stage in self.stages if exit_status == 0 else ():
             if said.statuses.get(self.stages.index(stage)) == 0 and (missing := set(stage.proof) - said.status_words):
                 raise StageError(stage.name, f"exited 0 without {', '.join(sorted(missing))}", "Try it by hand.")
@@ -150,6 +185,8 @@ class Pipeline:
             if self.check_stream and said.tee != 0:
                 text, hint = describe(said.tee, "tee")
                 raise StageError("tee", f"{text}, between {self.stages[0].name} and what is stored", hint)
+            if ended.cut:
+                raise StageError(self.stages[0].name, "exited 0 before it had read all of the dump")
             return
         stage = self.stages[index or 0]
         status = exit_status if index is None else said.statuses.get(index)

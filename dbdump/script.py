@@ -116,6 +116,7 @@ def restore_line(source: Sequence[str], unwrap: Sequence[Sequence[str]], restore
 
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _LONGEST_LINE = 8192  # bytes; what has no line end by then is cut there
+_MOST_STATUS_LINES = 1000  # one signature has five
 
 
 class Said:
@@ -133,6 +134,7 @@ class Said:
         self.rest: int | None = None
         self.tee: int | None = None
         self.status_words: set[str] = set()  # of GnuPG's --status-fd
+        self.status_lines: list[str] = []  # the first thousand, without what all begin with
         self._head: list[str] = []
         self._tail: deque[str] = deque(maxlen=keep)
         self._keep = keep
@@ -159,6 +161,8 @@ class Said:
                 self.tee = int(status)
             case [b"[GNUPG:]", word, *_]:
                 self.status_words.add(word.decode("ascii", "replace"))
+                if len(self.status_lines) < _MOST_STATUS_LINES:
+                    self.status_lines.append(line.decode("utf-8", "backslashreplace").partition(" ")[2].strip())
             case [self.token, index, status]:
                 self.statuses[int(index)] = int(status)
             case [_, *_]:
