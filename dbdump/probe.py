@@ -11,7 +11,7 @@ from .script import Stage
 from .shell import Shell
 from .user import MECHANISMS, User
 
-_PROGRAMS = 'for program; do if command -v "$program" >/dev/null; then echo "$program"; fi; done'
+PROGRAMS = 'for program; do if command -v "$program" >/dev/null; then echo "$program"; fi; done'
 _TRY = 'said=$("$@" 2>&1 </dev/null) || said="${said:-exit status $?}"; printf %s "$said"'
 _IDS = 'id -u && id -un && id -g -- "$1"'
 
@@ -26,7 +26,7 @@ class Facts:
 
 def probe(shell: Shell, programs: Iterable[str], su: str | None) -> Facts:
     """Ask the host. Raises StageError where it cannot become the user `su`."""
-    found = _ask(shell, "probe", ["sh", "-c", _PROGRAMS, "sh", *programs])
+    found = _ask(shell, "probe", ["sh", "-c", PROGRAMS, "sh", *programs])
     return Facts(frozenset(found.split()), become(shell, su) if su else None)
 
 

@@ -1,0 +1,78 @@
+"""`invoke check`: all that would make a dump fail, found at once, with nothing written anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from .asked import Asked, asked_jobs, told
+from .check_databases import DATABASES, database_findings
+from .check_host import host_findings
+from .check_target import target_findings
+from .check_wrappers import wrapper_findings
+from .errors import NothingMatched
+from .findings import Finding, guarded, once, summary
+from .progress import Plain
+from .report import FAILED, Result, document, exit_code
+from .survey import Place, survey
+
+
+def check(asked: Asked) -> int:
+    """Print what is found in the recipes that are asked for, and return the exit status.
+
+    Raises UsageError, RecipeError or NothingMatched before anything is asked.
+    """
+    jobs, errors = asked_jobs(asked)
+
+    def look(place: Place) -> Iterator[Finding]:
+        for each in once(_findings(place, asked.databases)):
+            yield replace(each, host=place.job.host.name, recipe=place.job.recipe)
+
+    seen = survey(jobs, look, here=asked.here)
+    findings = [*seen.found, *map(_of_result, seen.failures)]
+    if asked.databases and not (
+        errors or any(each.stage == DATABASES or each.severity == "error" for each in findings)
+    ):
+        raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")
+    code = exit_code([], broken_files=bool(errors), signal=seen.signal)
+    if seen.signal is None and any(each.severity == "error" for each in findings):
+        code = FAILED
+    plain = Plain(to_stderr=asked.as_json)
+    for failure in seen.failures:
+        for line in failure.bug.splitlines():
+            plain.say(line)
+    for line in _lines(findings) if not asked.as_json else ():
+        plain.say(line)
+    for error in errors:
+        plain.say(f"ERROR    recipes  {told(error)}")
+    plain.say(summary(findings, len(errors)))
+    if asked.as_json:
+        print(document("check", code, [each.item for each in findings], errors))  # noqa: T201
+    return code
+
+
+def _findings(place: Place, patterns: Sequence[str]) -> Iterator[Finding]:
+    job, machines = place.job, place.machines
+    yield from guarded(host_findings(job, machines.reach(job)), "host")
+    yield from guarded(database_findings(job, machines.reach(job), patterns), "backend")
+    yield from guarded(wrapper_findings(job, machines.reach(job)), "wrap")
+    yield from guarded(target_findings(job, place.store), "target")
+
+
+def _of_result(result: Result) -> Finding:
+    """Return the finding that a recipe is which could not be looked at any further."""
+    host, recipe = result.id.split("/", 2)[:2]
+    stage, colon, message = result.text.partition(": ")
+    if not colon:
+        stage, message = "recipe", result.text
+    return Finding("error", stage, message, result.hint, host=host, recipe=recipe)
+
+
+def _lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield the lines of all findings, recipe by recipe."""
+    ordered = sorted(findings, key=lambda each: (each.host, each.recipe))  # stable: as they were found
+    for index, (_, of_recipe) in enumerate(groupby(ordered, lambda each: (each.host, each.recipe))):
+        yield from [""] if index else []
+        for each in of_recipe:
+            yield from each.lines

@@ -1,0 +1,38 @@
+"""Whether a recipe's dumps can be stored: the place, its rights, its room, and its machine's clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from .findings import Finding, clock, guarded, space
+from .plan import Job
+from .stored import read_listing
+from .writers.base import Store
+
+_LOOK = "Look at it as the account that stores there; every directory down to it has to be that account's own."
+
+
+def target_findings(job: Job, store: Store) -> Iterator[Finding]:
+    """Yield how the place of a job's dumps is. Raises WriteError where there is none, and ConnectError."""
+    before = time.time()
+    place = store.condition(job.host.name, job.recipe)
+    after = time.time()
+    for fault in place.faults:
+        yield Finding("error", "target", fault, _LOOK)
+    if not place.faults:
+        how = "can be written" if place.writable else "whether it can be written only a dump will tell"
+        yield Finding("ok", "target", f"{place.path}: {how}")
+    last: list[int] = []
+    yield from guarded(_last(job, store, last), "target")
+    yield space(place.free_bytes, sum(last))
+    yield clock(place.clock, before, after, "the target")
+
+
+def _last(job: Job, store: Store, sizes: list[int]) -> Iterator[Finding]:
+    """Add to `sizes` that of the last dump of each database; yield nothing. Raises WriteError and ConnectError."""
+    host, recipe = job.host.name, job.recipe
+    listing = read_listing(host, recipe, store.entries(host, recipe))
+    newest = {each.manifest.database: each.size for each in reversed(listing.dumps)}
+    sizes.extend(newest.values())
+    yield from ()
