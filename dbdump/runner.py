@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
@@ -14,9 +13,11 @@ from itertools import chain
 from types import TracebackType
 from typing import Self
 
+from .attempt import attempt, failed
 from .bound import Bound
-from .catalog import SCHEMA, Manifest, new_stamp, printable
-from .errors import ConnectionLost, DbdumpError, DumpError, Interrupted, StageError
+from .catalog import SCHEMA, Manifest, new_stamp
+from .errors import ConnectionLost, Interrupted, StageError
+from .locks import only_run
 from .machines import PER_HOST, Machines, Queues
 from .pipeline import Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped
@@ -90,30 +91,35 @@ class Runner:
         secrets: list[str] = []
 
         def dump_all() -> None:
-            bound = Bound(job, self.machines.reach(job, early=True), self._stamp)
-            secrets.extend(bound.secrets)
-            if bound.notice and bound.notice not in self._told:
-                self._told.add(bound.notice)
-                self._display.notice(bound.notice)
-            try:
-                bound.backend.prepare()
-                at_once = job.host.per_host or (None if bound.shell.here else PER_HOST)
-                submit = partial(self._queues.submit, job.host.name, at_once, self._one)
-                futures = [submit(each) for each in bound.plan(self._databases)]
-                results.extend(future.result() for future in futures)
-            finally:
-                bound.backend.cleanup()
+            with only_run(job):
+                bound = Bound(job, self.machines.reach(job, early=True), self._stamp)
+                secrets.extend(bound.secrets)
+                self._dump_all(bound, results)
 
         if failure := attempt(job.id, secrets, dump_all, job.dump.backend.hint):
             results.append(failure)
             self._display.finished(failure)
         return results
 
+    def _dump_all(self, bound: Bound, results: list[Result]) -> None:
+        if bound.notice and bound.notice not in self._told:
+            self._told.add(bound.notice)
+            self._display.notice(bound.notice)
+        host = bound.job.host
+        try:
+            bound.backend.prepare()
+            at_once = host.per_host or (None if bound.shell.here else PER_HOST)
+            submit = partial(self._queues.submit, host.name, at_once, self._one)
+            futures = [submit(each) for each in bound.plan(self._databases)]
+            results.extend(future.result() for future in futures)
+        finally:
+            bound.backend.cleanup()
+
     def _one(self, planned: Plan) -> Result:
         if isinstance(planned, Skipped):
             result = Result(planned.name.id, "skipped", planned.reason)
         elif isinstance(planned, Refused):
-            result = _failed(planned.name.id, planned.error, ())
+            result = failed(planned.name.id, planned.error, ())
         else:
             result = self._dump(planned)
         self._display.finished(result)
@@ -237,27 +243,6 @@ def _shown(word: str, pipeline: Pipeline) -> str:
     """Return an argument as the manifest shows it: no secret, and not a whole program."""
     word = redact(word, pipeline.values.values())
     return word if "\n" not in word or len(word) < _LONG else f"<{len(word)} characters of program>"
-
-
-def attempt(
-    name: str, secrets: Iterable[str], action: Callable[[], None], hint: Callable[[str], str] = lambda _: ""
-) -> Result | None:
-    """Do `action`; return None, or the failure it ended in, without any of `secrets` in it."""
-    try:
-        action()
-    except DbdumpError as error:
-        return _failed(name, error, secrets, hint)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a bug in one dump must not stop the others
-        text = f"bug: {type(error).__name__}: {error}"
-        trace = redact(traceback.format_exc(), secrets)
-        return Result(name, "failed", redact(text, secrets), "Please report it with the traceback.", bug=trace)
-    return None
-
-
-def _failed(name: str, error: DbdumpError, secrets: Iterable[str], hint: Callable[[str], str] = lambda _: "") -> Result:
-    stage = f"{error.stage}: " if isinstance(error, DumpError) else ""
-    message = printable(redact(error.message, secrets))
-    return Result(name, "failed", f"{stage}{message}", error.hint or hint(error.message))
 
 
 def _now() -> str:

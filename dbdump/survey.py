@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, TypeVar
 
+from .attempt import attempt
 from .machines import Machines
 from .plan import Job
 from .report import Result
-from .runner import attempt
 from .signals import Signals
 from .writers.base import Store
 

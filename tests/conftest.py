@@ -37,6 +37,14 @@ __all__ = [
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where runs keep their locks: what is left by those that a test kills is not left in the home of the user."""
+    path = tmp_path_factory.mktemp("state")
+    os.environ["XDG_STATE_HOME"] = str(path)
+    return path
+
+
 @pytest.fixture
 def datadir(tmp_path: Path) -> Path:
     """An empty datadir."""

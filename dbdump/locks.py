@@ -1,0 +1,110 @@
+"""One run of a recipe at a time: a lock on a file, that the kernel takes back from whoever dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pwd
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .catalog import encode, printable
+from .errors import Locked, StageError
+from .plan import Job
+
+_HINT = "Set XDG_STATE_HOME to a directory of yours, on a disk of this machine."
+_PATIENCE = 0.5  # seconds until one who has just locked must have said who it is
+
+
+@contextlib.contextmanager
+def only_run(job: Job) -> Iterator[None]:
+    """Be the only run of this user on this machine that is at work on a recipe, and where it stores.
+
+    Raises Locked where another one is, and says who; StageError where there can be no lock.
+    """
+    if job.dump.to is None:
+        raise RuntimeError("a job is locked before its defaults are filled in")
+    place = hashlib.sha256(job.dump.to.place(job.host.name, job.recipe).encode("utf-8", "surrogateescape"))
+    path = _directory() / f"{encode(job.id)}-{place.hexdigest()[:12]}.lock"
+    with _translated(path):
+        file = _locked(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()  # while it is ours: who opened it before sees that it is gone
+        os.close(file)
+
+
+def _locked(path: Path) -> int:
+    """Return the open file of a lock that is ours now; nothing that we start inherits it."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file).st_nlink:  # whose lock it was did not remove it meanwhile
+                me = _me()
+                os.pwrite(file, me, 0)
+                os.ftruncate(file, len(me))
+                return file
+        except BlockingIOError:
+            who = _holder(file)
+            os.close(file)
+            raise Locked(f"another run is at it: {who}", "Wait for it to end, then run this again.") from None
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _me() -> bytes:
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # an account without a name, as in a container
+        user = f"user {os.geteuid()}"
+    return f"pid {os.getpid()} of {user}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n".encode()
+
+
+def _holder(file: int) -> str:
+    """Return what the one that holds the lock has written."""
+    until = time.monotonic() + _PATIENCE
+    while not (text := os.pread(file, 200, 0).decode(errors="backslashreplace")).endswith("\n"):
+        if time.monotonic() > until:
+            return "it does not say who it is"
+        time.sleep(0.01)
+    return printable(text.rstrip("\n"))
+
+
+def _directory() -> Path:
+    """Return the directory of the locks, and make it where it is missing. Raises StageError."""
+    import platformdirs  # noqa: PLC0415  only a run needs it
+
+    path = platformdirs.user_state_path("dbdump")
+    if not path.is_absolute():
+        raise StageError("lock", f"no directory for locks: {path} is not absolute", _HINT)
+    with _translated(path):
+        _make(path)
+        status = path.stat()
+    if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+        raise StageError("lock", f"{path}: others can write there", _HINT)
+    return path
+
+
+def _make(path: Path) -> None:
+    if not path.is_dir():
+        _make(path.parent)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(0o700)
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
+        raise StageError("lock", f"{error.filename or path}: {reason}", _HINT) from error
