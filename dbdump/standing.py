@@ -55,6 +55,16 @@ class Standing:
         return "/".join(map(printable, names))
 
     @property
+    def record(self) -> Record | None:
+        """What verify found last."""
+        return self.verified.record if self.verified else None
+
+    @property
+    def drill(self) -> Drill | None:
+        """What restoring came to last."""
+        return self.drilled.record.drill if self.drilled and self.drilled.record else None
+
+    @property
     def fine(self) -> bool:
         """Whether nobody has to be told of it."""
         return self.state in FINE

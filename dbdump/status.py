@@ -1,0 +1,155 @@
+"""`invoke status`: how old the last good dump of each database is, and whether that is all right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from rich.filesize import decimal
+
+from .asked import Asked, asked_jobs, told
+from .catalog import GLOBALS, printable
+from .errors import BadDump, DbdumpError, NothingMatched, UsageError
+from .monitor import nagios as nagios_line
+from .monitor import write_metrics
+from .plan import Job, matches, selected
+from .progress import Plain
+from .report import Result, document, exit_code
+from .retention import SHRINK_ALARM
+from .spans import age, ago, parse_span
+from .standing import WORST_FIRST, Rule, Standing, standings
+from .stored import read_listing
+from .survey import Place, survey
+
+_MAX_AGE = "26h"  # a day, and time for a dump that takes longer than yesterday's
+_GLOB = frozenset("*?[")
+
+
+def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str | None) -> int:
+    """Print how each database that is asked for stands, and return the exit status.
+
+    Raises UsageError, RecipeError, and NothingMatched where there is nothing to look at.
+    """
+    if nagios and asked.as_json:
+        raise UsageError("--nagios and --json: each wants stdout for itself", "Leave out one of them.")
+    span, now = parse_span("--max-age", max_age or _MAX_AGE), datetime.now(UTC)
+    jobs, broken = asked_jobs(asked)
+
+    def look(place: Place) -> Iterable[Standing]:
+        job, alarm = place.job, getattr(place.job.dump.keep, "shrink_alarm", SHRINK_ALARM)
+        listing = read_listing(job.host.name, job.recipe, place.store.entries(job.host.name, job.recipe))
+        for each in standings(job.host.name, job.recipe, listing, Rule(now, span, alarm)):
+            yield _if_wanted(each, job)
+
+    seen = survey(jobs, look, here=asked.here)
+    found = [*seen.found, *map(_unknown, seen.failures)]
+    found = [*_asked_for(found, asked.databases), *_missing(jobs, found, asked.databases)]
+    found.sort(key=lambda each: (WORST_FIRST.index(each.state), each.host, each.recipe or "", each.database or ""))
+    if not found and not broken and seen.signal is None:
+        raise NothingMatched("no dump matches", "invoke list shows what is stored, and invoke recipes what could be.")
+    errors = [*broken, *(write_metrics(found, prometheus, now) if prometheus else [])]
+    code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
+    if seen.signal is None and any(not each.fine and each.state != "unknown" for each in found):
+        code = BadDump.exit_code
+    plain = Plain(to_stderr=asked.as_json or nagios)
+    for bug in filter(None, (failure.bug for failure in seen.failures)):
+        plain.say(bug)
+    if nagios:
+        return nagios_line(found, span, errors, seen.signal)
+    for line in _lines(found, errors, now):
+        plain.say(line)
+    if asked.as_json:
+        print(document("status", code, [_item(each) for each in found], errors))  # noqa: T201
+    return code
+
+
+def _if_wanted(each: Standing, job: Job) -> Standing:
+    """Return how a database stands for a recipe: one that it leaves out by now may be as old as it likes."""
+    if each.database is None or not each.dumps or each.database == GLOBALS or selected(each.database, job.dump.backend):
+        return each
+    return replace(each, state="excluded", message="; ".join(filter(None, ["left out by the recipe", each.message])))
+
+
+def _unknown(failure: Result) -> Standing:
+    host, recipe = failure.id.split("/", 1)
+    return Standing(host, recipe, None, "unknown", failure.text, failure.hint)
+
+
+def _asked_for(found: Iterable[Standing], databases: Sequence[str]) -> list[Standing]:
+    """Return those of the `databases`, and the recipes that have none or could not be looked at."""
+    if not databases:
+        return list(found)
+    globs = any(_GLOB & set(each) for each in databases)
+    return [
+        each
+        for each in found
+        if (matches(each.database, databases) if each.database is not None else each.state == "unknown" or globs)
+    ]
+
+
+def _missing(jobs: Sequence[Job], found: Iterable[Standing], databases: Sequence[str]) -> Iterable[Standing]:
+    """Yield the `databases` that have a name, no glob, and no dump on a host of which all could be looked at."""
+    recipes: dict[str, list[str]] = {}
+    for job in jobs:
+        recipes.setdefault(job.host.name, []).append(job.recipe)
+    for host, theirs in recipes.items():
+        there = [each for each in found if each.host == host]
+        if any(each.state == "unknown" for each in there):
+            continue
+        for name in dict.fromkeys(each for each in databases if not _GLOB & set(each)):
+            if not any(each.database == name for each in there):
+                recipe = theirs[0] if len(theirs) == 1 else None
+                yield Standing(host, recipe, name, "missing", "no dump at all")
+
+
+def _lines(found: Sequence[Standing], errors: Sequence[DbdumpError], now: datetime) -> Iterable[str]:
+    for each in found:
+        yield _line(each, now)
+        if each.hint:
+            yield f"         hint: {each.hint}"
+    counts = {state: sum(each.state == state for each in found) for state in reversed(WORST_FIRST)}
+    yield ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "ok")
+    yield from map(told, errors)
+
+
+def _line(each: Standing, now: datetime) -> str:
+    head = f"{each.state if each.fine else each.state.upper():<8}  {each.id}"
+    if each.good is None or each.age is None:
+        return f"{head}: {printable(each.message)}"
+    usual = f" (usual {decimal(round(each.usual_bytes))})" if each.usual_bytes else ""
+    parts = [
+        head,
+        f"{age(each.age)} old",
+        f"{decimal(each.good.size)}{usual}",
+        _verified(each, now),
+        _drilled(each, now),
+    ]
+    return "  ".join([*parts, *([printable(each.message)] if each.message else [])])
+
+
+def _verified(each: Standing, now: datetime) -> str:
+    if each.record is None:
+        return "never verified"
+    when = ago(each.record.at, now)
+    return f"FAILED verify {when}" if each.record.fault else f"verified {each.record.level} {when}"
+
+
+def _drilled(each: Standing, now: datetime) -> str:
+    if each.drill is None:
+        return "no drill"
+    when = ago(each.drill.at, now)
+    return f"FAILED drill {when}" if each.drill.fault else f"drill {when}: {each.drill.seconds:.1f} s"
+
+
+def _item(each: Standing) -> dict[str, object]:
+    good, verified, drilled = each.good, each.verified, each.drilled
+    return {
+        "status": each.state, "host": each.host, "recipe": each.recipe, "database": each.database,
+        "message": each.message, "hint": each.hint, "dumps": each.dumps, "stamp": good and good.name.stamp,
+        "age_seconds": each.age, "stored_bytes": good and good.size, "usual_bytes": each.usual_bytes,
+        "verified": verified and each.record and {
+            "stamp": verified.name.stamp, "at": each.record.at, "level": each.record.level, "fault": each.record.fault,
+        },
+        "drill": drilled and each.drill and {"stamp": drilled.name.stamp, **asdict(each.drill)},
+    }  # fmt: skip
