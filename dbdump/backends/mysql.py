@@ -8,6 +8,7 @@ from typing import Self
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
 from .base import Asker, Backend, StreamShape, option, path_on_host
+from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, omitted
 from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
@@ -145,6 +146,14 @@ class MySQL(Backend):
         if database == GLOBALS and "system" not in tools.flags:
             return ["sh", "-c", _THEN_FLUSH, "sh", *client, "--database=mysql"]
         return client
+
+    def count(self, database: str) -> tuple[int, int]:
+        """Return how many tables `database` has, and how many rows they have, each counted."""
+        tools, _ = self._seen or self._look()
+        client = [*self._program(tools.client), *COUNT_WORDS, *self.mysql_options]
+        tables = tables_of(self.output([*client, f"--execute={table_question(database)}"]))
+        answers = [self.output([*client, f"--execute={each}"]) for each in count_questions(database, tables)]
+        return len(tables), sum(int(line) for answer in answers for line in answer.split())
 
     def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
         """Return what a whole dump looks like, that of the globals too."""

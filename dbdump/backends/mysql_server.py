@@ -53,7 +53,7 @@ def read_server(answer: str) -> Server:
     rows: dict[str, list[list[str]]] = {}
     grants = []
     for line in answer.removesuffix("\n").split("\n"):
-        first, *columns = map(_unescaped, line.split("\t"))
+        first, *columns = map(unescaped, line.split("\t"))
         if first.startswith(("GRANT ", "REVOKE ", "SET DEFAULT ROLE ")):
             grants.append(first)
         else:
@@ -95,6 +95,6 @@ def _name(digits: str) -> str:
     return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
     """Return a column as it was before the client escaped it for --batch."""
     return re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), text)

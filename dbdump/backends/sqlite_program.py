@@ -2,6 +2,7 @@
 
 list PATTERN...        the files that match, in hex, a line each
 dump binary|sql PATH   a consistent copy of the database, or SQL that makes one, on stdout
+count PATH             how many tables it has, and how many rows they have, each counted
 """
 
 import contextlib
@@ -178,6 +179,19 @@ def dump(form: str, path: str) -> None:
         sys.stdout.buffer.flush()
 
 
+def count(path: str) -> None:
+    """Write how many tables the database at `path` has, and how many rows; a virtual one has none of its own."""
+    uri = "file:" + quote(os.fsencode(os.path.abspath(path))) + "?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
+        db.set_progress_handler(lambda: say("counting"), 100_000_000)
+        tables = db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+            "AND sql NOT LIKE 'CREATE VIRTUAL%'"
+        ).fetchall()
+        rows = sum(db.execute(f"SELECT count(*) FROM {name(table)}").fetchone()[0] for (table,) in tables)
+    sys.stdout.write(f"{len(tables)} {rows}\n")
+
+
 def main(verb: str, *arguments: str) -> None:
     """Run one command; an error of the database or the system is one line on stderr and exit status 1."""
     try:
@@ -185,6 +199,8 @@ def main(verb: str, *arguments: str) -> None:
             for pattern in arguments:
                 for path in [pattern] if os.path.lexists(pattern) else sorted(glob.glob(pattern)):
                     sys.stdout.write(os.fsencode(path).hex() + "\n")
+        elif verb == "count":
+            count(*arguments)
         else:
             dump(*arguments)
     except (sqlite3.Error, OSError) as error:
