@@ -22,7 +22,7 @@ Level = Literal["bytes", "content", "structure", "restored"]
 class Entry:
     """One file of a recipe: the directory of its database, its own name, its size in bytes.
 
-    `text` is what is in it, where `is_text` says so of its name.
+    `text` is what is in it, where `is_text` says so of its name, and it can be read.
     """
 
     directory: str

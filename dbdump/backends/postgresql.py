@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
@@ -148,6 +149,19 @@ class PostgreSQL(Backend):
         if database == GLOBALS:
             return _GLOBALS
         return _CUSTOM if self.format == "custom" else _PLAIN
+
+    def reading(self, suffix: str) -> Self:
+        """Return a copy for dumps of the format that has `suffix`; see Backend."""
+        formats: dict[str, Literal["custom", "plain"]] = {".pgdump": "custom", ".sql": "plain"}
+        if suffix not in formats:
+            return super().reading(suffix)
+        reader = copy(self)
+        reader.format = formats[suffix]
+        return reader
+
+    def get_check_command(self, database: str) -> list[str] | None:
+        """Return the argv that reads an archive to its end; plain SQL has an end marker instead."""
+        return ["pg_restore", "--file=/dev/null"] if self.format == "custom" and database != GLOBALS else None
 
     def versions(self) -> dict[str, str]:
         """Return the versions of pg_dump and of the server."""

@@ -6,6 +6,7 @@ import glob
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path, PurePath
 from typing import Literal, Self
 
@@ -15,6 +16,7 @@ from .registry import backend
 
 # Sent as text: the host needs a python3, but no dbdump, and the user it runs as need not see our files.
 _PROGRAM = Path(__file__).with_name("sqlite_program.py").read_text("utf-8")
+_CHECK = Path(__file__).with_name("sqlite_check_program.py").read_text("utf-8")
 
 # https://www.sqlite.org/fileformat.html, section 1.3
 _BINARY = StreamShape(first=(b"SQLite format 3\0",))
@@ -108,6 +110,19 @@ class SQLite(Backend):
     def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
         """Return what a whole dump looks like."""
         return _BINARY if self.format == "binary" else _SQL
+
+    def reading(self, suffix: str) -> Self:
+        """Return a copy for dumps of the format that has `suffix`; see Backend."""
+        formats: dict[str, Literal["binary", "sql"]] = {".sqlite": "binary", ".sql": "sql"}
+        if suffix not in formats:
+            return super().reading(suffix)
+        reader = copy(self)
+        reader.format = formats[suffix]
+        return reader
+
+    def get_check_command(self, database: str) -> list[str] | None:  # noqa: ARG002  the same for all
+        """Return the argv that has all of a copy checked, in a temporary file; SQL has an end marker instead."""
+        return [sys.executable, "-I", "-c", _CHECK] if self.format == "binary" else None
 
     def versions(self) -> dict[str, str]:
         """Return the version of the SQLite library that reads the files."""

@@ -15,6 +15,7 @@ from ..plan import Planned, Refused
 from ..progress import Plain
 from ..report import Result
 from ..runner import run
+from ..stored import read_listing
 from ..wrappers.base import Wrapper
 from ..writers.directory import Directory
 from .dumps import job_of
@@ -94,9 +95,10 @@ class BackendContract:
         """Every dump looks like a whole one, and says how it is restored."""
         results = _dump(replace(self.make(), check_stream=True), tmp_path)
         assert {result.status for result in results} <= {"stored", "skipped"}, results
-        stored = list(Directory(str(tmp_path)).list("localhost", "contract"))
-        assert len(stored) == sum(result.status == "stored" for result in results) > 0
-        assert all(manifest.raw_bytes and manifest.restore for _, manifest in stored)
+        stored = read_listing("localhost", "contract", Directory(str(tmp_path)).entries("localhost", "contract"))
+        assert not stored.strays
+        assert len(stored.dumps) == sum(result.status == "stored" for result in results) > 0
+        assert all(each.manifest.raw_bytes and each.manifest.restore for each in stored.dumps)
 
     def test_a_failing_stage_leaves_nothing(self, tmp_path: Path) -> None:
         """Where a later stage fails, no dump is stored, and the one to blame is named."""

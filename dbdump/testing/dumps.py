@@ -38,12 +38,12 @@ def manifest_of(name: DumpName, data: bytes) -> Manifest:
     return Manifest(*which, when, when, None, len(data), digest, **fixed)
 
 
-def store(to: Store, name: DumpName, data: bytes) -> None:
-    """Store `data` as a whole dump."""
+def store(to: Store, name: DumpName, data: bytes, signature: bytes | None = None) -> None:
+    """Store `data` as a whole dump, with the signature of its manifest if there is one."""
     sink = to.open(name)
     try:
         sink.write(memoryview(data))
-        sink.commit(manifest_of(name, data))
+        sink.commit(manifest_of(name, data), signature)
     finally:
         sink.abort()
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ..backends.base import Backend
 from ..catalog import DumpName
-from ..errors import WriteError
+from ..errors import Locked, WriteError
 from ..machines import Machines
+from ..stored import Listing, Record, read_listing
 from ..writers.base import Store, Writer
 from ..writers.directory import Directory
 from .dumps import ODD_NAMES, dump_name, job_of, manifest_of, refused, store
@@ -27,8 +28,38 @@ class _Nothing(Backend):
         """Return none."""
 
 
+def _listing(to: Store) -> Listing:
+    name = dump_name()
+    return read_listing(name.host, name.recipe, to.entries(name.host, name.recipe))
+
+
+def _names(to: Store) -> set[DumpName]:
+    return {each.name for each in _listing(to).dumps}
+
+
+def _strays(to: Store) -> list[str]:
+    return [each.path for each in _listing(to).strays]
+
+
+def _told_locked(work: Callable[[], object]) -> str:
+    try:
+        work()
+    except Locked as error:
+        return error.message
+    return ""
+
+
+def _record(name: DumpName, fault: str) -> Record:
+    return Record(manifest_of(name, b"whole").sha256, "2026-11-23T03:00:00+00:00", "content", fault)
+
+
 class WriterContract:
-    """What every writer does. `make` returns one that stores below the directory it is given."""
+    """What every writer does. `make` returns one that stores below the directory it is given.
+
+    `locks` says whether places can be held there.
+    """
+
+    locks = True
 
     def make(self, directory: Path) -> Writer:
         """Return a writer."""
@@ -45,7 +76,11 @@ class WriterContract:
         name, data = dump_name(), os.urandom(3 << 20)
         with self.made(tmp_path) as to:
             store(to, name, data)
-            assert list(to.list(name.host, name.recipe)) == [(name, manifest_of(name, data))]
+            (found,) = _listing(to).dumps
+            manifest = manifest_of(name, data)
+            assert (found.name, found.manifest, found.size) == (name, manifest, len(data))
+            assert found.text == manifest.to_json()
+            assert (found.signed, found.record) == (False, None)
             assert b"".join(to.read(name)) == data
 
     def test_odd_names_stay_apart(self, tmp_path: Path) -> None:
@@ -54,7 +89,8 @@ class WriterContract:
         with self.made(tmp_path) as to:
             for name, data in names.items():
                 store(to, name, data)
-            assert {each for each, _ in to.list("db1", "shop")} == set(names)
+            assert _names(to) == set(names)
+            assert not _strays(to)
             assert {name: b"".join(to.read(name)) for name in names} == names
 
     def test_an_aborted_dump_is_gone(self, tmp_path: Path) -> None:
@@ -63,7 +99,8 @@ class WriterContract:
         with self.made(tmp_path) as to:
             sink = to.open(name)
             sink.write(memoryview(b"half"))
-            assert not list(to.list(name.host, name.recipe))
+            assert not _names(to)
+            assert len(_strays(to)) == 1
             sink.abort()
             sink.abort()
             self.has_nothing(to, name)
@@ -94,22 +131,119 @@ class WriterContract:
         with self.made(tmp_path) as to:
             store(to, name, b"same")
             store(to, name, b"same")
-            assert [each for each, _ in to.list(name.host, name.recipe)] == [name]
+            assert _names(to) == {name}
 
     def test_a_deleted_dump_is_gone(self, tmp_path: Path) -> None:
-        """Delete removes the dump and its manifest, and nothing else."""
+        """Delete removes all that is of the dump, and nothing else; once more is no error."""
         name, other = dump_name(), dump_name("other")
         with self.made(tmp_path) as to:
-            store(to, name, b"one")
+            store(to, name, b"one", signature=b"signed")
             store(to, other, b"two")
+            to.note(name, b"{}")
             to.delete(name)
-            assert [each for each, _ in to.list(name.host, name.recipe)] == [other]
+            assert [each.file for each in to.entries(name.host, name.recipe)].count(other.file) == 1
+            assert len(list(to.entries(name.host, name.recipe))) == len((other.file, other.manifest_file))
+            to.delete(name)
+            assert _names(to) == {other}
 
-    def has_nothing(self, to: Store, name: DumpName) -> None:
-        """Assert that nothing is stored under `name`, nor listed."""
-        assert not list(to.list(name.host, name.recipe))
+    def test_where_nothing_was_stored_nothing_is(self, tmp_path: Path) -> None:
+        """A recipe that was never run has no entries, and its place can be held."""
+        with self.made(tmp_path) as to:
+            assert not list(to.entries("db1", "shop"))
+            with to.held("db1", "shop", alone=True):
+                assert not list(to.entries("db1", "shop"))
+            for missing in (to.read, to.signature):
+                self.is_missing(missing, dump_name())
+
+    def test_entries_that_are_not_wanted_any_more(self, tmp_path: Path) -> None:
+        """Who stops in the middle of them leaves nothing that is in the way of others."""
+        name = dump_name()
+        with self.made(tmp_path) as to:
+            store(to, name, b"whole")
+            entries = to.entries(name.host, name.recipe)
+            next(entries)
+            del entries
+            assert _names(to) == {name}
+            assert b"".join(to.read(name)) == b"whole"
+
+    def test_a_signature_is_stored(self, tmp_path: Path) -> None:
+        """The signature of a manifest is read as it was written, and who has none is told from who has."""
+        name, other = dump_name(), dump_name("other")
+        signature = b"\0\r\n\xff" + os.urandom(500)
+        with self.made(tmp_path) as to:
+            store(to, name, b"one", signature=signature)
+            store(to, other, b"two")
+            assert to.signature(name) == signature
+            self.is_missing(to.signature, other)
+            assert {each.name: each.signed for each in _listing(to).dumps} == {name: True, other: False}
+
+    def test_a_record_replaces_the_last(self, tmp_path: Path) -> None:
+        """What verify found is stored beside the dump, each time in place of the last, and nothing else is left."""
+        name = dump_name()
+        with self.made(tmp_path) as to:
+            store(to, name, b"whole")
+            files = {each.file for each in to.entries(name.host, name.recipe)}
+            for fault in ("", "x" * 5000, "changed"):
+                to.note(name, _record(name, fault).to_json())
+                (found,) = _listing(to).dumps
+                assert found.record == _record(name, fault)
+            assert {each.file for each in to.entries(name.host, name.recipe)} == files | {name.record_file}
+
+    def test_a_place_is_held_alone_or_with_others(self, tmp_path: Path) -> None:
+        """Who holds a place alone keeps out all others, and is kept out by any; without locks nobody is."""
+        name = dump_name()
+        with self.made(tmp_path) as to, self.made(tmp_path) as another:
+            store(to, name, b"whole")
+            for one, other in ((to, another), (to, to)):
+                with one.held(name.host, name.recipe, alone=False):
+                    self.is_free(other, alone=False)
+                    self.is_taken(other, alone=True)
+                    other.open(dump_name("beside")).abort()
+                with one.held(name.host, name.recipe, alone=True):
+                    self.is_taken(other, alone=False)
+                    self.is_taken(other, alone=True)
+                    one.delete(name)
+                    assert not _names(one)
+                self.is_free(other, alone=True)
+                store(to, name, b"whole")
+
+    def test_a_dump_holds_its_place(self, tmp_path: Path) -> None:
+        """From when it is begun until it is committed nobody can be alone there; and where one is, none begins."""
+        name = dump_name()
+        with self.made(tmp_path) as to, self.made(tmp_path) as another:
+            store(to, dump_name("old"), b"old")
+            sink = to.open(name)
+            self.is_taken(another, alone=True)
+            self.is_free(another, alone=False)
+            sink.write(memoryview(b"whole"))
+            sink.commit(manifest_of(name, b"whole"))
+            self.is_free(another, alone=True)
+            to.open(name).abort()
+            with another.held(name.host, name.recipe, alone=True):
+                told = _told_locked(lambda: to.open(name).abort())
+                assert "a prune is at work there" in told if self.locks else not told
+            to.open(name).abort()
+
+    def is_free(self, to: Store, *, alone: bool) -> None:
+        """Assert that a place can be held."""
+        name = dump_name()
+        with to.held(name.host, name.recipe, alone=alone):
+            pass
+
+    def is_taken(self, to: Store, *, alone: bool) -> None:
+        """Assert that a place cannot be held, and that it is said who is there; without locks that it can."""
+        told = _told_locked(lambda: self.is_free(to, alone=alone))
+        assert ("a dump, verify, restore or prune" if alone else ": a prune") in told if self.locks else not told
+
+    def is_missing(self, read: Callable[[DumpName], Iterable[object]], name: DumpName) -> None:
+        """Assert that there is nothing to read."""
         try:
-            found = list(to.read(name))
+            found = list(read(name))
         except WriteError:
             return
         raise AssertionError(f"{found!r} is stored under a final name")
+
+    def has_nothing(self, to: Store, name: DumpName) -> None:
+        """Assert that nothing is stored under `name`, nor listed."""
+        assert not list(to.entries(name.host, name.recipe))
+        self.is_missing(to.read, name)

@@ -170,8 +170,17 @@ def _files(path: str, directory: str) -> Iterator[Entry]:
         for each in files:
             if each.is_file(follow_symlinks=False):
                 with contextlib.suppress(FileNotFoundError):  # it went meanwhile
-                    text = Path(each.path).read_bytes() if Entry.is_text(each.name) else None
+                    text = _text(each.path) if Entry.is_text(each.name) else None
                     yield Entry(directory, each.name, each.stat(follow_symlinks=False).st_size, text)
+
+
+def _text(path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError:  # one that cannot be read hides none of the others
+        return None
 
 
 class DirectorySink:

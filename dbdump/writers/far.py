@@ -1,4 +1,4 @@
-"""A session at the far end of a Remote: what is asked of it, and how a shell there answers (store.sh)."""
+"""A session at the far end of a Remote where there is a shell: it runs store.sh."""
 
 from __future__ import annotations
 
@@ -8,80 +8,18 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
-from typing import Protocol
 
 from ..errors import ConnectionLost, WriteError
 from ..script import Said
 from ..shell import Running, Shell, Stalled
-from .safe import hint_for
+from ..stored import Entry
+from .far_entries import read_entries
+from .safe import at_work, hint_for
+from .session import Missing
 
 _BLOCK = 2 << 20  # bytes gathered before they are sent, by each job: the far end starts two programs for each
 _ASK_SECONDS = 120.0  # for an answer that takes no long work
 _SLOWEST = 20e6  # bytes a second that the far disk is given to sync and to read back what it was sent
-
-
-class Session(Protocol):
-    """One way in to where dumps are stored, used by one dump after another. Raises WriteError or ConnectError."""
-
-    def go(self, root: str, names: Sequence[str], *, make: bool) -> str:
-        """Go to the directory `names` below `root`, and return its path there.
-
-        Each is made, 0700, where it is missing and `make` says so.
-        """
-        ...
-
-    def open(self, part: str) -> tuple[str, ...] | None:
-        """Begin the file `part`, which must not be there; return what dead runs left, now removed.
-
-        None where another run has just taken it for dead: try another name.
-        """
-        ...
-
-    def write(self, piece: memoryview) -> None:
-        """Take the next bytes of it."""
-        ...
-
-    def received(self) -> tuple[int, str]:
-        """Return its size in bytes and its SHA-256, computed there on what was synced."""
-        ...
-
-    def name(self, part: str, final: str, sha256: str) -> bool:
-        """Give it its final name; return whether that is new. What is there already and differs is refused.
-
-        Raises ConnectionLost where neither is there.
-        """
-        ...
-
-    def unname(self, final: str) -> None:
-        """Take back a new name."""
-        ...
-
-    def drop(self) -> None:
-        """Remove the file that was begun, if it has no name yet."""
-        ...
-
-    def manifests(self) -> Iterator[tuple[str, bytes]]:
-        """Yield each manifest one directory below here, with its path, whose dump is there."""
-        ...
-
-    def fetch(self, file: str) -> Iterator[bytes]:
-        """Yield the bytes of a file here."""
-        ...
-
-    def delete(self, dump: str, signature: str, manifest: str) -> None:
-        """Remove a dump, the signature if there is one, and the manifest."""
-        ...
-
-    def clear(self, group: str, part: str) -> None:
-        """End the processes of another session, which hangs, and remove its file here."""
-        ...
-
-    def close(self) -> None:
-        """End it."""
-        ...
-
-    broken: bool  # it cannot be used any more
-    group: str  # its processes there, for `clear`
 
 
 @cache
@@ -100,6 +38,7 @@ class ShellSession:
         self._pending = bytearray()
         self._block = bytearray()
         self._part, self._sent = "", 0
+        self._alone = False  # what was asked for last
         self._blind = False  # whether no program there computes a SHA-256
         self._buffer = memoryview(bytearray(65536))
         self.broken = False
@@ -110,12 +49,17 @@ class ShellSession:
         """Go to a directory; see Session."""
         return self._ask("go", "make" if make else "stay", root, *names, "")
 
-    def open(self, part: str) -> tuple[str, ...] | None:
+    def hold(self, *, alone: bool) -> None:
+        """Hold this directory; see Session."""
+        self._alone = alone
+        self._ask("hold", "alone" if alone else "shared")
+
+    def open(self, part: str, *, adding: bool) -> tuple[str, ...] | None:
         """Begin a file; see Session."""
-        self._part, self._sent = part, 0
+        self._part, self._sent, self._alone = part, 0, False
         self._block.clear()
         left = []
-        self._send("open", part)
+        self._send("open", part, "dump" if adding else "record")
         while (answer := self._line(_ASK_SECONDS))[0] == "left":
             left.append(answer[1])
         return tuple(left) if self._checked(answer)[0] != "again" else None
@@ -139,6 +83,10 @@ class ShellSession:
         """Give a final name; see Session."""
         return self._ask("name", part, final, "-" if self._blind else sha256, timeout=self._work_seconds) == "new"
 
+    def replace(self, part: str, final: str) -> None:
+        """Give a name that another file has; see Session."""
+        self._ask("replace", part, final)
+
     def unname(self, final: str) -> None:
         """Take back a name; see Session."""
         self._ask("unname", final)
@@ -147,21 +95,10 @@ class ShellSession:
         """Remove what was begun; see Session."""
         self._ask("drop")
 
-    def manifests(self) -> Iterator[tuple[str, bytes]]:
-        """Yield manifests; see Session."""
-        self._send("manifests")
-        path, text = "", bytearray()
-        while True:
-            line = self._raw_line(self._patience)
-            if line.startswith(b" "):
-                text += line[1:] + b"\n"
-            elif line.startswith(self._token):
-                if path:
-                    yield path, bytes(text)
-                answer = self._checked(self._split(line))
-                if answer[0] != "file":
-                    return
-                path, text = answer[1], bytearray()
+    def entries(self) -> Sequence[Entry]:
+        """Return all files below; see Session."""
+        self._send("entries")
+        return read_entries(self._told())
 
     def fetch(self, file: str) -> Iterator[bytes]:
         """Yield the bytes of a file; see Session."""
@@ -174,9 +111,9 @@ class ShellSession:
             left -= len(piece)
             yield piece
 
-    def delete(self, dump: str, signature: str, manifest: str) -> None:
-        """Remove a dump; see Session."""
-        self._ask("delete", dump, signature, manifest)
+    def delete(self, files: Sequence[str]) -> None:
+        """Remove files; see Session."""
+        self._ask("delete", *files, "")
 
     def clear(self, group: str, part: str) -> None:
         """End another session; see Session."""
@@ -207,6 +144,10 @@ class ShellSession:
 
     def _checked(self, answer: tuple[str, str]) -> tuple[str, str]:
         match answer:
+            case ("locked", where):
+                raise at_work(f"{self._place}:{where}", alone=self._alone)
+            case ("no", cause) if cause.endswith("No such file or directory"):
+                raise Missing(f"{self._place}: {cause}", hint_for(cause))
             case ("no", cause):
                 raise WriteError(f"{self._place}: {cause}", hint_for(cause) or "Look there, as that account.")
             case ("gone", _):
@@ -230,6 +171,12 @@ class ShellSession:
         """Raise what the far end said before it ended: a `no`, or nothing."""
         while True:
             self._checked(self._line(_ASK_SECONDS))
+
+    def _told(self) -> Iterator[bytes]:
+        """Yield the lines before the next answer."""
+        while not (line := self._raw_line(self._patience)).startswith(self._token):
+            yield line
+        self._checked(self._split(line))
 
     def _line(self, timeout: float) -> tuple[str, str]:
         """Return the next answer: its first word, and the rest of its line."""

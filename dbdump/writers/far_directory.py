@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ..catalog import DumpName, Manifest
 from ..errors import ConnectionLost, DbdumpError, WriteError
-from .far import Session, new_part
+from ..stored import Entry
+from .far import new_part
+from .session import Missing, Session
 
 
 class Sessions:
@@ -77,20 +79,11 @@ class FarDirectory:
         """Begin a dump; makes the directories below the path that are missing, 0700."""
         return FarSink(self._sessions, self.root, name, self._account)
 
-    def list(self, host: str, recipe: str) -> Iterator[tuple[DumpName, Manifest]]:
-        """Yield the names and manifests of a recipe's committed dumps; what is neither is passed over."""
+    def entries(self, host: str, recipe: str) -> Iterator[Entry]:
+        """Yield every file of a recipe; see Store. The session is given back before the first of them."""
         with self._session() as session:
-            try:
-                session.go(self.root, DumpName(host, recipe, "x", "", "").directory[:2], make=False)
-            except WriteError:
-                return  # nothing was ever stored there
-            for path, text in session.manifests():
-                with contextlib.suppress(WriteError):
-                    manifest = Manifest.from_json(text)
-                    directory, _, file = path.partition("/")
-                    name = DumpName.of_file(host, recipe, manifest.database, file.removesuffix(".json"))
-                    if name.directory[-1] == directory:
-                        yield name, manifest
+            found = session.entries() if self._is_there(session, host, recipe) else ()
+        yield from found
 
     def read(self, name: DumpName) -> Iterator[bytes]:
         """Yield the bytes of a stored dump."""
@@ -98,11 +91,55 @@ class FarDirectory:
             session.go(self.root, name.directory, make=False)
             yield from session.fetch(name.file)
 
-    def delete(self, name: DumpName) -> None:
-        """Remove a dump, then its manifest."""
+    def signature(self, name: DumpName) -> bytes:
+        """Return the signature of a manifest; see Store."""
         with self._session() as session:
             session.go(self.root, name.directory, make=False)
-            session.delete(name.file, name.signature_file, name.manifest_file)
+            return b"".join(session.fetch(name.signature_file))
+
+    def note(self, name: DumpName, record: bytes) -> None:
+        """Put a record beside a dump; see Store."""
+        with self._session() as session:
+            session.go(self.root, name.directory, make=False)
+            part, _ = begun(session, name.record_file, adding=False)
+            try:
+                session.write(memoryview(record))
+                compare(session, self._account, len(record), hashlib.sha256(record).hexdigest())
+                session.replace(part, name.record_file)
+            except BaseException:
+                with contextlib.suppress(DbdumpError):
+                    session.drop()
+                raise
+
+    def delete(self, name: DumpName) -> None:
+        """Remove a dump, and last its manifest; see Store."""
+        with self._session() as session:
+            session.go(self.root, name.directory, make=False)
+            session.delete([name.file, name.record_file, name.signature_file, name.manifest_file])
+
+    @contextlib.contextmanager
+    def held(self, host: str, recipe: str, *, alone: bool) -> Iterator[None]:
+        """Hold the place of a recipe, by a session that does nothing else meanwhile; see Store."""
+        session = self._sessions.take()
+        try:
+            if self._is_there(session, host, recipe):
+                session.hold(alone=alone)
+            yield
+        finally:
+            try:
+                session.drop()
+            except DbdumpError:  # who is gone holds nothing
+                session.close()
+            else:
+                self._sessions.give(session)
+
+    def _is_there(self, session: Session, host: str, recipe: str) -> bool:
+        """Go to the place of a recipe; return whether anything was ever stored there."""
+        try:
+            session.go(self.root, DumpName(host, recipe, "x", "", "").directory[:2], make=False)
+        except Missing:
+            return False
+        return True
 
     def _path_of(self, name: DumpName) -> str:
         return "/".join([self._path.rstrip("/"), *name.directory, name.file])
@@ -130,7 +167,7 @@ class FarSink:
         self._session = pool.take()
         try:
             self._where = self._session.go(root, name.directory, make=True)
-            self._part, self.leftovers = self._new_part(name.file)
+            self._part, self.leftovers = begun(self._session, name.file, adding=True)
         except BaseException:
             self._session.close()
             raise
@@ -141,7 +178,7 @@ class FarSink:
 
     def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
         """Compare what is stored there, name it, then the signature and the manifest the same way."""
-        self._compare(self._session.received(), manifest.stored_bytes, manifest.sha256)
+        compare(self._session, self._account, manifest.stored_bytes, manifest.sha256)
         named: list[str] = []
         try:
             self._give_name(self._name.file, manifest.sha256, named)
@@ -185,22 +222,6 @@ class FarSink:
         helper.clear(self._session.group, self._part)
         self._pool.give(helper)
 
-    def _new_part(self, final: str) -> tuple[str, tuple[str, ...]]:
-        while True:
-            part = new_part(final)
-            leftovers = self._session.open(part)
-            if leftovers is not None:
-                return part, leftovers
-
-    def _compare(self, stored: tuple[int, str], size: int, sha256: str) -> None:
-        # An empty SHA-256: of an account for SFTP only, whose recipe wants no reading back.
-        if stored[0] != size or stored[1] not in (sha256, ""):
-            raise WriteError(
-                f"{self._account}: {stored[0]} bytes, SHA-256 {stored[1]} are stored, but {size} bytes, "
-                f"SHA-256 {sha256} were sent",
-                "Its file system lost or changed bytes; look at the kernel's log there.",
-            )
-
     def _give_name(self, final: str, sha256: str, named: list[str]) -> None:
         try:
             new = self._session.name(self._part, final, sha256)
@@ -213,8 +234,29 @@ class FarSink:
             named.append(final)
 
     def _put(self, final: str, text: bytes, named: list[str]) -> None:
-        self._part, _ = self._new_part(final)
+        self._part, _ = begun(self._session, final, adding=True)
         self._session.write(memoryview(text))
         sha256 = hashlib.sha256(text).hexdigest()
-        self._compare(self._session.received(), len(text), sha256)
+        compare(self._session, self._account, len(text), sha256)
         self._give_name(final, sha256, named)
+
+
+def begun(session: Session, final: str, *, adding: bool) -> tuple[str, tuple[str, ...]]:
+    """Begin a temporary file for `final`; return its name, and what dead runs left."""
+    while True:
+        part = new_part(final)
+        leftovers = session.open(part, adding=adding)
+        if leftovers is not None:
+            return part, leftovers
+
+
+def compare(session: Session, account: str, size: int, sha256: str) -> None:
+    """Raise WriteError where what is stored is not what was sent."""
+    stored = session.received()
+    # An empty SHA-256: of an account for SFTP only, whose recipe wants no reading back.
+    if stored[0] != size or stored[1] not in (sha256, ""):
+        raise WriteError(
+            f"{account}: {stored[0]} bytes, SHA-256 {stored[1]} are stored, but {size} bytes, "
+            f"SHA-256 {sha256} were sent",
+            "Its file system lost or changed bytes; look at the kernel's log there.",
+        )

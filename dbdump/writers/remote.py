@@ -10,8 +10,9 @@ from ..errors import ConnectError, RecipeError
 from ..links import Reach, Transport
 from ..script import quote
 from ..target import destination, split_target
-from .far import Session, ShellSession
+from .far import ShellSession
 from .far_directory import FarDirectory, Sessions
+from .session import Session
 from .sftp import SFTPSession
 
 

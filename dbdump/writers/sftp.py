@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -13,8 +14,10 @@ from typing import Any
 from ..boot import Link
 from ..channel import closed
 from ..errors import ConnectionLost, WriteError
+from ..stored import Entry
 from .far import sha256_of
 from .safe import PART, hint_for
+from .session import Missing
 
 _PIECE = 1 << 20  # bytes
 _NO_WORD_HINT = "SFTP has no word for it: perhaps the disk there is full, over its quota, or read-only."
@@ -59,10 +62,13 @@ class SFTPSession:
                 self._here = path
         return str(self._here)
 
-    def open(self, part: str) -> tuple[str, ...]:
+    def hold(self, *, alone: bool) -> None:
+        """Hold nothing: SFTP has no locks; see Session."""
+
+    def open(self, part: str, *, adding: bool) -> tuple[str, ...]:
         """Begin a file; see Session."""
         with self._words():
-            left = tuple(self._swept())
+            left = tuple(self._swept()) if adding else ()
             self._file = self._sftp.open(self._at(part), "wbx", bufsize=0)
             self._part, self._sent = part, 0
             self._sftp.chmod(self._at(part), 0o600)
@@ -99,6 +105,19 @@ class SFTPSession:
             self._part = ""
         return True
 
+    def replace(self, part: str, final: str) -> None:
+        """Give a name that another file has; see Session."""
+        with self._words():
+            try:
+                self._sftp.posix_rename(self._at(part), self._at(final))
+            except OSError as error:
+                if "unsupported" not in str(error).lower():
+                    raise
+                if self._exists(final):
+                    self._sftp.remove(self._at(final))
+                self._sftp.rename(self._at(part), self._at(final))
+            self._part = ""
+
     def unname(self, final: str) -> None:
         """Take back a name; see Session."""
         with self._words():
@@ -112,17 +131,15 @@ class SFTPSession:
                 self._file.close()
                 self._sftp.remove(self._at(part))
 
-    def manifests(self) -> Iterator[tuple[str, bytes]]:
-        """Yield manifests; see Session."""
+    def entries(self) -> Sequence[Entry]:
+        """Return all files below; see Session."""
         with self._words():
-            for directory in self._sftp.listdir_attr(self._here):
-                if not stat.S_ISDIR(directory.st_mode):
-                    continue
-                files = set(self._sftp.listdir(self._at(directory.filename)))
-                for file in sorted(files):
-                    path = join(directory.filename, file)
-                    if file[:1].isdigit() and file.endswith(".json") and file.removesuffix(".json") in files:
-                        yield path, b"".join(self.fetch(path))
+            directories = self._sftp.listdir_attr(self._here)
+            return [
+                entry
+                for each in directories if stat.S_ISDIR(each.st_mode)
+                for entry in self._files(each.filename)
+            ]  # fmt: skip
 
     def fetch(self, file: str) -> Iterator[bytes]:
         """Yield the bytes of a file; see Session."""
@@ -131,13 +148,12 @@ class SFTPSession:
             while piece := stream.read(_PIECE):
                 yield piece
 
-    def delete(self, dump: str, signature: str, manifest: str) -> None:
-        """Remove a dump; see Session."""
+    def delete(self, files: Sequence[str]) -> None:
+        """Remove files; see Session."""
         with self._words():
-            self._sftp.remove(self._at(dump))
-            if self._exists(signature):
-                self._sftp.remove(self._at(signature))
-            self._sftp.remove(self._at(manifest))
+            for each in files:
+                with contextlib.suppress(FileNotFoundError):
+                    self._sftp.remove(self._at(each))
 
     def clear(self, group: str, part: str) -> None:  # noqa: ARG002  nothing of ours runs there
         """Remove what another session left; see Session."""
@@ -148,6 +164,13 @@ class SFTPSession:
         """End it; see Session."""
         self.broken = True
         closed(self._sftp)
+
+    def _files(self, directory: str) -> Iterable[Entry]:
+        for each in self._sftp.listdir_attr(self._at(directory)):
+            if stat.S_ISREG(each.st_mode):
+                path = join(directory, each.filename)
+                text = b"".join(self.fetch(path)) if Entry.is_text(each.filename) else None
+                yield Entry(directory, each.filename, each.st_size, text)
 
     def _at(self, name: str) -> str:
         return join(self._here, name)
@@ -187,6 +210,8 @@ class SFTPSession:
         except ConnectionLost:
             self.broken = True
             raise
+        except FileNotFoundError as error:
+            raise Missing(f"{self._place}: no such file or directory", hint_for(os.strerror(errno.ENOENT))) from error
         except OSError as error:
             said = error.strerror or str(error)
             hint = hint_for(os.strerror(error.errno)) if error.errno else _NO_WORD_HINT

@@ -8,9 +8,11 @@
 umask 077
 set -f
 unset CDPATH
+unset TIME_STYLE QUOTING_STYLE BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE # of ls
 export LC_ALL=C
 part=
 checked=
+kept=
 IFS= read -r token || exit 1
 
 say() { printf '%s %s\n' "$token" "$*"; }
@@ -107,10 +109,40 @@ sweep() {
   set -f
 }
 
-# open PART: begin a file that is not there yet, and hold it.
+# Hold the directory $1 until `drop`, with others (-s) or alone (-x). Where there is no flock, or a file system
+# without locks, nothing is held.
+keep() {
+  [ -n "$flock" ] || return 0
+  told=$( (: <"$1") 2>&1) || { no "$told"; return 1; }
+  exec 5<"$1"
+  if told=$(flock -n "$2" 5 2>&1); then kept=$1; return; fi
+  exec 5<&-
+  case $told in
+    '') say locked "$1" ;;
+    *'not implemented' | *'not supported' | *'No locks available') return 0 ;;
+    *) no "$told" ;;
+  esac
+  return 1
+}
+
+# hold SHARED-OR-ALONE: keep this directory so.
+hold() {
+  argument way
+  if [ "$way" = alone ]; then keep "$PWD" -x
+  else keep "$PWD" -s
+  fi && say ok
+}
+
+# open PART FOR: begin a file that is not there yet, and hold it. For a dump, which is added, the directory above is
+# kept as well, with others, and what dead runs left goes.
 open() {
   argument new
-  sweep
+  argument for
+  if [ "$for" = dump ]; then
+    # Once kept, it is not let go of in between.
+    [ "$kept" = "${PWD%/*}" ] || keep "${PWD%/*}" -s || return 1
+    sweep
+  fi
   told=$( (set -C && : >"$new") 2>&1) || { no "$told"; return 1; }
   part=$new checked=
   exec 4>>"$part"
@@ -161,22 +193,39 @@ name() {
   flush . && say ok new
 }
 
+# replace PART FINAL: give it a name, in place of what has it.
+replace() {
+  argument from; argument final
+  try mv -f -- "$from" "$final" || return 1
+  [ "$from" != "$part" ] || { part=; exec 4>&-; }
+  flush . && say ok
+}
+
 # unname FINAL: take back a name that this run has given, where what comes after it failed.
 unname() {
   argument final
   try rm -f -- "$final" && flush . && say ok
 }
 
-# All manifests one directory below, each line behind a blank, of dumps that are there.
-manifests() {
-  set +f
-  for each in */[0-9]*.json; do
-    dump=${each%.json}
-    [ -f "$each" ] && [ ! -L "$each" ] && [ -f "$dump" ] && [ ! -L "$dump" ] || continue
-    say file "$each"
-    sed 's/^/ /' "$each" || exit 1
+# Run find on the files one directory below, with the arguments given. No symbolic link is one, or leads to one. A name
+# with a line end or a colon is none of ours, and its lines could be mistaken for those of another.
+files_below() {
+  find . -mindepth 2 -maxdepth 2 -type f ! -path '*:*' ! -path '*
+*' "$@"
+}
+
+# All files one directory below, as ls tells of them; then the manifests and records, each line behind its file's
+# name; then which of these could not be read. What goes meanwhile is no fault.
+entries() {
+  for each in find grep; do
+    command -v "$each" >/dev/null || { no "it has no $each program"; return 1; }
   done
-  set -f
+  {
+    told=$(files_below -exec ls -lnd {} + 2>&1 >&6 | grep -v 'No such file or directory$')
+    [ -z "$told" ] || { no "$told"; return 1; }
+    told=$(files_below '(' -name '[0-9]*.json' -o -name '[0-9]*.verified' ')' -exec grep -aH '' {} + 2>&1 >&6)
+  } 6>&1
+  printf '%s\n' "$told"
   say ok
 }
 
@@ -188,10 +237,13 @@ fetch() {
   cat -- "$final" || exit 1
 }
 
-# delete DUMP SIGNATURE MANIFEST: in that order, so that what is left is never a manifest alone.
+# delete NAME…: each a line, until an empty one, and in that order; what is gone already is no fault.
 delete() {
-  argument final; argument signature; argument manifest
-  try rm -- "$final" && try rm -f -- "$signature" && try rm -- "$manifest" && flush . && say ok
+  fault=
+  while argument name && [ -n "$name" ]; do
+    [ -n "$fault" ] || try rm -f -- "$name" || fault=yes
+  done
+  [ -n "$fault" ] || { flush . && say ok; }
 }
 
 # clear GROUP PART: end another session of this run, which hangs, and remove what it left.
@@ -202,7 +254,13 @@ clear() {
   say ok
 }
 
-drop() { forget; say ok; }
+# Let go of what was begun and kept.
+drop() {
+  forget
+  exec 5<&-
+  kept=
+  say ok
+}
 
 me=$(id -u)
 flock=$(command -v flock)
@@ -219,7 +277,7 @@ say ok "${group:-0}"
 
 while IFS= read -r request; do
   case $request in
-    go | open | data | received | name | unname | manifests | fetch | delete | clear | drop) "$request" ;;
+    go | hold | open | data | received | name | replace | unname | entries | fetch | delete | clear | drop) "$request" ;;
     *) no "not a request: $request"; exit 1 ;;
   esac
 done

@@ -18,8 +18,9 @@ import pytest
 
 from servers.process import program, stop, wait_for
 
-_APPLETS = ("sh", "cat", "cd", "chmod", "cut", "dd", "find", "head", "id", "kill", "ln", "ls", "mkdir", "mv", "printf",
-            "rm", "sed", "sha256sum", "sleep", "stat", "sync", "tee", "touch", "tr", "true", "wc")  # fmt: skip
+_APPLETS = ("sh", "cat", "cd", "chmod", "cut", "dd", "find", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mv",
+            "printf", "rm", "sed", "sha256sum", "sleep", "stat", "sync", "tee", "touch", "tr", "true",
+            "wc")  # fmt: skip
 _BARE = tuple(each for each in _APPLETS if each != "sha256sum")
 
 # Each kind of account: its login shell, and what its start-up file says.

@@ -15,6 +15,7 @@ from servers.process import wait_for
 from dbdump import Directory
 from dbdump.catalog import DumpName
 from dbdump.errors import WriteError
+from dbdump.stored import read_listing
 from dbdump.testing import dump_name, store
 
 NAME = dump_name()
@@ -239,8 +240,8 @@ def test_two_commits_of_one_name_are_one_after_the_other(tmp_path):
     assert first.wait() == 0
     assert second.returncode == 1
     assert b"is there already, and differs" in second.stderr
-    ((_, manifest),) = Directory(str(tmp_path)).list(NAME.host, NAME.recipe)
-    assert manifest.restore == "first"
+    (found,) = read_listing(NAME.host, NAME.recipe, Directory(str(tmp_path)).entries(NAME.host, NAME.recipe)).dumps
+    assert found.manifest.restore == "first"
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -14,6 +14,7 @@ from support import rows
 
 from dbdump import Remote
 from dbdump.errors import ConnectError, WriteError
+from dbdump.stored import read_listing
 from dbdump.testing import WriterContract, dump_name, manifest_of, store
 
 TRANSPORTS = ("fabric", "openssh")
@@ -52,12 +53,14 @@ class TestSFTPOverFabric(OnAccount):
     """An account for SFTP only, over fabric."""
 
     kind = "sftp"
+    locks = False
 
 
 class TestSFTPOverOpenSSH(OnAccount):
     """An account for SFTP only, over OpenSSH."""
 
     kind = "sftp"
+    locks = False
     transport = "openssh"
 
 
@@ -65,12 +68,14 @@ class TestBusybox(OnAccount):
     """A machine that has busybox and nothing else."""
 
     kind = "busybox"
+    locks = False
 
 
 class TestNoSHA256(OnAccount):
     """A machine where no program computes a SHA-256: the bytes are read back."""
 
     kind = "bare"
+    locks = False  # no flock
 
     def test_the_same_commit_twice_is_one(self, tmp_path: Path) -> None:
         """There, what is stored already cannot be compared: it is refused."""
@@ -92,7 +97,7 @@ def test_a_dump_goes_to_any_account(sshd, reach, kind, transport):
     store(to, name, data)
     file = path.joinpath(*name.directory, name.file)
     assert file.read_bytes() == data
-    assert [name for name, _ in to.list("db1", "shop")] == [name]
+    assert [each.name for each in read_listing("db1", "shop", to.entries("db1", "shop")).dumps] == [name]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert sorted(os.listdir(file.parent)) == [name.file, name.manifest_file]

@@ -1,0 +1,45 @@
+"""The files of a recipe on another machine, from what ls and grep say of them there (store.sh, `entries`). Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+from ..stored import Entry
+
+_GONE = re.compile(rb"(\./[^/:]+/[^/:]+): No such file or directory")
+_BEFORE_NAME = 8  # words of ls: mode, links, user, group, size, and three of the time
+_SIZE = 4
+
+
+def read_entries(lines: Iterable[bytes]) -> list[Entry]:
+    """Return what `lines` tell of: `-rw… ./DIRECTORY/FILE` and `./DIRECTORY/FILE:LINE OF ITS TEXT`.
+
+    A text that could not be read is None; a file that went before its text was read is left out.
+    """
+    sizes: dict[bytes, int] = {}
+    texts: defaultdict[bytes, bytearray] = defaultdict(bytearray)
+    gone: set[bytes] = set()
+    for line in lines:
+        if line.startswith(b"./"):
+            path, _, text = line.partition(b":")
+            texts[path] += text
+            texts[path] += b"\n"
+        elif line.startswith(b"-"):
+            words = line.split(None, _BEFORE_NAME)
+            sizes[words[-1]] = int(words[_SIZE])
+        elif match := _GONE.search(line):
+            gone.add(match[1])
+    return [_entry(path, size, texts.get(path)) for path, size in sizes.items() if path not in gone]
+
+
+def _entry(path: bytes, size: int, lines: bytearray | None) -> Entry:
+    directory, file = path.decode("utf-8", "surrogateescape").split("/")[1:]
+    if not Entry.is_text(file):
+        return Entry(directory, file, size)
+    if lines is None:
+        return Entry(directory, file, size, None if size else b"")
+    # Whether its last line has an end is not to be seen of grep's, but a signature is of every byte.
+    text = bytes(lines[:-1] if len(lines) == size + 1 else lines)
+    return Entry(directory, file, size, text)
