@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import pairwise
 from typing import Literal, Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
+from ..findings import Finding, guarded
 from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
+from .postgresql_count import COUNT_WORDS, counted
+from .postgresql_rights import Rights, asked_of
 from .registry import backend
 
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
@@ -36,6 +39,7 @@ _DIVERTING = {
     "-j": "Several databases are dumped at once with --jobs of dbdump.",
 }
 
+_TEMPLATES = ("template0", "template1")
 _WITH_VALUE = "deEfFhjnNpStTUZ"  # the short flags of pg_dump whose value may be joined to them
 
 
@@ -78,6 +82,7 @@ class PostgreSQL(Backend):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
         self._connectable: dict[str, bool] = {}
         self._versions: dict[str, str] = {}
+        self._number = 0  # of the server's version
 
     @property
     def suffix(self) -> str:
@@ -105,16 +110,17 @@ class PostgreSQL(Backend):
         ).decode()
         versions, *databases = text.splitlines()
         number, version = versions.split(" ", 1)
-        self._versions = {"server": version, "pg_dump": self._pg_dump_version(int(number), version)}
+        self._number = int(number)
         pairs = (line.split() for line in databases)
         self._connectable = {
             bytes.fromhex(digits).decode("utf-8", "surrogateescape"): allowed == "t" for digits, allowed in pairs
         }
+        self._versions = {"server": version, "pg_dump": self._pg_dump_version(self._number, version)}
         return list(self._connectable)
 
     def get_command(self, database: str) -> list[str]:
         """Return the argv of pg_dump; raises Skip for what is no database of anybody's."""
-        if database in ("template0", "template1"):
+        if database in _TEMPLATES:
             raise Skip("template database")
         if not self._connectable.get(database, True):
             raise Skip("does not allow connections")
@@ -144,11 +150,34 @@ class PostgreSQL(Backend):
         how = ["--no-password", "--exit-on-error", "--create"]
         return ["pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
 
+    def count(self, database: str) -> tuple[int, int]:
+        """Return how many tables `database` has, partitions too, and how many rows they have, each counted."""
+        psql = ["psql", self._connection(database), *self.psql_options, "--no-psqlrc", "--no-password"]
+        return counted(self.output([*psql, *COUNT_WORDS]))
+
     def shape_of(self, database: str) -> StreamShape:
         """Return what a whole stream of pg_dump or pg_dumpall looks like."""
         if database == GLOBALS:
             return _GLOBALS
         return _CUSTOM if self.format == "custom" else _PLAIN
+
+    @property
+    def programs(self) -> Sequence[str]:
+        """psql, pg_dump and, for globals, pg_dumpall."""
+        return ("psql", "pg_dump", *(["pg_dumpall"] if self.globals else []))
+
+    def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
+        """Yield what the role that dumps may not read, in each database by a connection of its own."""
+        if not self._connectable:
+            self.get_db_list()
+        asked = asked_of(self.pg_dump_options, spelled_out(self.pg_dump_options, _WITH_VALUE))
+        rights = Rights(self._ask_as_dumper, self._number, asked)
+        names = [name for name, allowed in self._connectable.items() if allowed and name not in _TEMPLATES]
+        names = list(filter(wanted, names))
+        found = [each for name in names for each in guarded(rights.of(name), "connect", name, self.hint)]
+        yield from found or [Finding("ok", "rights", f"all of {len(names)} can be connected to, and read")]
+        if self.globals and wanted(GLOBALS):
+            yield from guarded(rights.of_globals(MAINTENANCE), "connect", GLOBALS, self.hint)
 
     def reading(self, suffix: str) -> Self:
         """Return a copy for dumps of the format that has `suffix`; see Backend."""
@@ -189,6 +218,12 @@ class PostgreSQL(Backend):
     def _as_dumper(self) -> list[str]:
         user = _connection_words(self.pg_dump_options).get("user")
         return [f"--username={user}"] if user else []
+
+    def _ask_as_dumper(self, database: str, commands: Sequence[str]) -> str:
+        """Return what psql prints for `commands` in a database, as the role that pg_dump would be."""
+        how = ("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
+        psql = ["psql", self._connection(database), *self._as_dumper, *how, "--field-separator= "]
+        return self.output([*psql, *(f"--command={each}" for each in commands)]).decode()
 
     def _connection(self, database: str) -> str:
         """Return the option that says which database, and where.
