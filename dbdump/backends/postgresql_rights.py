@@ -1,0 +1,136 @@
+"""What a role may not read, and pg_dump would fail by: asked of each database before anything is dumped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..errors import StageError
+from ..findings import Finding, Severity
+
+AskDatabase = Callable[[str, Sequence[str]], str]
+
+# Whoever owns a database can have it begin with a search_path whose functions are his (CVE-2018-1058).
+_PREPARE = ("SET search_path = pg_catalog", "SET statement_timeout = 0")
+_AUTHID = "SELECT has_table_privilege('pg_authid', 'SELECT')"
+_ROLE = "SELECT encode(textsend(current_user::text), 'hex')"
+
+# Tables and sequences as pg_dump takes them: locked, read, and none of an extension's but those that hold settings of
+# its user. What is missing, how often, and the first three in hex.
+_RIGHTS = """\
+WITH thing AS (
+  SELECT c.oid, c.relkind, n.oid AS schema, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND (c.oid IN (SELECT unnest(extconfig) FROM pg_extension) OR NOT EXISTS (
+      SELECT 1 FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e'))
+), lack AS (
+  SELECT 'read' AS kind, name FROM thing
+    WHERE NOT (has_schema_privilege(schema, 'USAGE') AND has_table_privilege(oid, 'SELECT'))
+  UNION ALL SELECT 'rows', name FROM thing WHERE relkind = 'r' AND {active}
+  UNION ALL SELECT 'object', oid::text FROM pg_largeobject_metadata WHERE NOT (
+    {all_objects} OR current_setting('lo_compat_privileges')::boolean OR pg_has_role(lomowner, 'USAGE') OR EXISTS (
+      SELECT 1 FROM aclexplode(lomacl) a
+      WHERE privilege_type = 'SELECT' AND (grantee = 0 OR pg_has_role(grantee, 'USAGE'))))
+)
+SELECT kind, count(*), encode(textsend(array_to_string((array_agg(name ORDER BY name))[1:3], ', ')), 'hex')
+FROM lack GROUP BY kind ORDER BY kind DESC"""
+
+# Flags of pg_dump that choose what is dumped, and those that leave large objects out, or rows.
+_CHOOSING = ("-n", "-N", "-t", "-T", "-e", "-s", "--schema", "--exclude-", "--table", "--extension", "--section",
+             "--filter")  # fmt: skip
+_NO_OBJECTS = ("-B", "--no-blobs", "--no-large-objects")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What pg_dump is asked for: as which role, for which part only, without large objects, with rows left out."""
+
+    role: str = ""
+    part: bool = False
+    objects: bool = True
+    all_rows: bool = True
+
+
+def asked_of(words: Sequence[str], flags: Iterable[str]) -> Asked:
+    """Return what the `words` of pg_dump_options ask for; `flags` are those in them, spelled out."""
+    names = [flag.partition("=")[0] for flag in flags]
+    role = ""
+    for word, following in pairwise([*words, ""]):
+        flag, equals, value = word.partition("=")
+        if flag == "--role":
+            role = value if equals else following
+    return Asked(
+        role,
+        part=any(name.startswith(_CHOOSING) for name in names),
+        objects=not any(name in _NO_OBJECTS for name in names),
+        all_rows="--enable-row-security" not in names,
+    )
+
+
+class Rights:
+    """What the role that dumps may read; `ask` runs SQL in a database as that role. `number` is the server's version.
+
+    The names of roles and databases in hints are as SQL takes them.
+    """
+
+    def __init__(self, ask: AskDatabase, number: int, asked: Asked) -> None:
+        self._ask = ask
+        self._asked = asked
+        active = "row_security_active(oid)" if number >= 90500 else "false"  # noqa: PLR2004  there was none before
+        reads_all = "pg_has_role('pg_read_all_data', 'USAGE')" if number >= 190000 else "false"  # noqa: PLR2004
+        self._question = _RIGHTS.format(active=active, all_objects=reads_all)
+        self._prepare = [*_PREPARE, *([f"SET ROLE {quoted(asked.role)}"] if asked.role else [])]
+
+    def of(self, database: str) -> Iterator[Finding]:
+        """Yield what is missing in one database. Raises StageError where it cannot even be connected to."""
+        try:
+            role, *lines = self._ask(database, [*self._prepare, _ROLE, self._question]).splitlines()
+        except StageError as error:
+            if "permission denied for database" not in error.message:
+                raise
+            role = quoted(self._asked.role) if self._asked.role else "the role"
+            hint = f"GRANT CONNECT ON DATABASE {quoted(database)} TO {role};"
+            raise StageError("connect", error.message, hint) from error
+        for line in lines:
+            kind, count, names = line.split()
+            yield from self._lack(database, _text(role), kind, int(count), _text(names))
+
+    def of_globals(self, database: str) -> Iterator[Finding]:
+        """Yield what is missing for pg_dumpall; `database` is that which it connects to."""
+        if self._ask(database, [*_PREPARE, _AUTHID]).strip() != "t":
+            yield Finding(
+                "error", "rights", "the role may not read pg_authid, which has the roles with their passwords",
+                "GRANT pg_read_all_data TO the role (before PostgreSQL 14: a superuser), or give globals=False.",
+                "@globals",
+            )  # fmt: skip
+
+    def _lack(self, database: str, role: str, kind: str, count: int, names: str) -> Iterator[Finding]:
+        which = f"{names}, and {count - 3} more" if count > 3 else names  # noqa: PLR2004  as _RIGHTS has it
+        severity: Severity = "warning" if self._asked.part else "error"
+        unless = "; pg_dump_options may leave that out" if self._asked.part else ""
+        match kind:
+            case "read":
+                told = f"{role} may not read {count} of its tables and sequences: {which}"
+                hint = f"GRANT pg_read_all_data TO {quoted(role)}; or SELECT on each, and USAGE on its schema."
+            case "rows":
+                told = f"row-level security hides rows from {role} in {count} of its tables: {which}"
+                hint = f"ALTER ROLE {quoted(role)} BYPASSRLS;"
+                severity = severity if self._asked.all_rows else "warning"
+            case _ if self._asked.objects:
+                told = f"{role} may not read {count} of its large objects: {which}"
+                hint = "GRANT SELECT ON LARGE OBJECT …, dump as a superuser, or leave them out: --no-blobs."
+            case _:
+                return
+        yield Finding(severity, "rights", told + unless, hint, database)
+
+
+def quoted(name: str) -> str:
+    """Return a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(digits: str) -> str:
+    return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
