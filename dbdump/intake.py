@@ -1,0 +1,95 @@
+"""The bytes of one stored dump on their way in: counted and hashed, and compared to what was stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from .errors import Interrupted
+from .pipeline import Write
+from .stored import Stored, read_listing
+from .survey import Place
+
+_MOVED = "Somebody moved files where it is stored: take another dump, and find out who."
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a dump, and what to do."""
+
+    text: str
+    hint: str = ""
+
+
+class Intake:
+    """Reads one dump, once. `advanced` is told of its bytes as they come."""
+
+    def __init__(self, place: Place, stored: Stored, advanced: Callable[[int], object]) -> None:
+        self._place = place
+        self._stored = stored
+        self._advanced = advanced
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def feed(self, write: Write) -> None:
+        """Hash all bytes, and write them as long as they are taken."""
+        taken = True
+        for piece in self._place.store.read(self._stored.name):
+            if self._place.machines.local.ended:
+                raise Interrupted("ended before it was read to the end")
+            self._digest.update(piece)
+            self._size += len(piece)
+            self._advanced(len(piece))
+            if taken:
+                try:
+                    write(memoryview(piece))
+                except OSError:
+                    taken = False  # who takes no more will have said why
+
+    def fault_of_size(self) -> Fault | None:
+        """Return what is wrong with the size of the file, without reading it where that says nothing more."""
+        if self._stored.size == self._stored.manifest.stored_bytes:
+            return None
+        if any(each.manifest.stored_bytes == self._stored.size for each in self._others()):
+            self.feed(lambda _: None)
+            return self._moved() or _other_size(self._stored, self._size)
+        return _other_size(self._stored, self._stored.size)
+
+    def fault(self) -> Fault | None:
+        """Return what is wrong with the bytes, after all of them were read."""
+        manifest, sha256 = self._stored.manifest, self._digest.hexdigest()
+        if sha256 == manifest.sha256 and self._size == manifest.stored_bytes:
+            return None
+        if moved := self._moved():
+            return moved
+        if self._size != manifest.stored_bytes:
+            return _other_size(self._stored, self._size)
+        return Fault(
+            f"changed since it was stored: its SHA-256 is {sha256[:16]}…, not {manifest.sha256[:16]}…",
+            "Bit rot or tampering: take another dump, and look at the disk.",
+        )
+
+    def _moved(self) -> Fault | None:
+        """Return what is wrong where the bytes are those of another dump of the recipe."""
+        for each in self._others():
+            if each.manifest.sha256 == self._digest.hexdigest():
+                own = each.manifest.database == self._stored.manifest.database
+                what = (
+                    "rolled back: its bytes are those of" if own else f"swapped: its bytes are those of {each.name.id}"
+                )
+                return Fault(f"{what} {each.name.stamp}", _MOVED)
+        return None
+
+    def _others(self) -> Iterator[Stored]:
+        host, recipe = self._place.job.host.name, self._place.job.recipe
+        for each in read_listing(host, recipe, self._place.store.entries(host, recipe)).dumps:
+            if each.name != self._stored.name:
+                yield each
+
+
+def _other_size(stored: Stored, size: int) -> Fault:
+    expected = stored.manifest.stored_bytes
+    if size < expected:
+        return Fault(f"truncated: {size} of {expected} bytes are there", "Take another dump, and look at the disk.")
+    return Fault(f"too long: {size} bytes are there, of a dump of {expected}", "Take another dump.")
