@@ -107,6 +107,12 @@ class SQLite(Backend):
             return ["sh", "-c", _RESTORE_BINARY, "sh", self._paths[database]]
         return ["python3", "-I", "-c", _RESTORE_SQL, self._paths[database]]
 
+    def count(self, database: str) -> tuple[int, int]:
+        """Return how many tables the file has, and how many rows they have, each counted."""
+        path = self._paths.get(database, database)
+        tables, rows = self.output([self.python, "-I", "-c", _PROGRAM, "count", path]).split()
+        return int(tables), int(rows)
+
     def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
         """Return what a whole dump looks like."""
         return _BINARY if self.format == "binary" else _SQL
