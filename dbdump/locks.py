@@ -87,18 +87,14 @@ def _directory() -> Path:
     if not path.is_absolute():
         raise StageError("lock", f"no directory for locks: {path} is not absolute", _HINT)
     with _translated(path):
-        _make(path)
+        for each in (*reversed(path.parents[:2]), path):  # never a home, which may be one that is not mounted
+            if not each.is_dir():
+                with contextlib.suppress(FileExistsError):
+                    each.mkdir(0o700)
         status = path.stat()
     if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
         raise StageError("lock", f"{path}: others can write there", _HINT)
     return path
-
-
-def _make(path: Path) -> None:
-    if not path.is_dir():
-        _make(path.parent)
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(0o700)
 
 
 @contextlib.contextmanager
