@@ -38,11 +38,15 @@ _MADE_SO = "It is as it was stored, so it was made so: take another dump."
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found of one dump: the record of it, what to do where it is bad, and what is said besides."""
+    """What was found of one dump: the record of it, what to do where it is bad, and what is said besides.
+
+    `signer` is the fingerprint of the key whose signature was looked at and found good.
+    """
 
     record: Record
     hint: str = ""
     notes: tuple[str, ...] = ()
+    signer: str | None = None
 
 
 def examine(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Record:
@@ -61,7 +65,7 @@ def look(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Exa
         level = examination.level()
     except _Bad as bad:
         return Examined(_record(stored, bad.level, bad.fault.text), bad.fault.hint or _hint(bad.fault.text))
-    return Examined(_record(stored, level), notes=tuple(examination.notes))
+    return Examined(_record(stored, level), "", tuple(examination.notes), examination.signer)
 
 
 class _Bad(Exception):  # noqa: N818  what it is
@@ -86,6 +90,7 @@ class _Examination:
         self._signing = signing(self._wrappers)
         self._intake = Intake(place, stored, advanced)
         self.notes: list[str] = []
+        self.signer: str | None = None
 
     def level(self) -> Level:
         """Return the level that was reached. Raises _Bad, and what `look` does."""
@@ -124,6 +129,7 @@ class _Examination:
             raise _Bad(None, Fault(f"its manifest: {fault}"))
         if self._manifest.signer not in keys:
             raise _Bad(None, Fault(f"its manifest names another signer: {self._manifest.signer}"))
+        self.signer = self._manifest.signer
         return keys
 
     def _ask(self, argv: Sequence[str]) -> bytes:

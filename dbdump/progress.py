@@ -58,7 +58,11 @@ class Plain:
 
     def finished(self, result: Result) -> None:
         """Print the result's line."""
-        self.say(result.line)
+        self.ended(result.id, result.line)
+
+    def ended(self, name: str, text: str) -> None:  # noqa: ARG002  those that are live know it by its name
+        """Print what became of it."""
+        self.say(text)
 
     def notice(self, text: str) -> None:
         """Print it."""
@@ -119,11 +123,11 @@ class Live(Plain):
         """Move its figures."""
         self._progress.advance(self._tasks[name], size)
 
-    def finished(self, result: Result) -> None:
-        """Print its line above those that run."""
-        if (task := self._tasks.pop(result.id, None)) is not None:
+    def ended(self, name: str, text: str) -> None:
+        """Print what became of it above those that run."""
+        if (task := self._tasks.pop(name, None)) is not None:
             self._progress.remove_task(task)
-        super().finished(result)
+        super().ended(name, text)
 
     def _print(self, text: str) -> None:
         # Above those that run; each line as long as it is.

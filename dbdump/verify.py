@@ -1,0 +1,161 @@
+"""`invoke verify`: read dumps back from where they are stored, say how good they are, and note it beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from .asked import Asked, asked_jobs, told
+from .attempt import attempt
+from .catalog import encode, printable
+from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
+from .examine import Examined, look
+from .plan import matches
+from .progress import Plain, display
+from .report import Result, document
+from .stored import Listing, Stored, Stray, read_listing
+from .survey import Place, survey
+from .verdicts import Verdict, dump_name, exit_of, of_dump, of_nothing, of_stray, summary
+
+
+def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
+    """Verify the dumps that are asked for, and return the exit status.
+
+    `every` means not only the latest of each database; with `drill` each is restored too, `to` that host. Raises
+    UsageError, RecipeError or NothingMatched before anything is read.
+    """
+    if to and not drill:
+        raise UsageError("--to is of --restore", "Add --restore, or leave --to out.")
+    began = time.monotonic()
+    jobs, errors = asked_jobs(asked)
+    with display(eta=True, to_stderr=asked.as_json) as shown, ThreadPoolExecutor(asked.slots, "verify") as pool:
+        run = _Run(asked.databases, shown, pool, every, drill, to)
+        seen = survey(jobs, run.recipe, here=asked.here)
+    verdicts = [each for each in seen.found if isinstance(each, Verdict)]
+    failures = [*seen.failures, *(each for each in seen.found if isinstance(each, Result))]
+    if not failures and seen.signal is None:
+        verdicts += [of_nothing(None, None, each) for each in run.missing]
+    if not (verdicts or failures or errors) and seen.signal is None:
+        raise NothingMatched("no dump matches", f"Asked for: {', '.join(asked.databases)}.")
+    code = exit_of(verdicts, failures, broken_files=bool(errors), signal=seen.signal)
+    plain = Plain(to_stderr=asked.as_json)
+    bugs = [each.bug for each in failures if each.bug]
+    for line in [*bugs, *summary(verdicts, failures, time.monotonic() - began), *map(told, errors)]:
+        plain.say(line)
+    if asked.as_json:
+        items = [*(each.item for each in verdicts), *(each.item for each in failures)]
+        print(document("verify", code, items, errors))  # noqa: T201
+    return code
+
+
+@dataclass
+class _Run:
+    """One run of verify: what it was asked for, and what the recipes share."""
+
+    wanted: Sequence[str]
+    shown: Plain
+    pool: ThreadPoolExecutor
+    every: bool
+    drill: bool
+    to: str | None
+    seen: set[str] = field(default_factory=set)
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """The names, and no globs, that were asked for, and of which no recipe has a dump."""
+        return [each for each in self.wanted if each not in self.seen and not set("*?[") & set(each)]
+
+    def recipe(self, place: Place) -> Iterator[Verdict | Result]:
+        """Verify the dumps of one recipe, several at once; nobody removes one meanwhile."""
+        host, recipe = place.job.host.name, place.job.recipe
+        with place.store.held(host, recipe, alone=False):
+            listing = read_listing(host, recipe, place.store.entries(host, recipe))
+            futures = [self.pool.submit(self._one, place, each) for each in self._chosen(listing)]
+            for stray in listing.strays:
+                if stray.bad or stray.lost:
+                    if self._is_wanted(stray):
+                        yield self._said(of_stray(host, recipe, stray))
+                elif not self.wanted:
+                    self.shown.notice(f"uncommitted: {host}/{recipe}/{printable(stray.path)}, {printable(stray.why)}")
+            for future in futures:
+                yield future.result()
+        if not (self.wanted or listing.dumps):
+            yield self._said(of_nothing(host, recipe, None))
+
+    def _chosen(self, listing: Listing) -> list[Stored]:
+        """Return the dumps that are asked for, the newest first: all, or the latest of each database."""
+        wanted = [each for each in listing.dumps if self._matches(each.manifest.database)]
+        latest = {each.manifest.database: each for each in reversed(wanted)}
+        return wanted if self.every else list(latest.values())
+
+    def _matches(self, database: str) -> bool:
+        self.seen |= {each for each in self.wanted if matches(database, [each])}
+        return not self.wanted or matches(database, self.wanted)
+
+    def _is_wanted(self, stray: Stray) -> bool:
+        directory = stray.path.partition("/")[0]
+        names = [name for name in self.wanted if encode(name) == directory]
+        self.seen |= set(names)
+        return not self.wanted or bool(names)
+
+    def _one(self, place: Place, stored: Stored) -> Verdict | Result:
+        name, began = dump_name(stored), time.monotonic()
+        self.shown.started(name, stored.size)
+        found: list[Examined] = []
+        hint = place.job.dump.backend.hint
+        failure = attempt(stored.name.id, (), lambda: found.append(self._examined(place, stored)), hint)
+        if failure:
+            failure = replace(failure, text=f"{stored.name.stamp}: {failure.text}")
+            self.shown.ended(name, failure.line)
+            return failure
+        return self._said(of_dump(stored, place.store.location(stored.name), found[0], time.monotonic() - began))
+
+    def _said(self, verdict: Verdict) -> Verdict:
+        self.shown.ended(verdict.name, verdict.line)
+        return verdict
+
+    def _examined(self, place: Place, stored: Stored) -> Examined:
+        """Read one dump back, and note what was found; with the drill after it, if that is asked for."""
+        examined = self._looked(place, stored)
+        self._note(place, stored, examined)
+        if self.drill and not examined.record.fault:
+            examined = self._drilled(place, stored, examined)
+            self._note(place, stored, examined)
+        return examined
+
+    def _looked(self, place: Place, stored: Stored) -> Examined:
+        """Look at one dump, from its beginning again where the connection to where it is stored was lost."""
+        name = dump_name(stored)
+        advanced = partial(self.shown.advanced, name)
+        try:
+            return look(place, stored, advanced)
+        except ConnectionLost as error:
+            if place.machines.local.ended:
+                raise
+            self.shown.notice(f"{name}: {error.message}; once more")
+        self.shown.started(name, stored.size)
+        return look(place, stored, advanced)
+
+    def _drilled(self, place: Place, stored: Stored, examined: Examined) -> Examined:
+        from .drill import drill  # noqa: PLC0415  most runs need no scratch servers
+
+        if examined.record.level == "bytes":
+            raise StageError(
+                "drill", f"cannot be restored here: {'; '.join(examined.notes)}", "Do it where the key is."
+            )
+        name = dump_name(stored)
+        self.shown.started(name, stored.manifest.raw_bytes)
+        done = drill(place, stored, self.to, partial(self.shown.advanced, name))
+        record = replace(examined.record, drill=done)
+        if not done.fault:
+            return replace(examined, record=replace(record, level="restored"))
+        return replace(examined, record=replace(record, fault=f"drill: {done.fault}"), hint="See what the server says.")
+
+    def _note(self, place: Place, stored: Stored, examined: Examined) -> None:
+        try:
+            place.store.note(stored.name, examined.record.to_json())
+        except DbdumpError as error:
+            self.shown.notice(f"{dump_name(stored)}: not noted: {printable(error.message)}")
