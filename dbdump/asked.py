@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from .discover import discover, recipe_directory, select
 from .errors import DbdumpError, NothingMatched, RecipeError, UsageError
 from .options import Overrides, ad_hoc, jobs_of
 from .plan import Job
+from .report import COMMANDS, document
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,24 @@ def told(error: DbdumpError) -> str:
     return f"{printable(error.message)}{hint}"
 
 
-def complain(error: DbdumpError) -> int:
-    """Print an error that ended it all on stderr, and return its exit status."""
+def complain(error: DbdumpError, command: str = "", *, as_json: bool = False, nagios: bool = False) -> int:
+    """Print an error that ended it all on stderr, and return its exit status.
+
+    stdout gets what it was promised to: the JSON document of `command`, or the line for Nagios.
+    """
     print(f"dbdump: {told(error)}", file=sys.stderr)  # noqa: T201
+    if nagios:
+        from .monitor import unknown  # noqa: PLC0415  as below
+
+        return unknown(error.message)
+    if as_json and command in COMMANDS:
+        print(document(command, error.exit_code, (), [error]))  # noqa: T201
     return error.exit_code
+
+
+def bug_for_nagios(error: Exception) -> int:
+    """Print the traceback of an error that no operator can cause, and the line for Nagios; return its exit status."""
+    from .monitor import unknown  # noqa: PLC0415  only for Nagios
+
+    traceback.print_exception(error)
+    return unknown(f"bug: {type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from .errors import WriteError
@@ -18,9 +19,11 @@ RECORD_SUFFIX = ".verified"
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half a character: JSON can hold one, and no name of a file
 _LONGEST = 200  # bytes; a file name may have 255, and a temporary one is longer than its final one
 
 
+@lru_cache(maxsize=4096)  # a listing asks for each name as often as it has dumps
 def encode(name: str) -> str:
     """Return `name` as one path component, a different one for each name, whatever the file system.
 
@@ -104,7 +107,10 @@ class DumpName:
 
 def printable(name: str) -> str:
     """Return `name` for a line of text: what would break the line, or is not text, is escaped."""
-    escaped = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if name.isascii() and name.isprintable():
+        return name  # as most are
+    whole = _HALF.sub(lambda match: repr(match[0])[1:-1], name)
+    escaped = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in escaped)
 
 
@@ -164,9 +170,12 @@ class Manifest:
     def refuse_odd_types(self) -> None:
         """Raise TypeError or ValueError for a value that no dump of ours has: anybody may have written the file."""
         texts = (self.host, self.recipe, self.backend, self.database, self.file, self.sha256, self.restore)
-        if not all(isinstance(each, str) for each in (*texts, *self.recipients, self.signer or "")):
+        keys = [*self.recipients, *([] if self.signer is None else [self.signer])]
+        if not all(isinstance(each, str) for each in (*texts, *keys)):
             raise TypeError("a name that is no text")
-        if type(self.stored_bytes) is not int or type(self.raw_bytes or 0) is not int:
+        if _HALF.search("".join([*texts, *keys])):
+            raise ValueError("a name that no file system has")
+        if type(self.stored_bytes) is not int or type(self.raw_bytes) not in (int, type(None)):
             raise TypeError("a size that is no number")
         if not 0 <= self.stored_bytes < 1 << 63:
             raise ValueError("a size that no file has")

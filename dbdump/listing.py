@@ -50,20 +50,25 @@ def show_list(asked: Asked) -> int:
     dumps.sort(key=lambda each: each.stored.manifest.begun, reverse=True)
     leftovers = [each for each in seen.found if isinstance(each, _Leftover)]
     code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
+    if not (dumps or leftovers or code):
+        raise NothingMatched("no dump matches", "invoke dump makes the first one; invoke recipes says where it goes.")
     plain = Plain(to_stderr=asked.as_json)
-    now = datetime.now(UTC)
-    for each in dumps if not asked.as_json else ():
-        plain.say(_line(each, now))
-    for leftover in leftovers if not asked.as_json else ():
-        plain.say(_stray_line(leftover))
-    for line in [line for failure in seen.failures for line in failure.lines] + [told(error) for error in errors]:
-        plain.say(line)
+    if lines := [*_lines(dumps, leftovers)] if not asked.as_json else []:
+        plain.say("\n".join(lines))
+    for failure in seen.failures:
+        plain.say("\n".join(filter(None, [failure.bug, *failure.lines])))
+    for error in errors:
+        plain.say(told(error))
     if asked.as_json:
         items = [_dump_item(each) for each in dumps] + [_stray_item(each) for each in leftovers]
         print(document("list", code, [*items, *(each.item for each in seen.failures)], errors))  # noqa: T201
-    elif not (dumps or leftovers or code):
-        raise NothingMatched("no dump matches", "invoke dump makes the first one; invoke recipes says where it goes.")
     return code
+
+
+def _lines(dumps: Iterable[_Dump], leftovers: Iterable[_Leftover]) -> Iterable[str]:
+    now = datetime.now(UTC)
+    yield from (_line(each, now) for each in dumps)
+    yield from map(_stray_line, leftovers)
 
 
 def verdict(stored: Stored, now: datetime) -> str:

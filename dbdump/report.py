@@ -14,6 +14,7 @@ from .errors import DbdumpError, Locked
 
 STORED, FAILED, USAGE = 0, 1, 2  # the others are in errors.py, and 128 + the signal
 DOCUMENT_SCHEMA = 1
+COMMANDS = ("dump", "list", "verify", "status", "check")  # that have a JSON document
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Literal, get_args
 
 from .catalog import MANIFEST_SUFFIX, RECORD_SUFFIX, DumpName, Manifest, encode
 from .errors import WriteError
@@ -14,6 +15,8 @@ from .errors import WriteError
 SIGNATURE_SUFFIX = MANIFEST_SUFFIX + ".sig"
 _DUMP = re.compile(r"\d{8}T\d{6}Z(?:\.\w+)+")
 _PART = re.compile(r"\.\d{8}T\d{6}Z\..*\.part")
+
+_MOST = 1 << 63  # of seconds, tables or rows
 
 Level = Literal["bytes", "content", "structure", "restored"]
 
@@ -34,6 +37,12 @@ class Entry:
     def is_text(file: str) -> bool:
         """Whether a store has to give the content of a file of this name: it is small, and all is told by it."""
         return file[:1].isdigit() and file.endswith((MANIFEST_SUFFIX, RECORD_SUFFIX))
+
+
+def _is_moment(text: str) -> bool:
+    """Whether it is a time with a zone. Raises ValueError, TypeError, or OverflowError where UTC has no such year."""
+    when = datetime.fromisoformat(text)
+    return when.tzinfo is not None and when.astimezone(UTC) == when
 
 
 @dataclass(frozen=True)
@@ -73,9 +82,20 @@ class Record:
             keys = json.loads(text)
             drill = keys.pop("drill")
             record = cls(**keys, drill=None if drill is None else Drill(**drill))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            whole = record.sha256 == sha256 and record.schema == cls.schema and record.is_sound()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
             return None
-        return record if record.sha256 == sha256 and record.schema == cls.schema else None
+        return record if whole else None
+
+    def is_sound(self) -> bool:
+        """Whether it holds what verify writes: anybody may have put it there. Raises what `from_json` catches."""
+        drill = self.drill
+        numbers = () if drill is None else (drill.seconds, drill.tables, drill.rows)
+        return (
+            self.level in (None, *get_args(Level))
+            and all(isinstance(each.fault, str) and _is_moment(each.at) for each in (self, drill) if each)
+            and all(type(each) in (int, float) and 0 <= each < _MOST for each in numbers)
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +115,8 @@ class Stored:
     @property
     def wrapped(self) -> tuple[str, ...]:
         """The suffixes of its wrappers, in order: `.zst`, `.gpg`."""
-        return _suffixes(self.name.suffix)[len(_suffixes(self.name.suffix)) - len(self.manifest.stages) + 1 :]
+        suffixes = _suffixes(self.name.suffix)
+        return suffixes[max(1, len(suffixes) - len(self.manifest.stages) + 1) :]
 
     @property
     def raw_suffix(self) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, ParseError, Program, Task, task
@@ -19,7 +20,7 @@ from .flags import FLAGS, OVERRIDES, SELECTION, asked_of
 if TYPE_CHECKING:
     from .asked import Asked
 
-_connections: list[tuple[str, Callable[[list[str]], int]]] = []  # of `fab -H`: each host, and its dump
+_connections: list[tuple[str, Callable[[list[str]], None]]] = []  # of `fab -H`: each host, and its dump
 
 
 def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = ()) -> Callable[..., Task[Any]]:
@@ -33,16 +34,17 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
         flags = [*names, *alone]
 
         def run(context: Context, **given: Any) -> None:
-            def work(hosts: list[str]) -> int:
+            def work(hosts: list[str]) -> None:
                 own = {each: given[each] for each in alone}
-                return body(asked_of({**{each: given[each] for each in names}, "host": hosts}), **own)
+                asked = {**{each: given[each] for each in names}, "host": hosts}
+                _finish(lambda: body(asked_of(asked), **own), body.__name__.strip("_"), given)
 
             hosts = [word for each in given["host"] or () for word in each.split(",") if word]
             connected = getattr(context, "original_host", None)  # under `fab -H`
             if connected and post:
                 _connections.append((connected, work))
             else:
-                _finish(lambda: work([connected] if connected else hosts))
+                work([connected] if connected else hosts)
 
         run.__doc__, run.__name__ = body.__doc__, body.__name__
         run.__signature__ = _signature(flags)  # type: ignore[attr-defined]  # invoke makes flags of parameters
@@ -69,7 +71,7 @@ def dump_connections(_: Context) -> None:
     """Dump the hosts of `fab -H`, all at once: it calls the task for one after the other, and then this."""
     if _connections:
         dump_hosts = _connections[-1][1]
-        _finish(lambda: dump_hosts([host for host, _ in _connections]))
+        dump_hosts([host for host, _ in _connections])
 
 
 @_flagged(*SELECTION, *OVERRIDES, "jobs", "json", post=[dump_connections])
@@ -183,18 +185,25 @@ def backends(_: Context, recipes: str | None = None) -> None:
 TASKS = (dump, list_, verify, restore, prune, status, check, recipes, backends)
 
 
-def _finish(work: Callable[[], int]) -> None:
-    """Do `work` and end the program with its exit status; an operator's error is a line, not a traceback."""
-    from .asked import complain
+def _finish(work: Callable[[], int], command: str = "", given: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Do `work` and end the program with its exit status; an operator's error is a line, not a traceback.
+
+    `given` are the flags of `command`: what --json or --nagios promise of stdout holds for an error too.
+    """
+    from .asked import bug_for_nagios, complain
     from .errors import DbdumpError
 
     _prepare_standard_streams()
     try:
         code = work()
     except DbdumpError as error:
-        code = complain(error)
+        code = complain(error, command, as_json=given.get("json", False), nagios=given.get("nagios", False))
     except KeyboardInterrupt:
         code = 130
+    except Exception as error:
+        if not given.get("nagios"):
+            raise
+        code = bug_for_nagios(error)
     if code:
         raise Exit(code=code)
 
@@ -226,8 +235,12 @@ class _Console(Program):
         try:
             parse(*arguments)
         except ParseError as error:
-            print(f"dbdump: {error}", file=sys.stderr)  # noqa: T201
-            raise Exit(code=2) from None
+            from .asked import complain
+            from .errors import UsageError
+
+            words = original_spelling(sys.argv[1:])
+            asked = {"as_json": "--json" in words, "nagios": "--nagios" in words}
+            raise Exit(code=complain(UsageError(str(error)), words[0], **asked)) from None
 
 
 def original_spelling(argv: Sequence[str]) -> list[str]:
