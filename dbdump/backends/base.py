@@ -177,6 +177,17 @@ class Backend(ABC):
         """
         return self.get_restore_command(database) if into == database else None
 
+    def get_replacing_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
+        """Return such an argv that replaces an `into` that is there, at once, when all is restored.
+
+        None: it has to be discarded before.
+        """
+        return None
+
+    def target_of(self, database: str, name: str | None) -> str:
+        """Return what a restored `database` is called: `name`, where one is given. Raises UsageError."""
+        return name or database
+
     def contents(self, database: str) -> int | None:
         """Return how many tables `database` has on the host that this is bound to, None where it is not there.
 

@@ -12,6 +12,7 @@ from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, omitted
 from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
+from .mysql_restore import contents_question, identifier, read_contents, renaming
 from .mysql_server import QUESTION, Server, read_server
 from .registry import backend
 
@@ -147,6 +148,19 @@ class MySQL(Backend):
             return ["sh", "-c", _THEN_FLUSH, "sh", *client, "--database=mysql"]
         return client
 
+    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002  one
+        """Return the argv that makes `into` of a dump on stdin; see Backend."""
+        client = self.get_restore_command(database)
+        return client if into == database else renaming(database, into, client)
+
+    def contents(self, database: str) -> int | None:
+        """Return how many tables, routines and events `database` has; see Backend."""
+        return read_contents(self._answer(contents_question(database)))
+
+    def discard(self, database: str) -> None:
+        """Drop `database`."""
+        self._answer(f"DROP DATABASE {identifier(database)}")
+
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables `database` has, and how many rows they have, each counted."""
         tools, _ = self._seen or self._look()
@@ -198,6 +212,11 @@ class MySQL(Backend):
                 f"{tools.client} would connect to {_place(asked)}, but {tools.dump} to {_place(dumped)}",
                 "Say it in the group [client] of the option file, or alike in both option strings.",
             )
+
+    def _answer(self, statements: str) -> str:
+        tools, _ = self._seen or self._look()
+        how = ["--batch", "--skip-column-names", f"--execute={statements}"]
+        return self._asked([*self._program(tools.client), *how, *self.mysql_options])
 
     def _asked(self, argv: Sequence[str]) -> str:
         return self.output(argv).decode("utf-8", "surrogateescape")

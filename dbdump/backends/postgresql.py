@@ -13,6 +13,7 @@ from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding, guarded
 from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
 from .postgresql_count import COUNT_WORDS, counted
+from .postgresql_restore import contents, discard, loading_custom, loading_globals, loading_plain
 from .postgresql_rights import Rights, asked_of
 from .registry import backend
 
@@ -149,6 +150,22 @@ class PostgreSQL(Backend):
             return [*psql, "--set=ON_ERROR_STOP=1"]
         how = ["--no-password", "--exit-on-error", "--create"]
         return ["pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
+
+    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str]:
+        """Return the argv that makes `into` of a dump on stdin; see Backend."""
+        if database == GLOBALS:
+            return loading_globals(self.get_restore_command(GLOBALS))
+        if self.format == "plain":
+            return loading_plain(self._connection, self._as_dumper, database, into)
+        return loading_custom(self._connection, self._as_dumper, database, into, jobs)
+
+    def contents(self, database: str) -> int | None:
+        """Return how many tables and other things `database` has; see Backend."""
+        return contents(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
+
+    def discard(self, database: str) -> None:
+        """Drop `database`, and whoever is connected to it."""
+        discard(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
 
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables `database` has, partitions too, and how many rows they have, each counted."""

@@ -7,16 +7,20 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from copy import copy
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Literal, Self
 
-from ..errors import ListError, RecipeError
+from ..errors import ListError, RecipeError, StageError, UsageError
 from .base import Asker, Backend, StreamShape, option, path_on_host
 from .registry import backend
 
 # Sent as text: the host needs a python3, but no dbdump, and the user it runs as need not see our files.
 _PROGRAM = Path(__file__).with_name("sqlite_program.py").read_text("utf-8")
+_RESTORE = Path(__file__).with_name("sqlite_restore_program.py").read_text("utf-8")
 _CHECK = Path(__file__).with_name("sqlite_check_program.py").read_text("utf-8")
+
+_IS_THERE = 'if [ -e "$1" ] || [ -L "$1" ]; then echo yes; fi'
 
 # https://www.sqlite.org/fileformat.html, section 1.3
 _BINARY = StreamShape(first=(b"SQLite format 3\0",))
@@ -68,11 +72,13 @@ class SQLite(Backend):
             raise RecipeError(f"sqlite: no format {self.format!r}", 'It is "binary" or "sql".')
         self.path = patterns
         self._paths: dict[str, str] = {}
+        self._here = True
 
     def on(self, ask: Asker, *, here: bool = True) -> Self:
         """Return a copy that is bound to a host; see Backend."""
         bound = super().on(ask, here=here)
         bound.path = [path_on_host(pattern, here=here) for pattern in self.path]
+        object.__setattr__(bound, "_here", here)
         bound.python = self.python or (sys.executable if here else "python3")
         return bound
 
@@ -106,6 +112,37 @@ class SQLite(Backend):
         if self.format == "binary":
             return ["sh", "-c", _RESTORE_BINARY, "sh", self._paths[database]]
         return ["python3", "-I", "-c", _RESTORE_SQL, self._paths[database]]
+
+    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str]:  # noqa: ARG002  one
+        """Return the argv that makes the file `into` of a dump on stdin; see Backend."""
+        return [self.python, "-I", "-c", _RESTORE, self.format, into, "new"]
+
+    def get_replacing_command(self, database: str, into: str, jobs: int) -> list[str]:  # noqa: ARG002  one
+        """Return such an argv that replaces a file that is there, at once."""
+        return [self.python, "-I", "-c", _RESTORE, self.format, into, "replace"]
+
+    def target_of(self, database: str, name: str | None) -> str:
+        """Return the path of the file: `name`, or where it was. Raises UsageError where that is not known."""
+        if name is not None:
+            return path_on_host(name, here=self._here)
+        patterns = [PurePath(each) for each in self.path]
+        paths = {str(each) for each in patterns if each.name == database}
+        paths |= {str(each.with_name(database)) for each in patterns if fnmatchcase(database, each.name)}
+        if len(paths) != 1 or glob.has_magic(str(PurePath(*paths).parent)):
+            raise UsageError(f"{database}: the recipe does not say where it was", "Say it: --as=PATH.")
+        return paths.pop()
+
+    def contents(self, database: str) -> int | None:
+        """Return how many tables the file has, 1 for what is no sound database, None where there is none."""
+        try:
+            there = self.output(["sh", "-c", _IS_THERE, "sh", database])
+            return self.count(database)[0] if there else None
+        except StageError:
+            return 1
+
+    def discard(self, database: str) -> None:
+        """Remove the file, with its journals."""
+        self.output(["rm", "-f", "--", database, *(database + each for each in ("-wal", "-shm", "-journal"))])
 
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables the file has, and how many rows they have, each counted."""
