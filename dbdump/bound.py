@@ -43,7 +43,7 @@ class Bound:
         self.job = job
         self.shell = reach.host
         self.wrapper_shell = reach.controller if job.dump.wrap_at == "controller" else reach.host
-        self._store = _given(job.dump.to).bound(reach)
+        self.store = _given(job.dump.to).bound(reach)
         self._stamp = stamp
         checked_backend(job.dump.backend)
         self._secrets = checked_secrets(job.dump.backend)
@@ -119,13 +119,13 @@ class Bound:
         )
         restore = self.backend.get_restore_command(name.database)
         line = restore_line(
-            self._store.source(name),
+            self.store.source(name),
             [each.inverse() for each in reversed(self._wrap)],
             None if restore is None else self._stage(restore, name.database),
         )
         retries = max(getattr(self.job.dump.to, "retries", 0), 0 if self.shell.here else self.job.host.retries)
         return Planned(
-            name, self.backend, pipeline, self._store, versions, line, empty_bytes(self._wrap), self.shell,
+            name, self.backend, pipeline, self.store, versions, line, empty_bytes(self._wrap), self.shell,
             Pipeline(wrapping, {}, patience, fed=True) if travels else None,
             next((each for each in self._wrap if isinstance(each, PinnedGPG)), None), retries,
         )  # fmt: skip

@@ -33,6 +33,10 @@ class Display(Protocol):
         """Say something that is no error."""
         ...
 
+    def say(self, text: str) -> None:
+        """Say a line, or more, as they are."""
+        ...
+
 
 class Plain:
     """One line for each database when it is done; for cron, logs and pipes.

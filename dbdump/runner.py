@@ -22,10 +22,12 @@ from .machines import PER_HOST, Machines, Queues
 from .pipeline import Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped
 from .progress import Display
+from .pruning import prune_after
 from .redact import redact
 from .report import Result
 from .script import Stage
 from .signals import Signals
+from .survey import Place
 from .writers.on_host import HostSink
 
 _LONG = 200  # characters of an argument with line ends in it
@@ -94,14 +96,17 @@ class Runner:
             with only_run(job):
                 bound = Bound(job, self.machines.reach(job, early=True), self._stamp)
                 secrets.extend(bound.secrets)
-                self._dump_all(bound, results)
+                databases = self._dump_all(bound, results)
+                if job.dump.keep is not None and not self.machines.local.ended:
+                    results.extend(prune_after(Place(job, bound.store, self.machines), databases, self._display))
 
         if failure := attempt(job.id, secrets, dump_all, job.dump.backend.hint):
             results.append(failure)
             self._display.finished(failure)
         return results
 
-    def _dump_all(self, bound: Bound, results: list[Result]) -> None:
+    def _dump_all(self, bound: Bound, results: list[Result]) -> list[str]:
+        """Dump what a job's host has; add to `results`, and return the databases that were stored."""
         if bound.notice and bound.notice not in self._told:
             self._told.add(bound.notice)
             self._display.notice(bound.notice)
@@ -110,10 +115,13 @@ class Runner:
             bound.backend.prepare()
             at_once = host.per_host or (None if bound.shell.here else PER_HOST)
             submit = partial(self._queues.submit, host.name, at_once, self._one)
-            futures = [submit(each) for each in bound.plan(self._databases)]
-            results.extend(future.result() for future in futures)
+            plans = bound.plan(self._databases)
+            futures = [submit(each) for each in plans]
+            done = [future.result() for future in futures]
+            results.extend(done)
         finally:
             bound.backend.cleanup()
+        return [plan.name.database for plan, result in zip(plans, done, strict=True) if result.status == "stored"]
 
     def _one(self, planned: Plan) -> Result:
         if isinstance(planned, Skipped):

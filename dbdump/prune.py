@@ -1,0 +1,59 @@
+"""`invoke prune`: delete the dumps that their recipe does not keep."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+
+from rich.filesize import decimal
+
+from .asked import Asked, asked_jobs, told
+from .errors import NothingMatched
+from .locks import only_run
+from .plan import matches
+from .progress import Plain
+from .pruning import Pruned, prune_place
+from .report import exit_code
+from .survey import Place, survey
+
+
+def prune(asked: Asked, *, dry_run: bool) -> int:
+    """Prune what is asked for, and return the exit status; with `dry_run` only say what would go.
+
+    Raises NothingMatched where there is no dump of what is asked for.
+    """
+    jobs, errors = asked_jobs(asked)
+    plain = Plain()
+    keeping = [job for job in jobs if job.dump.keep is not None]
+    for job in jobs:
+        if job.dump.keep is None:
+            plain.notice(f"{job.id}: the recipe has no keep: nothing is pruned")
+
+    def chosen(database: str) -> bool:
+        return not asked.databases or matches(database, asked.databases)
+
+    def work(place: Place) -> Iterable[Pruned]:
+        with contextlib.nullcontext() if dry_run else only_run(place.job):
+            return prune_place(place, chosen, plain.say, dry_run=dry_run)
+
+    seen = survey(keeping, work, here=asked.here)
+    failures = [*seen.failures, *(each.failure for each in seen.found if each.failure)]
+    if seen.found:
+        plain.say(_summary(seen.found, dry_run=dry_run))
+    for line in [line for each in failures for line in (*each.bug.splitlines(), *each.lines)]:
+        plain.say(line)
+    for error in errors:
+        plain.say(told(error))
+    if not (seen.found or failures or errors) and len(keeping) == len(jobs) and seen.signal is None:
+        raise NothingMatched("no dump matches", "invoke list says what is stored.")
+    return exit_code(failures, broken_files=bool(errors), signal=seen.signal)
+
+
+def _summary(pruned: Sequence[Pruned], *, dry_run: bool) -> str:
+    cuts = [each.cut for each in pruned]
+    kept = sum(len(each.kept) + len(each.ignored) for each in cuts)
+    if dry_run:
+        would = [dump for each in cuts for dump in (*each.lost, *each.pruned)]
+        return f"{len(would)} would be pruned, {kept} kept; {decimal(sum(dump.size for dump in would))}"
+    count = sum(each.count for each in pruned)
+    return f"{count} pruned, {kept} kept; {decimal(sum(each.size for each in pruned))}"
