@@ -63,10 +63,11 @@ def render(stages: Sequence[Stage], token: str, *, check_stream: bool = False, f
     relayed = first.user is not None and first.user.relays_stdin
     lines = ["(", "umask 077", "exec 3<&0 </dev/null"]
     watched = not (relayed or fed)
-    if watched:
+    if not relayed:
         # Read before the watchdog reads, which would take the line for the end; unset, or a variable that is
         # exported already would be so in every stage.
         lines += [f"unset {name}; IFS= read -r {name} <&3" for name in first.secrets]
+    if watched:
         lines += [_WATCHDOG, "watchdog=$!"]
     pieces = [_piece(index, stage, token, reads=fed and index == 0) for index, stage in enumerate(stages)]
     if check_stream:
@@ -81,15 +82,18 @@ def _piece(index: int, stage: Stage, token: str, *, reads: bool) -> str:
     relayed = stage.user is not None and stage.user.relays_stdin
     export = "" if relayed else "".join(f"export {name}; " for name in stage.secrets)
     stdin = "<&3 3<&-" if reads else "<&3" if relayed else "3<&-"
-    command = command_line(stage)
+    command = command_line(stage, reads=reads)
     return f"{{ {export}{command} {stdin}; printf '\\n%s {index} %d\\n' {token} $? >&2; }}"
 
 
-def command_line(stage: Stage) -> str:
-    """Return the shell text of one stage: its environment and its argv, as its user, all quoted."""
+def command_line(stage: Stage, *, reads: bool = False) -> str:
+    """Return the shell text of one stage: its environment and its argv, as its user, all quoted.
+
+    With `reads` it is fed: what comes on stdin after its secrets is for it.
+    """
     argv, environment = list(stage.argv), dict(stage.environment)
     if stage.user is not None:
-        argv, environment = stage.user.command(argv, environment, stage.secrets)
+        argv, environment = stage.user.command(argv, environment, stage.secrets, reads=reads)
     assignments = "".join(f"{name}={quote(value)} " for name, value in environment.items())
     return _home(stage) + assignments + " ".join(map(quote, argv))
 

@@ -35,6 +35,12 @@ wait $child; status=$?
 exit $status"""
 
 
+# A command that is fed has its stdin for itself, after the secrets, and has to end by itself when that closes.
+_FED_INSIDE = """\
+while [ "$1" != -- ]; do IFS= read -r "$1"; export "$1"; shift; done; shift
+exec "$@\""""
+
+
 @dataclass(frozen=True)
 class User:
     """Another user than the one we are, its primary group, and how to become it.
@@ -80,11 +86,15 @@ class User:
                 return ["su", "-s", "/bin/sh", "-c", '"$0" "$@"', "--", self.name, *argv]
 
     def command(
-        self, argv: Sequence[str], environment: Mapping[str, str], secrets: Sequence[str] = ()
+        self, argv: Sequence[str], environment: Mapping[str, str], secrets: Sequence[str] = (), *, reads: bool = False
     ) -> tuple[list[str], dict[str, str]]:
-        """Return the argv that runs `argv` as this user in a script, and the variables to set before it."""
+        """Return the argv that runs `argv` as this user in a script, and the variables to set before it.
+
+        With `reads`, what comes on stdin after the secrets is for it.
+        """
         if not self.relays_stdin:
             return self.switch(argv), {"USER": self.name, "LOGNAME": self.name, **environment}
         # Both begin with an environment of their own.
         variables = ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
-        return self.switch(["sh", "-c", _INSIDE, "sh", *secrets, "--", *variables, *argv]), {}
+        inside = _FED_INSIDE if reads else _INSIDE
+        return self.switch(["sh", "-c", inside, "sh", *secrets, "--", *variables, *argv]), {}
