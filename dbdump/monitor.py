@@ -52,15 +52,16 @@ def say(code: int, text: str, data: str = "") -> None:
 def _summary(found: Sequence[Standing]) -> str:
     bad = [each for each in found if not each.fine]
     ages = [each.age for each in found if each.age is not None and each.state != "excluded"]
-    databases = sum(each.database is not None for each in found)
+    number = sum(each.database is not None for each in found)
+    databases = f"{number} database{'' if number == 1 else 's'}"
     oldest = f", oldest {age(max(ages))}" if ages else ""
     if not bad:
-        return f"{databases} databases{oldest}"
+        return f"{databases}{oldest}"
     counts = {state: sum(each.state == state for each in bad) for state in WORST_FIRST}
     counted = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     named = "; ".join(f"{each.id} {each.state}: {each.message}" for each in bad[:_MOST_NAMED])
     more = f"; and {len(bad) - _MOST_NAMED} more" if len(bad) > _MOST_NAMED else ""
-    return f"{counted} of {databases} databases{oldest}: {named}{more}"
+    return f"{counted} of {databases}{oldest}: {named}{more}"
 
 
 def _performance(found: Sequence[Standing], max_age: timedelta) -> list[str]:
