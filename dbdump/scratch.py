@@ -1,0 +1,148 @@
+"""Somewhere to restore into for a while: what it takes to run commands there, and what is held until it is let go."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import NoReturn
+
+from .backends.base import Backend
+from .errors import Interrupted, StageError
+from .pipeline import Ended, Pipeline
+from .probe import become
+from .script import Said, Stage, render
+from .shell import Shell, Stalled
+from .user import User
+
+_READY = b"\nready\n"
+_STARTING = 180.0  # seconds; the scripts give up before
+
+# What all that is thrown away has around it. `$directory` is private, `$sockets` too, with a path that is short enough
+# for a socket (unix(7): 108 bytes); `serve` starts the server, whose pid is `$server`. It ends when stdin closes, as it
+# does when dbdump is killed: then the server goes, and the files, which may take longer than anybody waits.
+_FRAME = """\
+umask 077
+cd / || exit
+made() { mktemp -d "$1/dbdump-drill-XXXXXXXX"; }
+directory=$(made "${TMPDIR:-/tmp}" 2>/dev/null || made /tmp) || exit
+sockets=$directory log=$directory/log server=
+fail() { tail -n 30 "$log" >&2; exit 1; }
+until_() {
+  tries=0
+  until "$@" 2>/dev/null; do
+    kill -0 "$server" 2>/dev/null || fail
+    [ $tries -lt 1200 ] || { echo "error: the server did not answer within 2 minutes" >&2; fail; }
+    tries=$((tries + 1)); sleep 0.1
+  done
+}
+leave() {
+  if [ "$server" ]; then kill -s "$ending" "$server"; wait "$server"; fi 2>/dev/null
+  session=setsid; command -v setsid >/dev/null || session=
+  $session rm -rf -- "$directory" "$sockets" & wait
+}
+trap leave EXIT; trap "exit 143" TERM INT HUP
+[ ${#directory} -lt 80 ] || sockets=$(made /tmp) || exit
+serve() {
+SERVE
+}
+serve "$@"
+printf '%s\\n' "$directory" "$sockets" ready
+read -r _
+exit 0
+"""
+
+
+class Held:
+    """A private directory of this machine, and a server in it, if `serve` starts one; both gone after `close`.
+
+    `serve` is shell text; see above. Raises StageError called `name` where it does not succeed.
+    """
+
+    def __init__(self, shell: Shell, name: str, user: User | None, serve: str, arguments: Sequence[str] = ()) -> None:
+        text = _FRAME.replace("SERVE", serve or ":")
+        stage = Stage(name, ("sh", "-c", text, "sh", *arguments), user=user)
+        said = Said(token := secrets.token_hex(8))
+        # As if it were fed: it reads its stdin itself, to the end, and needs no watchdog.
+        self._running = shell.start(render((stage,), token, fed=True), (), said)
+        try:
+            self.directory, self.sockets = self._lines() or self._failed(shell, stage, said)
+        except Stalled:
+            self.close()
+            raise StageError(name, f"not ready within {_STARTING:g} s", "Is this machine very busy?") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _failed(self, shell: Shell, stage: Stage, said: Said) -> NoReturn:
+        ended = Ended(0, "", self._running.wait(), said, cut=False)
+        if shell.ended:
+            raise Interrupted("ended before the server was there")
+        Pipeline((stage,), fed=True).judge(ended)
+        raise StageError(stage.name, "ended before it was ready")
+
+    def _lines(self) -> tuple[str, str] | None:
+        """Return what it says once it is ready, or None where it ends before."""
+        said, buffer = b"", memoryview(bytearray(4096))
+        while count := self._running.read_into(buffer, _STARTING):
+            said += bytes(buffer[:count])
+            if said.endswith(_READY):
+                directory, sockets = said.removesuffix(_READY).decode("utf-8", "surrogateescape").split("\n")
+                return directory, sockets
+        return None
+
+    def close(self) -> None:
+        """End the server, remove the directory, and wait for it, some seconds at most; harmless when it is done."""
+        if not self._running.ended:
+            self._running.hang_up()
+            self._running.wait()
+        self._running.end()
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A place to restore into: who runs commands there, with which variables, and the backend that asks there.
+
+    `patience` is in seconds, without a byte.
+    """
+
+    shell: Shell
+    backend: Backend
+    patience: float
+    user: User | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def pipeline(self, argv: Sequence[str], *, fed: bool = False) -> Pipeline:
+        """Return what runs `argv` there."""
+        name = self.backend.stage or PurePath(argv[0]).name
+        stage = Stage(name, tuple(argv), self.environment, tuple(self.secrets), self.user)
+        return Pipeline((stage,), self.secrets, self.patience, fed=fed)
+
+    def bound(self, *, here: bool) -> Backend:
+        """Return the backend, bound to it."""
+        return self.backend.on(lambda argv: self.pipeline(argv).answer(self.shell), here=here)
+
+
+def servant(shell: Shell, *names: str | None) -> User | None:
+    """Return whom a server of this machine runs as: ourselves, or where we are root the first of `names` that is there.
+
+    Raises StageError where there is none: no server runs as root.
+    """
+    if os.geteuid() != 0:
+        return None
+    refused = ""
+    for name in filter(None, names):
+        try:
+            user = become(shell, name)
+        except StageError as error:
+            refused = error.message
+            continue
+        if user is not None and not user.relays_stdin:
+            return user
+        refused = f"neither setpriv nor runuser is here to become {name}"
+    raise StageError(
+        "drill", f"no throw-away server runs as root: {refused}", "Install its package, or name a server: --to=HOST."
+    )
