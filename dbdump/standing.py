@@ -131,8 +131,13 @@ def _size_fault(stored: Stored) -> str:
 
 def _verify_fault(stored: Stored, now: datetime) -> str:
     record = stored.record
-    fault = record and record.fault
+    fault = own_fault(record) if record else ""
     return f"{stored.name.stamp} failed verify {ago(record.at, now)}: {fault}" if record and fault else ""
+
+
+def own_fault(record: Record) -> str:
+    """Return what reading found to be wrong; a fault that only its drill found is the drill's."""
+    return "" if record.drill and record.drill.fault and record.fault.endswith(record.drill.fault) else record.fault
 
 
 def _drill_fault(stored: Stored, now: datetime) -> str:

@@ -18,7 +18,7 @@ from .progress import Plain
 from .report import Result, document, exit_code
 from .retention import SHRINK_ALARM
 from .spans import age, ago, parse_span
-from .standing import WORST_FIRST, Rule, Standing, standings
+from .standing import WORST_FIRST, Rule, Standing, own_fault, standings
 from .stored import read_listing
 from .survey import Place, survey
 
@@ -132,7 +132,7 @@ def _verified(each: Standing, now: datetime) -> str:
     if each.record is None:
         return "never verified"
     when = ago(each.record.at, now)
-    return f"FAILED verify {when}" if each.record.fault else f"verified {each.record.level} {when}"
+    return f"FAILED verify {when}" if own_fault(each.record) else f"verified {each.record.level} {when}"
 
 
 def _drilled(each: Standing, now: datetime) -> str:

@@ -78,6 +78,13 @@ HISTORIES = {
                              "20261125T000000Z failed verify 2.0 h ago: bit flip; no good dump"),
     "drill failed": ([stored(3, drilled(2, "pg_restore: error")), stored(25)], "failed", 25,
                      "20261125T000000Z failed its drill 2.0 h ago: pg_restore: error"),
+    "drill failed, and verify says so": (
+        [stored(3, replace(drilled(2, "pg_restore: error"), fault="drill: pg_restore: error"))], "failed", None,
+        "20261125T000000Z failed its drill 2.0 h ago: pg_restore: error; no good dump"),
+    "drill failed, and then verify": (
+        [stored(3, replace(drilled(2, "pg_restore: error"), fault="bit flip"))], "failed", None,
+        "20261125T000000Z failed verify 2.0 h ago: bit flip; "
+        "20261125T000000Z failed its drill 2.0 h ago: pg_restore: error; no good dump"),
     "verify failed once, and none since": (
         [stored(3), stored(25, record(24, "bit flip"))], "failed", 3,
         "20261124T020000Z failed verify 24.0 h ago: bit flip"),
