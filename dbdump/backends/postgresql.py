@@ -83,6 +83,7 @@ class PostgreSQL(Backend):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
         self._connectable: dict[str, bool] = {}
         self._versions: dict[str, str] = {}
+        self._owners = True
         self._number = 0  # of the server's version
 
     @property
@@ -157,7 +158,13 @@ class PostgreSQL(Backend):
             return loading_globals(self.get_restore_command(GLOBALS))
         if self.format == "plain":
             return loading_plain(self._connection, self._as_dumper, database, into)
-        return loading_custom(self._connection, self._as_dumper, database, into, jobs)
+        return loading_custom(self._connection, self._as_dumper, database, into, jobs, owners=self._owners)
+
+    def without_owners(self) -> Self:
+        """Return a copy that restores archives without owners, grants and tablespaces, which may not be there."""
+        reader = copy(self)
+        reader._owners = False  # noqa: SLF001  its own
+        return reader
 
     def contents(self, database: str) -> int | None:
         """Return how many tables and other things `database` has; see Backend."""

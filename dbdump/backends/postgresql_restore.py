@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
 
 # $1 at once; $2 asks whether it is there; $3 makes it under another name, or is empty: then pg_restore makes it;
-# $4 is CREATED, $5 the maintenance database, $6 the one to restore into; then more words for psql and pg_restore.
+# $4 is CREATED, $5 the maintenance database, $6 the one to restore into, $7 words
+# for pg_restore alone; then more for both.
 # pg_restore can only be parallel over a file that it can read from any place: one without a name, which is gone with
 # the last who has it open. Its workers open it anew, each with a place of its own.
 _CUSTOM = r"""
-jobs=$1 exists=$2 make=$3 created=$4 maintenance=$5 target=$6; shift 6; umask 077
+jobs=$1 exists=$2 make=$3 created=$4 maintenance=$5 target=$6 own=$7; shift 7; umask 077
 sql() { database=$1 command=$2; shift 2
   psql "$database" "$@" -X -w -q -A -t -v ON_ERROR_STOP=1 -c "$command" </dev/null; }
 there=$(sql "$maintenance" "$exists" "$@") || exit 1
@@ -35,7 +36,7 @@ if [ "$make" ] && [ "$there" != t ]; then
   there=t
 fi
 [ "$there" = t ] && create= && maintenance=$target
-exec pg_restore "$maintenance" "$@" --no-password --exit-on-error $create --jobs="$jobs" ${archive:+"$archive"}
+exec pg_restore "$maintenance" "$@" --no-password --exit-on-error $create $own --jobs="$jobs" ${archive:+"$archive"}
 """
 
 # What pg_dump says of encoding and locale where it makes the database.
@@ -117,12 +118,13 @@ def exists(name: str) -> str:
     return f"SELECT EXISTS (SELECT FROM pg_database WHERE encode(textsend(datname::text), 'hex') = '{digits}')"  # noqa: S608  digits
 
 
-def loading_custom(
-    connection: Callable[[str], str], more: Sequence[str], database: str, into: str, jobs: int
+def loading_custom(  # noqa: PLR0913  each is another thing
+    connection: Callable[[str], str], more: Sequence[str], database: str, into: str, jobs: int, *, owners: bool
 ) -> list[str]:
-    """Return the argv that makes `into` of a custom dump of `database` on stdin."""
+    """Return the argv that makes `into` of a custom dump of `database` on stdin, with `owners` and grants, or not."""
     make = "" if into == database else f"CREATE DATABASE {identifier(into)} TEMPLATE template0"
     given = [str(jobs), exists(into), make, _CREATED, connection(MAINTENANCE), connection(into)]
+    given.append("" if owners else "--no-owner --no-privileges --no-tablespaces")
     return ["sh", "-c", _CUSTOM, "sh", *given, *more]
 
 
