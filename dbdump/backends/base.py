@@ -125,6 +125,7 @@ class Backend(ABC):
     env: Mapping[str, str] = option(factory=dict, help="secret variables for its commands", repr=False)
 
     name: ClassVar[str] = ""
+    globals_first: ClassVar[bool] = True  # whether they are restored before the databases, or after them
     hints: ClassVar[Sequence[tuple[str, str]]] = ()  # a pattern of a tool's message, what to do about it
 
     @property

@@ -1,0 +1,165 @@
+"""Choose the one dump that is to be restored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from .asked import Asked, asked_jobs, told
+from .catalog import GLOBALS, encode, printable
+from .errors import BadDump, DumpError, RecipeError, UsageError
+from .local_copy import read_copy
+from .plan import Job, matches
+from .stored import Listing, Stored, Stray, read_listing
+from .survey import Place, survey
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z")
+_MOST = 10  # names in a hint
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The dump, the job that it is of, the globals to be restored with it, and what is to be said besides."""
+
+    job: Job
+    stored: Stored
+    globals: Stored | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is stored of one job."""
+
+    job: Job
+    listing: Listing
+
+
+def choose(asked: Asked, at: str | None, *, with_globals: bool) -> Chosen:
+    """Return the dump that is asked for: the latest, or that of the stamp `at`.
+
+    Raises UsageError where that is more than one, and BadDump where it is none, or bad already by its manifest.
+    """
+    if at not in (None, "latest") and not _STAMP.fullmatch(at or ""):
+        raise UsageError(f"--at={at}: no stamp", "It is latest, or a stamp that invoke list shows: 20261122T203000Z.")
+    jobs, errors = asked_jobs(asked)
+    kept, notes = _all_kept(jobs, here=asked.here)
+    one, database = _one_of(kept, asked.databases, errors)
+    stored = _of_stamp(one, database, None if at == "latest" else at)
+    first = _globals_of(one, stored) if with_globals else None
+    return Chosen(one.job, stored, first, (*notes, *map(told, errors)))
+
+
+def choose_file(asked: Asked, path: str) -> Chosen:
+    """Return the dump in the file `path`, and the job that its manifest names.
+
+    Raises BadDump where it is none, and UsageError where no recipe, and no flag, says how to restore it.
+    """
+    stored, writer = read_copy(path)
+    manifest = stored.manifest
+    if asked.databases and not matches(manifest.database, asked.databases):
+        raise UsageError(f"{path} is a dump of {stored.name.id}", "Leave --database out.")
+    if asked.backend:
+        jobs, errors = asked_jobs(asked)
+    else:
+        jobs, errors = asked_jobs(replace(asked, hosts=(), recipes=(), tags=()))
+        jobs = [each for each in jobs if each.id == f"{manifest.host}/{manifest.recipe}"]
+    if len(jobs) != 1:
+        raise UsageError(
+            f"{path} is a dump of {stored.name.id}, and there is no such recipe",
+            f"Say how to restore it: --backend={printable(manifest.backend)}, and its options.",
+        )
+    job = Job(jobs[0].host, jobs[0].recipe, replace(jobs[0].dump, to=writer))
+    return Chosen(job, stored, None, tuple(map(told, errors)))
+
+
+def _all_kept(jobs: Sequence[Job], *, here: bool) -> tuple[list[_Kept], list[str]]:
+    def look(place: Place) -> Iterator[_Kept]:
+        host, recipe = place.job.host.name, place.job.recipe
+        yield _Kept(place.job, read_listing(host, recipe, place.store.entries(host, recipe)))
+
+    seen = survey(jobs, look, here=here)
+    if seen.signal is not None:
+        raise interrupted(seen.signal, "nothing was touched")
+    if seen.failures and not seen.found:
+        failure = seen.failures[0]
+        raise DumpError(failure.text if not failure.bug else failure.bug, failure.hint)
+    return seen.found, [line for failure in seen.failures for line in failure.lines]
+
+
+def _one_of(kept: Sequence[_Kept], wanted: Sequence[str], errors: Sequence[RecipeError]) -> tuple[_Kept, str]:
+    """Return the only database that is asked for, and where it is kept."""
+    found = {(each.job.id, name): (each, name) for each in kept for name in _names(each.listing, wanted)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    ids = sorted(f"{job}/{printable(name)}" for job, name in found)
+    if found:
+        raise UsageError(f"more than one database: {_some(ids)}", "Say which: --host, --recipe and --database.")
+    there = sorted({stored.name.id for each in kept for stored in each.listing.dumps})
+    what = ", ".join(map(printable, wanted)) or "anything"
+    hint = f"There is: {_some(there)}." if there else "Nothing is stored; see invoke recipes for where that would be."
+    raise BadDump(f"no dump of {what} is stored", told(errors[0]) if errors and not there else hint)
+
+
+def _names(listing: Listing, wanted: Sequence[str]) -> set[str]:
+    """Return the names of the databases that are asked for, those too of which there is only what is bad.
+
+    Globals are no database: they have to be called by their name.
+    """
+    names = {each.manifest.database for each in listing.dumps}
+    names |= {each.lost.manifest.database for each in listing.strays if each.lost}
+    names |= {name for name in wanted if any(_directory(each) == encode(name) for each in listing.strays if each.bad)}
+    chosen = {name for name in names if not wanted or matches(name, wanted)}
+    return chosen if GLOBALS in wanted else chosen - {GLOBALS}
+
+
+def _of_stamp(kept: _Kept, database: str, stamp: str | None) -> Stored:
+    """Return the latest dump of a database, or that of a stamp. Raises BadDump where it would be one that is bad."""
+    listing = kept.listing
+    dumps = listing.of(database)
+    good = next((each for each in dumps if stamp in (None, each.name.stamp)), None)
+    bad = [each for each in listing.strays if (each.bad or each.lost) and _directory(each) == encode(database)]
+    newest = max(bad, key=_stamp, default=None)
+    if newest and stamp is None and (good is None or _stamp(newest) > good.name.stamp):
+        older = f" Or restore the last good one: --at={good.name.stamp}." if good else ""
+        raise BadDump(_says(kept, newest), f"Find out who touched it.{older}")
+    if good is not None:
+        return good
+    for each in bad:
+        if _stamp(each) == stamp:
+            raise BadDump(_says(kept, each), "Find out who touched it, and restore another one.")
+    there = _some([each.name.stamp for each in dumps])
+    raise BadDump(f"{kept.job.id}/{printable(database)}: no dump of {stamp}", f"There is: {there}." if there else "")
+
+
+def _globals_of(kept: _Kept, stored: Stored) -> Stored:
+    """Return the globals of the same run, or the newest before."""
+    for each in kept.listing.of(GLOBALS):
+        if each.name.stamp <= stored.name.stamp:
+            return each
+    raise BadDump(f"{kept.job.id}: no globals of {stored.name.stamp} or before are stored", "Leave --globals out.")
+
+
+def _directory(stray: Stray) -> str:
+    return stray.path.partition("/")[0]
+
+
+def _stamp(stray: Stray) -> str:
+    return stray.path.partition("/")[2][: len("20261122T203000Z")]
+
+
+def _says(kept: _Kept, stray: Stray) -> str:
+    return f"{kept.job.id}/{printable(stray.path)}: {printable(stray.why)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more
+
+
+def interrupted(signal: int, left: str) -> DumpError:
+    """Return the error of a run that a signal ended."""
+    error = DumpError(f"interrupted: {left}")
+    error.exit_code = 128 + signal
+    return error

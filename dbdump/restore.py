@@ -1,0 +1,169 @@
+"""`invoke restore`: choose one dump, ask, verify it, and load it; say what was done, or what is left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from rich.filesize import decimal
+
+from .asked import Asked, asked_jobs
+from .catalog import GLOBALS, printable
+from .choosing import Chosen, choose, choose_file, interrupted
+from .errors import DbdumpError, DumpError, Interrupted, NothingMatched, UsageError
+from .plan import Job
+from .progress import Plain, display
+from .report import Result
+from .restorer import Look, Restorer, told_things
+from .restoring import SecondPass, verified
+from .standard_output import refuse_terminal, standard_output
+from .survey import Place, survey
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How it is to be restored: which dump, where, under which name, from which file, and what is allowed."""
+
+    at: str | None
+    to: str | None
+    as_name: str | None
+    file: str | None
+    force: bool
+    to_stdout: bool
+    yes: bool
+    globals: bool
+
+
+def restore(asked: Asked, wanted: Wanted) -> int:
+    """Restore the dump that is asked for, tell what was done, and return the exit status.
+
+    Raises UsageError for flags that make no sense or ask for more than one dump, BadDump where there is none, and
+    what else keeps it from beginning.
+    """
+    _refuse_odd(asked, wanted)
+    chosen = choose_file(asked, wanted.file) if wanted.file else choose(asked, wanted.at, with_globals=wanted.globals)
+    for note in chosen.notes:
+        Plain(to_stderr=True).say(note)
+    with display(eta=True, to_stderr=wanted.to_stdout) as shown:
+        if wanted.to_stdout:
+            return _told(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
+    job = _target_job(asked, wanted.to, chosen.job)
+    restorer = Restorer(chosen, job, wanted.as_name, asked.slots, force=wanted.force)
+    look = _alone(chosen.job, restorer.look, here=asked.here)
+    if not wanted.yes and not _agreed(chosen, job, look):
+        raise UsageError("not restored: you did not say y")
+    with display(eta=True) as shown:
+        restorer.shown = shown
+        code = _told(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here), shown)
+        if code:
+            shown.say(f"         {_left(chosen.job, restorer, here=asked.here)}")
+        if restorer.globals_fault:
+            shown.say("\n".join(_failed(f"{chosen.job.id}/{GLOBALS}", restorer.globals_fault).lines))
+            code = code or restorer.globals_fault.exit_code
+    return code
+
+
+def _refuse_odd(asked: Asked, wanted: Wanted) -> None:
+    """Raise UsageError for flags that make no sense together, and where nobody can be asked."""
+    where = {"--to": wanted.to, "--as": wanted.as_name, "--force": wanted.force, "--globals": wanted.globals}
+    if wanted.to_stdout and (given := [flag for flag, value in where.items() if value]):
+        raise UsageError(f"{given[0]} with --to-stdout, which restores nothing", "Leave one of them out.")
+    if wanted.file and (wanted.at or wanted.globals):
+        flag = "--at" if wanted.at else "--globals"
+        raise UsageError(f"{flag} with --file, which is one dump", "Restore each file by itself.")
+    if GLOBALS in asked.databases and (wanted.as_name or wanted.globals):
+        raise UsageError(f"--database={GLOBALS} is what --globals adds, and has no other name", "Leave one out.")
+    if wanted.to_stdout:
+        refuse_terminal()
+    elif not (wanted.yes or sys.stdin.isatty()):
+        what = "what is there would be dropped" if wanted.force else "a database would be made"
+        raise UsageError(f"nobody to ask, and {what}", "Without a terminal, say --yes.")
+
+
+def _target_job(asked: Asked, to: str | None, own: Job) -> Job:
+    """Return the job that says how to reach the target: the dump's own, or one of the host `to`."""
+    if to is None or to == own.host.name:
+        return own
+    jobs, _ = asked_jobs(replace(asked, hosts=(to,), recipes=(), tags=()))
+    jobs = jobs if asked.backend else [each for each in jobs if each.host.name == to]
+    if not jobs:
+        raise NothingMatched(f"no recipe is for host {to!r}", "--to takes the name of a host of the recipes.")
+    alike = [each for each in jobs if each.dump.backend.name == own.dump.backend.name]
+    return alike[0] if len(alike) == 1 else Job(jobs[0].host, own.recipe, own.dump)
+
+
+def _agreed(chosen: Chosen, job: Job, look: Look) -> bool:
+    """Ask on the terminal."""
+    stored = chosen.stored
+    when = f"{stored.manifest.begun:%Y-%m-%d %H:%M} UTC"
+    drop = f", and drop what is there ({told_things(look.things)})" if look.things else ""
+    sys.stderr.write(
+        f"Restore {printable(stored.manifest.database)} of {chosen.job.id}, {when}, {decimal(stored.size)}, "
+        f"on {job.host.name} as {printable(look.into)}{drop}? [y/N] "
+    )
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _pour(chosen: Chosen, shown: Plain, place: Place) -> None:
+    """Write the raw dump to stdout, after all of it was verified."""
+    stored = chosen.stored
+    with place.store.held(place.job.host.name, place.job.recipe, alone=False):
+        shown.started(stored.name.id, stored.size)
+        for note in verified(place, stored, partial(shown.advanced, stored.name.id)):
+            shown.notice(note)
+        shown.say(f"verified {stored.name.id} {stored.name.stamp}")
+        SecondPass(place, stored, lambda _: None).to(standard_output(place.machines.local))
+
+
+def _alone(job: Job, work: Callable[[Place], Value], *, here: bool) -> Value:
+    """Do `work` with what one job reaches. Raises what it raises, and an error of its own after a signal."""
+    done: list[Value] = []
+    caught: list[DbdumpError] = []
+
+    def guarded(place: Place) -> list[None]:
+        try:
+            done.append(work(place))
+        except DbdumpError as error:
+            caught.append(error)
+        return []
+
+    seen = survey([job], guarded, here=here)
+    if done:
+        return done[0]
+    if seen.signal is not None:
+        raise interrupted(seen.signal, "ended before it was done")
+    if caught:
+        raise caught[0]
+    failure = seen.failures[0]
+    if failure.bug:
+        Plain(to_stderr=True).say(failure.bug)
+    raise DumpError(failure.text, failure.hint)
+
+
+def _told(chosen: Chosen, work: Callable[[], None], shown: Plain) -> int:
+    """Do `work`, tell how it failed, if it did, and return the exit status."""
+    try:
+        work()
+    except DbdumpError as error:
+        shown.say("\n".join(_failed(chosen.stored.name.id, error).lines))
+        return error.exit_code
+    return 0
+
+
+def _failed(name: str, error: DbdumpError) -> Result:
+    stage = f"{error.stage}: " if isinstance(error, DumpError) else ""
+    return Result(name, "failed", f"{stage}{printable(error.message)}", error.hint)
+
+
+def _left(job: Job, restorer: Restorer, *, here: bool) -> str:
+    """Ask what is left. It can be asked again, where a signal ended the rest."""
+    try:
+        return _alone(job, restorer.left, here=here)
+    except (DumpError, Interrupted) as error:
+        return f"left: perhaps a part of it, which cannot be asked: {printable(error.message)}"

@@ -1,0 +1,166 @@
+"""Restore one verified dump: read it once more, and hand it over only as long as it is what was verified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Self
+
+from .backends.base import Backend
+from .errors import BadDump, Interrupted, RecipeError, StageError
+from .examine import look
+from .gate import Gate, gated
+from .pipeline import Pipeline, Write
+from .plan import checked_argv, checked_backend, checked_secrets
+from .probe import become
+from .script import Stage
+from .shell import Shell
+from .stored import Stored
+from .survey import Place
+from .unwrap import unwrapping
+from .user import User
+
+_PATIENCE = 20 * 86400.0  # seconds: an index may take its time, and the gate knows whether anybody is there
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a dump is restored: the backend bound to its host, and how commands run there."""
+
+    shell: Shell
+    backend: Backend
+    user: User | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def on(cls, backend: Backend, shell: Shell, suffix: str) -> Self:
+        """Return the target for dumps whose raw stream has that suffix.
+
+        Raises StageError where the host cannot become the backend's `su`, RecipeError for secrets that cannot be
+        handed over, or a backend that makes no such dumps.
+        """
+        checked_backend(backend)
+        secrets = checked_secrets(backend)
+        user = become(shell, backend.su) if backend.su else None
+        bare = cls(shell, backend, user, secrets)
+        bound = backend.reading(suffix).on(bare.ask, here=shell.here)
+        return cls(shell, bound, user, secrets)
+
+    def ask(self, argv: Sequence[str]) -> bytes:
+        """Return what `argv` writes to stdout there."""
+        return Pipeline((self.stage(argv, argv),), self.secrets).answer(self.shell)
+
+    def stage(self, argv: Sequence[str], around: Sequence[str], database: str = "") -> Stage:
+        """Return the stage that runs `around`, which is `argv` with what stands before it."""
+        name = self.backend.stage or _program(checked_argv(argv, self.secrets, database))
+        return Stage(name, tuple(around), secrets=tuple(self.secrets), user=self.user)
+
+
+def _program(argv: Sequence[str]) -> str:
+    """Return what an argv is called: a shell runs something."""
+    return "restore" if argv[0] == "sh" else PurePath(argv[0]).name
+
+
+def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Sequence[str]:
+    """Read a dump back, all of it, and return what else is to be said of it.
+
+    Raises BadDump where it is bad, and StageError where it cannot be unwrapped here.
+    """
+    examined = look(place, stored, advanced)
+    record = examined.record
+    if record.fault:
+        raise BadDump(f"{stored.name.id} {stored.name.stamp}: {record.fault}", examined.hint)
+    if record.level in (None, "bytes"):
+        why = "; ".join(examined.notes) or "it could not be unwrapped"
+        raise StageError("unwrap", f"cannot be decrypted here: {why}", "Restore where its secret key is.")
+    if stored.manifest.backend != place.job.dump.backend.name:
+        raise RecipeError(
+            f"{stored.name.id} is of {stored.manifest.backend}, and the recipe of {place.job.dump.backend.name}",
+            f"Say --backend={stored.manifest.backend}.",
+        )
+    return examined.notes
+
+
+class SecondPass:
+    """Reads a dump that was verified once more. Raises BadDump where it has changed since."""
+
+    def __init__(self, place: Place, stored: Stored, advanced: Callable[[int], object]) -> None:
+        self._store = place.store
+        self._stored = stored
+        self._advanced = advanced
+        self._shell = place.machines.local
+        unwrap = unwrapping(stored, place.job.dump.wrap or ())
+        self._unwrap = Pipeline(unwrap, {}, _PATIENCE, fed=True) if unwrap else None
+        self._fault: BadDump | None = None
+        self._stopped = False
+
+    def into(self, target: Target, argv: Sequence[str]) -> None:
+        """Have `argv` restore it there. Raises StageError where that fails; it never sees the end of what is bad."""
+        gate = Gate()
+
+        def hear(piece: memoryview) -> None:
+            if target.shell.ended:
+                raise Interrupted("ended before it was restored")
+            gate.hear(piece)
+
+        stage = target.stage(argv, gated(argv), self._stored.manifest.database)
+        restoring = Pipeline((stage,), target.secrets, _PATIENCE, fed=True)
+        with self._its_fault_first():
+            restoring.run(target.shell, hear, lambda write: gate.send(write, self._raw))
+
+    def to(self, write: Write) -> None:
+        """Write the raw stream."""
+        with self._its_fault_first():
+            self._raw(write)
+
+    @contextmanager
+    def _its_fault_first(self) -> Iterator[None]:
+        """Raise what is wrong with the dump instead of what that has led to."""
+        try:
+            yield
+        except Exception:
+            if self._fault is not None:
+                raise self._fault from None
+            raise
+
+    def _raw(self, write: Write) -> None:
+        def onward(piece: memoryview) -> None:
+            try:
+                write(piece)
+            except BaseException:
+                self._stopped = True
+                raise
+
+        if self._unwrap is None:
+            self._feed(onward)
+        else:
+            self._unwrap.run(self._shell, onward, self._feed)
+
+    def _feed(self, write: Write) -> None:
+        """Write the stored bytes, and compare all of them, also where what unwraps them has had enough."""
+        digest, size, refused = hashlib.sha256(), 0, None
+        for piece in self._store.read(self._stored.name):
+            if self._shell.ended:
+                raise Interrupted("ended before it was restored")
+            digest.update(piece)
+            size += len(piece)
+            self._advanced(len(piece))
+            try:
+                if refused is None:
+                    write(memoryview(piece))
+            except OSError as error:
+                if self._stopped:
+                    raise
+                refused = error
+        manifest = self._stored.manifest
+        if (digest.hexdigest(), size) != (manifest.sha256, manifest.stored_bytes):
+            self._fault = BadDump(
+                f"{self._stored.name.id} {self._stored.name.stamp}: changed since it was verified, a moment ago",
+                "Somebody writes where it is stored: find out who, and take another dump.",
+            )
+            raise self._fault
+        if refused is not None:
+            raise refused
