@@ -13,6 +13,7 @@ from servers.far import disk, far
 from servers.gnupg import gnupg, private_home
 from servers.mariadb import mariadb
 from servers.postgres import postgres
+from servers.pruning import pruning
 from servers.relay import link, relay
 from servers.sshd import accounts, own_sshd, sshd
 from support import COMMAND, default_signals, sqlite_database
@@ -30,6 +31,7 @@ __all__ = [
     "own_sshd",
     "postgres",
     "private_home",
+    "pruning",
     "relay",
     "sshd",
 ]

@@ -21,7 +21,7 @@ from ..links import Reach
 from ..stored import Entry
 from .base import Condition, Store
 from .on_host import on_host
-from .safe import faults_of, hold, open_directories, remove_dead_parts, translated
+from .safe import faults_of, hold, open_directories, remove, remove_dead_parts, translated
 
 _PIECE = 1 << 20
 
@@ -114,8 +114,7 @@ class Directory:
         """Remove a dump, and last its manifest; see Store."""
         with self._opened(name) as directory:
             for each in (name.file, name.record_file, name.signature_file, name.manifest_file):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(each, dir_fd=directory)
+                remove(each, directory)
             os.fsync(directory)
 
     def condition(self, host: str, recipe: str) -> Condition:

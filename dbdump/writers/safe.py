@@ -126,6 +126,14 @@ def _removed(name: str, directory: int) -> bool:
     return True
 
 
+def remove(name: str, directory: int) -> None:
+    """Remove a file of an open directory, if it is there. Raises OSError for a symbolic link, which is somebody's."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        os.unlink(name, dir_fd=directory)
+
+
 def hold(directory: int, where: str | Path, *, alone: bool) -> None:
     """Hold an open directory until it is closed: `alone`, or with others. Raises Locked where that cannot be."""
     try:

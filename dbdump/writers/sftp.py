@@ -153,6 +153,8 @@ class SFTPSession:
         with self._words():
             for each in files:
                 with contextlib.suppress(FileNotFoundError):
+                    if stat.S_ISLNK(self._sftp.lstat(self._at(each)).st_mode):
+                        raise WriteError(f"{self._place}: {each}: is a symbolic link", "Look at it, then remove it.")
                     self._sftp.remove(self._at(each))
 
     def clear(self, group: str, part: str) -> None:  # noqa: ARG002  nothing of ours runs there

@@ -237,11 +237,15 @@ fetch() {
   cat -- "$final" || exit 1
 }
 
-# delete NAME…: each a line, until an empty one, and in that order; what is gone already is no fault.
+# delete NAME…: each a line, until an empty one, and in that order; what is gone already is no fault, a symbolic link,
+# which is somebody's, is one.
 delete() {
   fault=
   while argument name && [ -n "$name" ]; do
-    [ -n "$fault" ] || try rm -f -- "$name" || fault=yes
+    if [ -n "$fault" ]; then continue
+    elif [ -L "$name" ]; then no "$name: is a symbolic link"; fault=yes
+    else try rm -f -- "$name" || fault=yes
+    fi
   done
   [ -n "$fault" ] || { flush . && say ok; }
 }
