@@ -108,7 +108,7 @@ def _lines(found: Sequence[Standing], errors: Sequence[DbdumpError], now: dateti
         yield _line(each, now)
         if each.hint:
             yield f"         hint: {each.hint}"
-    counts = {state: sum(each.state == state for each in found) for state in reversed(WORST_FIRST)}
+    counts = {state: sum(each.state == state for each in found) for state in ("ok", *WORST_FIRST)}
     yield ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "ok")
     yield from map(told, errors)
 

@@ -39,7 +39,7 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
                 asked = {**{each: given[each] for each in names}, "host": hosts}
                 _finish(lambda: body(asked_of(asked), **own), body.__name__.strip("_"), given)
 
-            hosts = [word for each in given["host"] or () for word in each.split(",") if word]
+            hosts = [word for each in given["host"] or () for word in [*filter(None, each.split(","))] or [""]]
             connected = getattr(context, "original_host", None)  # under `fab -H`
             if connected and post:
                 _connections.append((connected, work))

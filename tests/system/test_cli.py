@@ -72,6 +72,8 @@ def invoke(*arguments: object, cwd: Path = ROOT, **more) -> subprocess.Completed
         (["dump", "--recipe=good", "--option", "no_such=1"], 2),
         (["dump", "--recipe=good", "--jobs=none"], 2),
         (["dump", "--recipe=good", "--jobs=0"], 2),
+        (["dump", "--host="], 2),
+        (["dump", "--host=,"], 2),
         (["dump", "--backend=no-such"], 2),
         (["dump", "--backend=sqlite"], 2),
         (["dump", "--backend=sqlite", "--tag=prod"], 2),
