@@ -18,7 +18,7 @@ from .ends import Ends
 from .errors import RecipeError, StageError
 from .host import clean_environment
 from .intake import Fault, Intake
-from .pipeline import Ended, Pipeline, to_blame
+from .pipeline import Ended, Pipeline
 from .script import Stage
 from .stored import Level, Record, Stored
 from .survey import Place
@@ -26,8 +26,8 @@ from .unwrap import signing, unwrapping
 from .wrappers.gpg import GPG
 from .wrappers.gpg_verify import HINTS, allowed, checking, decryption_fault, locked, signature_fault
 
-# Some readers stop before the end of the stream, which would end those that unwrap it.
-_TO_THE_END = '"$@" || exit; cat >/dev/null'
+# Some readers stop before the end of the stream, or fail there, which would end those that unwrap it.
+_TO_THE_END = '"$@"; status=$?; cat >/dev/null; exit $status'
 
 _CANNOT = 75  # EX_TEMPFAIL of sysexits(3): a check command that could not look, which is no fault of the dump
 _KILLED = 126  # the exit statuses of what could not be run, or was killed, begin here
@@ -172,21 +172,19 @@ class _Examination:
 
     def _structure(self, pipeline: Pipeline, ended: Ended) -> Level | None:
         """Judge how the stages ended. Raises StageError for what is no fault of the dump."""
-        try:
+        statuses = [ended.said.statuses.get(index) for index in range(len(pipeline.stages))]
+        # Each reads to its end what comes: the first that failed is the cause.
+        index = next((index for index, status in enumerate(statuses) if status != 0), None)
+        if index is None:
             pipeline.judge(ended)
-        except StageError as error:
-            statuses = [ended.said.statuses.get(index) for index in range(len(pipeline.stages))]
-            index = to_blame(statuses)
-            last = index == len(statuses) - 1
-            status = None if index is None else statuses[index]
-            if status is None or status >= _KILLED or (last and status == _CANNOT):
-                raise
-            if last and _TOO_OLD.search(error.message):
-                self.notes.append(f"structure not read: {error.stage} here is older than the dump")
-                return "content"
-            fault = Fault(f"{error.stage}: {error.message}", error.hint or _MADE_SO)
-            raise _Bad("content" if last else "bytes", fault) from error
-        return None
+            return None
+        error, status, last = pipeline.blame(ended, index), statuses[index], index == len(statuses) - 1
+        if status is None or status >= _KILLED or (last and status == _CANNOT):
+            raise error
+        if last and _TOO_OLD.search(error.message):
+            self.notes.append(f"structure not read: {error.stage} here is older than the dump")
+            return "content"
+        raise _Bad("content" if last else "bytes", Fault(f"{error.stage}: {error.message}", error.hint or _MADE_SO))
 
     def _ends(self, ends: Ends, backend: Backend | None) -> Level:
         if self._manifest.raw_bytes not in (None, ends.size):
@@ -195,7 +193,8 @@ class _Examination:
             return "content"
         if fault := backend.shape_of(self._manifest.database).fault(ends.first, ends.first + ends.last):
             raise _Bad("content", Fault(fault, _MADE_SO))
-        return "structure"
+        # Where there is a command that reads the structure, it is not here, and the ends are no proof.
+        return "content" if backend.get_check_command(self._manifest.database) else "structure"
 
 
 def _refuse(level: Level | None, fault: Fault | None) -> None:

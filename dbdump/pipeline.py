@@ -188,11 +188,15 @@ class Pipeline:
             if ended.cut:
                 raise StageError(self.stages[0].name, "exited 0 before it had read all of the dump")
             return
+        raise self.blame(ended, index)
+
+    def blame(self, ended: Ended, index: int | None) -> StageError:
+        """Return the error that names the stage at `index`, or the script itself."""
         stage = self.stages[index or 0]
-        status = exit_status if index is None else said.statuses.get(index)
+        status = ended.exit_status if index is None else ended.said.statuses.get(index)
         text, hint = describe(status, stage.argv[0])
-        told = self._told(said, stage)
-        raise StageError(stage.name, f"{text}: {told}" if told else text, hint)
+        told = self._told(ended.said, stage)
+        return StageError(stage.name, f"{text}: {told}" if told else text, hint)
 
     def _told(self, said: Said, stage: Stage) -> str:
         told = cause(said.messages, PurePath(stage.argv[0]).name)

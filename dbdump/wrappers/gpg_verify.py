@@ -27,6 +27,8 @@ _FAULTS = {
     "EXPSIG": "its signature has expired: {}",
 }
 
+_NO_PASSPHRASE = {11, 62, 85, 99}  # of gpg-error.h: BAD_PASSPHRASE, TIMEOUT, NO_PINENTRY, CANCELED
+
 HINTS = (
     ("not signed", "The recipe signs: whoever made this one did not. Take another dump."),
     ("bad signature|another signature", "It was changed since it was signed. Take another dump."),
@@ -82,25 +84,26 @@ def decryption_fault(lines: Sequence[str], *, encrypted: bool) -> str:
 
 
 def locked(lines: Sequence[str]) -> str:
-    """Return why the secret key is not at hand, in a few words, or nothing where it is."""
+    """Return why the secret key is not at hand, in a few words, or nothing where it is, or none is needed."""
     words = {line.split(" ", 1)[0] for line in lines}
-    if "DECRYPTION_OKAY" in words:
+    if "ENC_TO" not in words or words & {"DECRYPTION_OKAY", "DECRYPTION_KEY", "DECRYPTION_INFO"}:
         return ""
-    if "NO_SECKEY" in words:
+    failed = [line.split()[2] for line in lines if line.startswith("ERROR pkdecrypt_failed ")]
+    if not failed:
         return "no secret key here"
-    asked = any(line.startswith("ERROR pkdecrypt_failed") for line in lines)
-    return "the secret key here needs its passphrase" if asked else ""
+    unanswered = any(each.isdecimal() and int(each) & 0xFFFF in _NO_PASSPHRASE for each in failed)
+    return "the secret key here needs its passphrase" if unanswered else "the secret key here cannot be used"
 
 
 def gpg(homedir: str | None) -> list[str]:
     """Return the beginning of a command that reads: it asks nobody, is told by no option file, and uses no network.
 
     `homedir` is of the machine that dumped: it is used where there is one here. On a terminal GnuPG's agent may
-    ask for a passphrase.
+    ask for a passphrase. Not --quiet: then it does not say either why it cannot decrypt.
     """
     home = ["--homedir", homedir] if homedir and os.path.isdir(homedir) else []  # noqa: PTH112
     silent = [] if sys.stdin.isatty() else ["--pinentry-mode", "error"]
-    return ["gpg", *home, "--batch", "--no-tty", "--quiet", "--no-options", *silent, "--trust-model", "always",
+    return ["gpg", *home, "--batch", "--no-tty", "--no-options", *silent, "--trust-model", "always",
             "--no-auto-key-locate", "--disable-dirmngr", "--status-fd", "2"]  # fmt: skip
 
 
