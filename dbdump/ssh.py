@@ -231,6 +231,21 @@ def synced(sftp: Any, file: Any) -> bool:
     return True
 
 
+def room(sftp: Any, path: str) -> tuple[int, bool] | None:
+    """Return the free bytes of a file system, and whether it is read-only; None where that server cannot tell."""
+    from paramiko.sftp import CMD_EXTENDED  # noqa: TID251, PLC0415
+
+    try:
+        # As above; OpenSSH's PROTOCOL, section 4.4: eleven numbers.
+        _, told = sftp._request(CMD_EXTENDED, "statvfs@openssh.com", path.encode("utf-8", "surrogateescape"))  # noqa: SLF001
+    except OSError as error:
+        if "unsupported" in str(error).lower():
+            return None
+        raise
+    _, size, _, _, available, _, _, _, _, flags, _ = (told.get_int64() for _ in range(11))
+    return size * available, bool(flags & 1)
+
+
 @contextlib.contextmanager
 def in_words(account: str) -> Iterator[None]:
     """Turn what paramiko raises over a connection that is lost, or stuck, into ConnectionLost."""

@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from ..links import Reach
 from ..stored import Entry
 from .base import Condition, Store
 from .on_host import on_host
-from .safe import faults_of, hold, open_directories, remove, remove_dead_parts, translated
+from .safe import condition_of, hold, open_directories, remove, remove_dead_parts, translated
 
 _PIECE = 1 << 20
 
@@ -122,17 +121,7 @@ class Directory:
         root, names = self._root, list(DumpName(host, recipe, "x", "", "").directory[:2])
         if self.create and not os.path.lexists(root):
             root, names = root.parent, []
-        while names and not os.path.lexists(root.joinpath(*names)):
-            names.pop()
-        path = root.joinpath(*names)
-        directory = open_directories(root, names, create=False)
-        try:
-            with translated(path):
-                faults = tuple(faults_of(directory, path, deep=len(names) > 1))
-                status = os.fstatvfs(directory)
-        finally:
-            os.close(directory)
-        return Condition(str(path), faults, not faults, status.f_bavail * status.f_frsize, time.time())
+        return condition_of(root, names)
 
     @contextlib.contextmanager
     def held(self, host: str, recipe: str, *, alone: bool) -> Iterator[None]:

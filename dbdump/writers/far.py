@@ -13,6 +13,7 @@ from ..errors import ConnectionLost, WriteError
 from ..script import Said
 from ..shell import Running, Shell, Stalled
 from ..stored import Entry
+from .base import Condition
 from .far_entries import read_entries
 from .safe import at_work, hint_for
 from .session import Missing
@@ -99,6 +100,16 @@ class ShellSession:
         """Return all files below; see Session."""
         self._send("entries")
         return read_entries(self._told())
+
+    def condition(self, *, deep: bool) -> Condition:
+        """Return how it is here; see Session."""
+        self._send("condition", "deep" if deep else "flat")
+        faults = []
+        while (answer := self._line(_ASK_SECONDS))[0] in ("fault", "no"):
+            faults.append(answer[1])
+        room, now, path = self._checked(answer)[1].split(" ", 2)
+        free = int(room) << 10 if room.isdecimal() else None
+        return Condition(path, tuple(faults), not faults, free, float(now) if now.isdecimal() else None)
 
     def fetch(self, file: str) -> Iterator[bytes]:
         """Yield the bytes of a file; see Session."""

@@ -7,10 +7,12 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from ..catalog import DumpName, Manifest
 from ..errors import ConnectionLost, DbdumpError, WriteError
 from ..stored import Entry
+from .base import Condition
 from .far import new_part
 from .session import Missing, Session
 
@@ -132,6 +134,21 @@ class FarDirectory:
                 session.close()
             else:
                 self._sessions.give(session)
+
+    def condition(self, host: str, recipe: str) -> Condition:
+        """Return how the place of a recipe is; see Store."""
+        names = DumpName(host, recipe, "x", "", "").directory[:2]
+        with self._session() as session:
+            for depth in range(len(names), -1, -1):
+                try:
+                    session.go(self.root, names[:depth], make=False)
+                except Missing:
+                    if not depth:
+                        raise
+                else:
+                    break
+            found = session.condition(deep=depth == len(names))
+        return replace(found, path=f"{self._account}:{found.path}")
 
     def _is_there(self, session: Session, host: str, recipe: str) -> bool:
         """Go to the place of a recipe; return whether anything was ever stored there."""

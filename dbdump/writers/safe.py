@@ -8,10 +8,12 @@ import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import Locked, WriteError
+from .base import Condition
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 PART = re.compile(r"\.\d{8}T\d{6}Z\.[\w.]+\.[0-9a-f]{8}\.part")
@@ -84,7 +86,23 @@ def _refuse_shared(directory: int, path: Path, *, sticky_is_enough: bool) -> Non
         raise WriteError(f"{path}: others can write there", hint)
 
 
-def faults_of(directory: int, path: Path, *, deep: bool) -> Iterator[str]:
+def condition_of(root: Path, names: Sequence[str]) -> Condition:
+    """Return how the directory `names` below `root` is, or the last on the way to it that is there. See Store."""
+    there = len(names)
+    while there and not os.path.lexists(root.joinpath(*names[:there])):
+        there -= 1
+    path = root.joinpath(*names[:there])
+    directory = open_directories(root, names[:there], create=False)
+    try:
+        with translated(path):
+            faults = tuple(_faults(directory, path, deep=bool(there) and there == len(names)))
+            status = os.fstatvfs(directory)
+    finally:
+        os.close(directory)
+    return Condition(str(path), faults, not faults, status.f_bavail * status.f_frsize, time.time())
+
+
+def _faults(directory: int, path: Path, *, deep: bool) -> Iterator[str]:
     """Yield in words why a dump could not be stored in an open directory or, if `deep`, in one of those below it."""
     if not _writable(".", directory):
         yield f"{path}: cannot be written"

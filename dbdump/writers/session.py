@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ..errors import WriteError
 from ..stored import Entry
+from .base import Condition
 
 
 class Missing(WriteError):  # noqa: N818  what is the matter
@@ -64,6 +65,10 @@ class Session(Protocol):
 
     def entries(self) -> Sequence[Entry]:
         """Return all files one directory below here, but no symbolic link."""
+        ...
+
+    def condition(self, *, deep: bool) -> Condition:
+        """Return how the directory here is and, if `deep`, those below it; nothing is written."""
         ...
 
     def fetch(self, file: str) -> Iterator[bytes]:

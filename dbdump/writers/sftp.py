@@ -15,11 +15,13 @@ from ..boot import Link
 from ..channel import closed
 from ..errors import ConnectionLost, WriteError
 from ..stored import Entry
+from .base import Condition
 from .far import sha256_of
 from .safe import PART, hint_for
 from .session import Missing
 
 _PIECE = 1 << 20  # bytes
+_OWNER_WRITES = stat.S_IWUSR | stat.S_IXUSR
 _NO_WORD_HINT = "SFTP has no word for it: perhaps the disk there is full, over its quota, or read-only."
 _DEAD_SECONDS = 2 * 86400.0  # what nobody has written for so long has no writer; SFTP has no locks
 
@@ -141,6 +143,22 @@ class SFTPSession:
                 for entry in self._files(each.filename)
             ]  # fmt: skip
 
+    def condition(self, *, deep: bool) -> Condition:
+        """Return how it is here; see Session. There is no clock, and whether one may write only an owner is told."""
+        from ..ssh import room  # noqa: PLC0415
+
+        with self._words():
+            known = room(self._sftp, self._here)
+            status = self._sftp.stat(self._here)
+            faults = [f"{self._here}: read-only file system"] if known and known[1] else []
+            faults += self._faults(status, self._here)
+            for each in self._sftp.listdir_attr(self._here) if deep else ():
+                if stat.S_ISDIR(each.st_mode) or stat.S_ISLNK(each.st_mode):
+                    faults += self._faults(each, self._at(each.filename))
+        sure = status.st_uid == self._root_owner != 0  # a home of root's is one that sshd shuts the account in
+        writable = False if faults else True if sure else None
+        return Condition(self._here, tuple(faults), writable, known[0] if known else None, None)
+
     def fetch(self, file: str) -> Iterator[bytes]:
         """Yield the bytes of a file; see Session."""
         with self._words(), self._sftp.open(self._at(file), "rb") as stream:
@@ -196,6 +214,18 @@ class SFTPSession:
             if PART.fullmatch(each.filename) and time.time() - (each.st_mtime or 0) > _DEAD_SECONDS:
                 self._sftp.remove(self._at(each.filename))
                 yield each.filename
+
+    def _faults(self, status: Any, path: str) -> Iterator[str]:
+        """Yield in words why a dump could not be stored in a directory; who owns the account's home is taken for it."""
+        if stat.S_ISLNK(status.st_mode):
+            yield f"{path}: is a symbolic link"
+            return
+        try:
+            self._refuse_shared(status, path, is_root=path == self._here)
+        except WriteError as error:
+            yield error.message
+        if status.st_uid == self._root_owner and status.st_mode & _OWNER_WRITES != _OWNER_WRITES:
+            yield f"{path}: cannot be written"
 
     def _refuse_shared(self, status: Any, path: str, *, is_root: bool) -> None:
         sticky = is_root and status.st_mode & stat.S_ISVTX

@@ -250,6 +250,23 @@ delete() {
   [ -n "$fault" ] || { flush . && say ok; }
 }
 
+# condition DEEP: by which faults a dump could not be stored in this directory or, if it is "deep", in those below, a
+# line each; then the free KiB of its file system, the seconds on the clock, and where it is. Nothing is written.
+condition() {
+  argument deep
+  { [ -w . ] && [ -x . ]; } || say fault "$PWD: cannot be written"
+  set +f
+  for each in ./*/; do
+    each=${each%/}
+    [ "$deep" = deep ] && [ -d "$each" ] || continue
+    (into "$each" below && { { [ -w . ] && [ -x . ]; } || say fault "$PWD: cannot be written"; })
+  done
+  set -f
+  room=$(df -Pk . 2>/dev/null | sed -n '2s/.* \([0-9]\{1,\}\)  *[0-9]*%.*/\1/p')
+  now=$(date -u +%s 2>/dev/null)
+  say ok "${room:--}" "${now:--}" "$PWD"
+}
+
 # clear GROUP PART: end another session of this run, which hangs, and remove what it left.
 clear() {
   argument group; argument left
@@ -281,7 +298,7 @@ say ok "${group:-0}"
 
 while IFS= read -r request; do
   case $request in
-    go | hold | open | data | received | name | replace | unname | entries | fetch | delete | clear | drop) "$request" ;;
+    go | hold | open | data | received | name | replace | unname | entries | condition | fetch | delete | clear | drop) "$request" ;;
     *) no "not a request: $request"; exit 1 ;;
   esac
 done
