@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePath
-from typing import NoReturn
+from dataclasses import dataclass, field, replace
+from typing import NoReturn, Self
 
-from .backends.base import Backend
 from .errors import Interrupted, StageError
 from .pipeline import Ended, Pipeline
 from .probe import become
+from .restoring import Target
 from .script import Said, Stage, render
 from .shell import Shell, Stalled
 from .user import User
 
 _READY = b"\nready\n"
 _STARTING = 180.0  # seconds; the scripts give up before
+_SILENT = 86400.0  # seconds
 
 # What all that is thrown away has around it. `$directory` is private, `$sockets` too, with a path that is short enough
 # for a socket (unix(7): 108 bytes); `serve` starts the server, whose pid is `$server`. It ends when stdin closes, as it
@@ -102,28 +102,22 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Scratch:
-    """A place to restore into: who runs commands there, with which variables, and the backend that asks there.
+class Scratch(Target):
+    """A target to restore into for a while: its commands see `environment` too, and may be silent for long."""
 
-    `patience` is in seconds, without a byte.
-    """
-
-    shell: Shell
-    backend: Backend
-    patience: float
-    user: User | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def pipeline(self, argv: Sequence[str], *, fed: bool = False) -> Pipeline:
-        """Return what runs `argv` there."""
-        name = self.backend.stage or PurePath(argv[0]).name
-        stage = Stage(name, tuple(argv), self.environment, tuple(self.secrets), self.user)
-        return Pipeline((stage,), self.secrets, self.patience, fed=fed)
+    def ask(self, argv: Sequence[str]) -> bytes:
+        """Return what `argv` writes to stdout there: to count a table of some terabytes takes its time."""
+        return Pipeline((self.stage(argv, argv),), self.secrets, _SILENT).answer(self.shell)
 
-    def bound(self, *, here: bool) -> Backend:
-        """Return the backend, bound to it."""
-        return self.backend.on(lambda argv: self.pipeline(argv).answer(self.shell), here=here)
+    def stage(self, argv: Sequence[str], around: Sequence[str], database: str = "") -> Stage:
+        """Return the stage that runs `around`; see Target."""
+        return replace(super().stage(argv, around, database), environment=self.environment)
+
+    def reading(self, suffix: str) -> Self:
+        """Return it for dumps whose raw stream has that suffix. Raises RecipeError where there are no such."""
+        return replace(self, backend=self.backend.reading(suffix).on(self.ask, here=self.shell.here))
 
 
 def servant(shell: Shell, *names: str | None) -> User | None:
@@ -140,9 +134,9 @@ def servant(shell: Shell, *names: str | None) -> User | None:
         except StageError as error:
             refused = error.message
             continue
-        if user is not None and not user.relays_stdin:
+        if user is not None:
             return user
-        refused = f"neither setpriv nor runuser is here to become {name}"
+        refused = f"{name} is who we are"
     raise StageError(
         "drill", f"no throw-away server runs as root: {refused}", "Install its package, or name a server: --to=HOST."
     )

@@ -47,7 +47,7 @@ until_ test -S "$sockets/s"
 """
 
 
-def throw_away(shell: Shell, backend: MySQL, needed: str, patience: float) -> tuple[Held, Scratch]:
+def throw_away(shell: Shell, backend: MySQL, needed: str) -> tuple[Held, Scratch]:
     """Start a server of the kind of version `needed`, and not older, and return it with the way to it.
 
     Raises StageError where this machine has none, or it does not start.
@@ -59,7 +59,7 @@ def throw_away(shell: Shell, backend: MySQL, needed: str, patience: float) -> tu
     here = replace(
         backend, su=None, defaults=f"{held.directory}/client.cnf", mysql_options=(), mysqldump_options=(), env={}
     )
-    return held, Scratch(shell, here, patience, user)
+    return held, Scratch(shell, here, user)
 
 
 def _programs(shell: Shell, needed: str) -> tuple[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from dataclasses import replace
 
 from .backends.postgresql import PostgreSQL, major
+from .catalog import GLOBALS
 from .errors import StageError
 from .host import clean_environment
 from .pipeline import Pipeline
@@ -42,8 +44,16 @@ until_ grep -q '^ready' "$directory/data/postmaster.pid"
 
 PORT = 5432
 
+# Where the files of a tablespace are, on the machine that it is of; as pg_dumpall writes it. Its name may be quoted,
+# and have line ends in it.
+_TABLESPACE = re.compile(
+    rb"""^(CREATE TABLESPACE (?:[a-z_0-9$]+|"(?:[^"]|"")+") OWNER (?:[a-z_0-9$]+|"(?:[^"]|"")+") LOCATION )"""
+    rb"""(?: ?E'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*');$""",
+    re.MULTILINE | re.DOTALL,
+)
 
-def throw_away(shell: Shell, backend: PostgreSQL, needed: str, patience: float) -> tuple[Held, Scratch]:
+
+def throw_away(shell: Shell, backend: PostgreSQL, needed: str) -> tuple[Held, Scratch]:
     """Start a server that is not older than the pg_dump of version `needed`, and return it with the way to it.
 
     Raises StageError where this machine has none, or it does not start.
@@ -57,7 +67,7 @@ def throw_away(shell: Shell, backend: PostgreSQL, needed: str, patience: float) 
         pg_dump_options=(), env={},
     )  # fmt: skip
     path = f"{programs}:{clean_environment(os.environ)['PATH']}"  # its own clients fit best
-    return held, Scratch(shell, here, patience, user, {"PATH": path})
+    return held, Scratch(shell, here, user, environment={"PATH": path})
 
 
 def _programs(shell: Shell, needed: str) -> str:
@@ -76,3 +86,24 @@ def _programs(shell: Shell, needed: str) -> str:
         "drill", f"this machine has no PostgreSQL server{wanted} to throw away{old}",
         "Install one (Debian: postgresql), or name a host whose server may be used: --to=HOST.",
     )  # fmt: skip
+
+
+def load_globals(scratch: Scratch, text: bytes, directory: str) -> None:
+    """Load the globals in `text`; tablespaces get a place in `directory`, wherever they are on their own machine.
+
+    Raises StageError for any error but that something is there already.
+    """
+    places: list[str] = []
+
+    def moved(match: re.Match[bytes]) -> bytes:
+        places.append(f"{directory}/tablespaces/{len(places)}-{secrets.token_hex(4)}")
+        return match[1] + b"'" + os.fsencode(places[-1].replace("'", "''")) + b"';"
+
+    text = _TABLESPACE.sub(moved, text)
+    if places:
+        scratch.ask(["mkdir", "-p", "--", *places])
+    argv = scratch.backend.get_restoring_command(GLOBALS, GLOBALS, 1)
+    if argv is None:
+        raise RuntimeError("PostgreSQL has no command for globals")
+    pipeline = Pipeline((scratch.stage(argv, argv),), scratch.secrets, fed=True)
+    pipeline.run(scratch.shell, len, lambda write: write(memoryview(text)))

@@ -11,9 +11,10 @@ from functools import partial
 from .asked import Asked, asked_jobs, told
 from .attempt import attempt
 from .catalog import encode, printable
+from .elsewhere import job_there, jobs_at
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
 from .examine import Examined, look
-from .plan import matches
+from .plan import Job, matches
 from .progress import Plain, display
 from .report import Result, document
 from .stored import Listing, Stored, Stray, read_listing
@@ -31,8 +32,9 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
         raise UsageError("--to is of --restore", "Add --restore, or leave --to out.")
     began = time.monotonic()
     jobs, errors = asked_jobs(asked)
+    there = jobs_at(asked, to) if to else None
     with display(eta=True, to_stderr=asked.as_json) as shown, ThreadPoolExecutor(asked.slots, "verify") as pool:
-        run = _Run(asked.databases, shown, pool, every, drill, to)
+        run = _Run(asked.databases, shown, pool, every, drill, there)
         seen = survey(jobs, run.recipe, here=asked.here)
     verdicts = [each for each in seen.found if isinstance(each, Verdict)]
     failures = [*seen.failures, *(each for each in seen.found if isinstance(each, Result))]
@@ -60,7 +62,7 @@ class _Run:
     pool: ThreadPoolExecutor
     every: bool
     drill: bool
-    to: str | None
+    there: Sequence[Job] | None  # of the host that --to names
     seen: set[str] = field(default_factory=set)
 
     @property
@@ -82,6 +84,10 @@ class _Run:
                     self.shown.notice(f"uncommitted: {host}/{recipe}/{printable(stray.path)}, {printable(stray.why)}")
             for future in futures:
                 yield future.result()
+            if self.drill:
+                from .drill import end_drills  # noqa: PLC0415  as below
+
+                end_drills(place)
         if not (self.wanted or listing.dumps):
             yield self._said(of_nothing(host, recipe, None))
 
@@ -140,15 +146,18 @@ class _Run:
         return look(place, stored, advanced)
 
     def _drilled(self, place: Place, stored: Stored, examined: Examined) -> Examined:
-        from .drill import drill  # noqa: PLC0415  most runs need no scratch servers
+        from .drill import drill, why_not  # noqa: PLC0415  most runs need no scratch servers
 
+        to = None if self.there is None else job_there(self.there, place.job)
+        if reason := why_not(stored, to):
+            return replace(examined, notes=(*examined.notes, reason))
         if examined.record.level == "bytes":
             raise StageError(
                 "drill", f"cannot be restored here: {'; '.join(examined.notes)}", "Do it where the key is."
             )
         name = dump_name(stored)
-        self.shown.started(name, stored.manifest.raw_bytes)
-        done = drill(place, stored, self.to, partial(self.shown.advanced, name))
+        self.shown.started(name, stored.size)
+        done = drill(place, stored, to, partial(self.shown.advanced, name))
         record = replace(examined.record, drill=done)
         if not done.fault:
             return replace(examined, record=replace(record, level="restored"))
