@@ -15,6 +15,7 @@ from dbdump import (
     Dump,
     Gzip,
     Host,
+    Keep,
     ListError,
     PostgreSQL,
     RecipeError,
@@ -71,7 +72,7 @@ def test_a_recipe_is_a_value_with_a_title():
 def test_a_site_gives_its_hosts_defaults():
     """Field by field the recipe wins over the site; lists replace, and only= chooses hosts."""
     web = [Host(f"web{number}") for number in (1, 2, 3)]
-    site = Site(hosts=web, wrap=[Gzip()], to=Directory("/site"), stall_timeout=5)
+    site = Site(hosts=web, wrap=[Gzip()], to=Directory("/site"), stall_timeout=5, keep=Keep(last=9))
 
     @site.recipe
     def every(_: Host) -> Dump:
@@ -79,12 +80,12 @@ def test_a_site_gives_its_hosts_defaults():
 
     @site.recipe(only=["web3"], tags=["x"])
     def one(_: Host) -> Dump:
-        return Dump(DB, to=Directory("/own"))
+        return Dump(DB, to=Directory("/own"), keep=Keep(daily=3))
 
     declared = {each.id: each for each in taken()}
     assert list(declared) == ["web1/every", "web2/every", "web3/every", "web3/one"]
-    assert declared["web1/every"].dump() == Dump(DB, [Zstd(9)], Directory("/site"), 5)
-    assert declared["web3/one"].dump() == Dump(DB, [Gzip()], Directory("/own"), 5)
+    assert declared["web1/every"].dump() == Dump(DB, [Zstd(9)], Directory("/site"), 5, keep=Keep(last=9))
+    assert declared["web3/one"].dump() == Dump(DB, [Gzip()], Directory("/own"), 5, keep=Keep(daily=3))
     with pytest.raises(RecipeError, match="not a host of this site"):
         site.recipe(only=["web4"])(every)
 
@@ -92,7 +93,8 @@ def test_a_site_gives_its_hosts_defaults():
 @pytest.mark.parametrize(
     ("make", "cause"),
     [(lambda _: None, "returned NoneType, not a Dump"), (lambda _: 1 // 0, "ZeroDivisionError"),
-     (lambda _: sys.exit(), "SystemExit"),
+     (lambda _: sys.exit(), "SystemExit"), (lambda _: Dump(DB, keep=7), "keep=7: not a Keep"),
+     (lambda _: Dump(DB, keep=Keep()), "keeps nothing"),
      (lambda _: Dump(SQLite()), "sqlite needs a path"), (lambda _: Dump(PostgreSQL(format="tar")), "no format")],
 )  # fmt: skip
 def test_a_recipe_that_goes_wrong_is_named(make, cause):
