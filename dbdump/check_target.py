@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from .errors import WriteError
 from .findings import Finding, clock, guarded, space
 from .plan import Job
 from .stored import read_listing
@@ -14,9 +15,13 @@ _LOOK = "Look at it as the account that stores there; every directory down to it
 
 
 def target_findings(job: Job, store: Store) -> Iterator[Finding]:
-    """Yield how the place of a job's dumps is. Raises WriteError where there is none, and ConnectError."""
+    """Yield how the place of a job's dumps is. Raises ConnectError where it cannot be reached."""
     before = time.time()
-    place = store.condition(job.host.name, job.recipe)
+    try:
+        place = store.condition(job.host.name, job.recipe)
+    except WriteError as error:
+        yield Finding("error", "target", error.message, error.hint)
+        return
     after = time.time()
     for fault in place.faults:
         yield Finding("error", "target", fault, _LOOK)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
+from ..findings import Finding
 from .base import Asker, Backend, StreamShape, option, path_on_host
+from .mysql_check import BROKEN, broken_views, globals_grants
 from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, omitted
@@ -173,6 +175,13 @@ class MySQL(Backend):
     def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
         """Return what a whole dump looks like, that of the globals too."""
         return _DUMP
+
+    def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
+        """Yield views that are broken, and what is lacking for the globals; see Backend."""
+        _, server = self._seen or self._look()
+        yield from broken_views(self._answer(BROKEN), server, wanted, self.ignore_tables)
+        if wanted(GLOBALS) and self.get_globals_command():
+            yield from globals_grants(server)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the dump program and of the server."""

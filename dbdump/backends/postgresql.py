@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
-from ..findings import Finding, guarded
+from ..findings import Finding
 from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_restore import contents, discard, loading_custom, loading_globals, loading_plain
@@ -194,14 +194,11 @@ class PostgreSQL(Backend):
         """Yield what the role that dumps may not read, in each database by a connection of its own."""
         if not self._connectable:
             self.get_db_list()
-        asked = asked_of(self.pg_dump_options, spelled_out(self.pg_dump_options, _WITH_VALUE))
-        rights = Rights(self._ask_as_dumper, self._number, asked)
+        rights = Rights(self._ask_as_dumper, self._number, asked_of(self.pg_dump_options, _WITH_VALUE))
         names = [name for name, allowed in self._connectable.items() if allowed and name not in _TEMPLATES]
-        names = list(filter(wanted, names))
-        found = [each for name in names for each in guarded(rights.of(name), "connect", name, self.hint)]
-        yield from found or [Finding("ok", "rights", f"all of {len(names)} can be connected to, and read")]
+        yield from rights.of_all(filter(wanted, names), self.hint)
         if self.globals and wanted(GLOBALS):
-            yield from guarded(rights.of_globals(MAINTENANCE), "connect", GLOBALS, self.hint)
+            yield from rights.of_globals(MAINTENANCE)
 
     def reading(self, suffix: str) -> Self:
         """Return a copy for dumps of the format that has `suffix`; see Backend."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import StageError
-from ..findings import Finding, Severity
+from ..findings import Finding, Severity, guarded
+from .base import spelled_out
 
 AskDatabase = Callable[[str, Sequence[str]], str]
 
@@ -54,9 +55,9 @@ class Asked:
     all_rows: bool = True
 
 
-def asked_of(words: Sequence[str], flags: Iterable[str]) -> Asked:
-    """Return what the `words` of pg_dump_options ask for; `flags` are those in them, spelled out."""
-    names = [flag.partition("=")[0] for flag in flags]
+def asked_of(words: Sequence[str], with_value: str) -> Asked:
+    """Return what the `words` of pg_dump_options ask for; `with_value` are the short flags that take one."""
+    names = [flag.partition("=")[0] for flag in spelled_out(words, with_value)]
     role = ""
     for word, following in pairwise([*words, ""]):
         flag, equals, value = word.partition("=")
@@ -83,6 +84,12 @@ class Rights:
         reads_all = "pg_has_role('pg_read_all_data', 'USAGE')" if number >= 190000 else "false"  # noqa: PLR2004
         self._question = _RIGHTS.format(active=active, all_objects=reads_all)
         self._prepare = [*_PREPARE, *([f"SET ROLE {quoted(asked.role)}"] if asked.role else [])]
+
+    def of_all(self, databases: Iterable[str], hint: Callable[[str], str]) -> Iterator[Finding]:
+        """Yield what is missing in each of `databases`; `hint` makes one for what psql says."""
+        names = list(databases)
+        found = [each for name in names for each in guarded(self.of(name), "connect", name, hint)]
+        yield from found or [Finding("ok", "rights", f"all of {len(names)} can be connected to, and read")]
 
     def of(self, database: str) -> Iterator[Finding]:
         """Yield what is missing in one database. Raises StageError where it cannot even be connected to."""

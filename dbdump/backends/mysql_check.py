@@ -1,0 +1,40 @@
+"""What a MySQL dump fails by, beside what it would lose: asked, and judged, before anything is dumped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+from ..catalog import GLOBALS
+from ..findings import Finding
+from .mysql_server import Server
+
+# A view whose tables or columns are gone has no columns itself in MariaDB, and says so in a comment in MySQL.
+BROKEN = """\
+SELECT HEX(table_schema), HEX(table_name) FROM information_schema.views v
+  WHERE NOT EXISTS (SELECT 1 FROM information_schema.columns c
+    WHERE c.table_schema = v.table_schema AND c.table_name = v.table_name)
+UNION SELECT HEX(table_schema), HEX(table_name) FROM information_schema.tables
+  WHERE table_type = 'VIEW' AND table_comment LIKE 'View%references invalid%'"""
+
+
+def broken_views(
+    answer: str, server: Server, wanted: Callable[[str], bool], ignored: Collection[str]
+) -> Iterator[Finding]:
+    """Yield the views that the answer to BROKEN names, of databases whose views the user may see."""
+    for line in answer.splitlines():
+        database, view = (bytes.fromhex(digits).decode("utf-8", "surrogateescape") for digits in line.split("\t"))
+        # Without SELECT, nobody sees the columns of any view.
+        if wanted(database) and f"{database}.{view}" not in ignored and server.grants.has("SELECT", database):
+            yield Finding(
+                "error", "views", f"the view {view} refers to what is not there, or may not be used by its definer",
+                "Mend the view, drop it, or name it in ignore_tables.", database,
+            )  # fmt: skip
+
+
+def globals_grants(server: Server) -> Iterator[Finding]:
+    """Yield what the user lacks to dump users and roles."""
+    if not server.grants.has("SELECT", "mysql"):
+        yield Finding(
+            "error", "grants", f"user {server.grants.user} has no SELECT privilege on mysql, which has the accounts",
+            "GRANT SELECT ON mysql.*, or give globals=False.", GLOBALS,
+        )  # fmt: skip
