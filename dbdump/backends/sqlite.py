@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Literal, Self
 
 from ..errors import ListError, RecipeError, StageError, UsageError
+from ..findings import Finding
 from .base import Asker, Backend, StreamShape, option, path_on_host
 from .registry import backend
 
@@ -19,6 +20,7 @@ from .registry import backend
 _PROGRAM = Path(__file__).with_name("sqlite_program.py").read_text("utf-8")
 _RESTORE = Path(__file__).with_name("sqlite_restore_program.py").read_text("utf-8")
 _CHECK = Path(__file__).with_name("sqlite_check_program.py").read_text("utf-8")
+_LOOK = Path(__file__).with_name("sqlite_look_program.py").read_text("utf-8")
 
 _IS_THERE = 'if [ -e "$1" ] || [ -L "$1" ]; then echo yes; fi'
 
@@ -60,6 +62,7 @@ class SQLite(Backend):
     hints = (
         ("no such file|not a file", "Look at the recipe's path."),
         ("not a database|corrupt|malformed", "Look at the file with: sqlite3 FILE 'PRAGMA integrity_check'."),
+        ("in WAL mode", "Let the user that su names write there, or run it as the file's owner."),
         ("locked", "Somebody holds an exclusive lock on it; find out who with: fuser -v FILE."),
         ("disk is full|No space left", "The copy goes to TMPDIR first; give one with room for the database."),
     )
@@ -166,6 +169,20 @@ class SQLite(Backend):
     def get_check_command(self, database: str) -> list[str] | None:  # noqa: ARG002  the same for all
         """Return the argv that has all of a copy checked, in a temporary file; SQL has an end marker instead."""
         return [sys.executable, "-I", "-c", _CHECK] if self.format == "binary" else None
+
+    @property
+    def programs(self) -> Sequence[str]:
+        """The python3 that does it."""
+        return (self.python,)
+
+    def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
+        """Yield which files are none, or cannot be read or copied; no database is opened."""
+        names = {path: name for name, path in self._paths.items() if wanted(name)}
+        answer = self.output([self.python, "-I", "-c", _LOOK, *names]) if names else b""
+        for line in answer.splitlines():
+            path, told = (text.decode("utf-8", "surrogateescape") for text in line.split(b" ", 1))
+            path = bytes.fromhex(path).decode("utf-8", "surrogateescape")
+            yield Finding("error", "sqlite", f"{path}: {told}", self.hint(told), names[path])
 
     def versions(self) -> dict[str, str]:
         """Return the version of the SQLite library that reads the files."""
