@@ -185,9 +185,15 @@ class ShellSession:
 
     def _told(self) -> Iterator[bytes]:
         """Yield the lines before the next answer."""
-        while not (line := self._raw_line(self._patience)).startswith(self._token):
-            yield line
-        self._checked(self._split(line))
+        while True:
+            *lines, rest = bytes(self._pending).split(b"\n")
+            self._pending[:] = rest
+            for line in lines:
+                if line.startswith(self._token):
+                    self._checked(self._split(line))
+                    return
+                yield line
+            self._read(self._patience)
 
     def _line(self, timeout: float) -> tuple[str, str]:
         """Return the next answer: its first word, and the rest of its line."""

@@ -21,11 +21,16 @@ def read_entries(lines: Iterable[bytes]) -> list[Entry]:
     sizes: dict[bytes, int] = {}
     texts: defaultdict[bytes, bytearray] = defaultdict(bytearray)
     gone: set[bytes] = set()
+    before, of = b"\n", bytearray()  # what the last line of a text began with, and where it went
     for line in lines:
-        if line.startswith(b"./"):
+        if line.startswith(before):
+            of += line[len(before) :]
+            of += b"\n"
+        elif line.startswith(b"./"):
             path, _, text = line.partition(b":")
-            texts[path] += text
-            texts[path] += b"\n"
+            before, of = path + b":", texts[path]
+            of += text
+            of += b"\n"
         elif line.startswith(b"-"):
             words = line.split(None, _BEFORE_NAME)
             sizes[words[-1]] = int(words[_SIZE])

@@ -8,7 +8,8 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from posixpath import join
+from itertools import chain
+from posixpath import basename, dirname, join
 from typing import Any
 
 from ..boot import Link
@@ -19,6 +20,7 @@ from .base import Condition
 from .far import sha256_of
 from .safe import PART, hint_for
 from .session import Missing
+from .sftp_files import list_directories, read_files
 
 _PIECE = 1 << 20  # bytes
 _OWNER_WRITES = stat.S_IWUSR | stat.S_IXUSR
@@ -136,12 +138,16 @@ class SFTPSession:
     def entries(self) -> Sequence[Entry]:
         """Return all files below; see Session."""
         with self._words():
-            directories = self._sftp.listdir_attr(self._here)
-            return [
-                entry
-                for each in directories if stat.S_ISDIR(each.st_mode)
-                for entry in self._files(each.filename)
-            ]  # fmt: skip
+            found = chain.from_iterable(each for _, each in list_directories(self._sftp, [self._here]))
+            below = list_directories(self._sftp, [self._at(each.name) for each in found if stat.S_ISDIR(each.mode)])
+            files = {
+                join(path, each.name): each for path, inside in below for each in inside if stat.S_ISREG(each.mode)
+            }
+            texts = dict(read_files(self._sftp, [path for path, each in files.items() if Entry.is_text(each.name)]))
+        return [
+            Entry(basename(dirname(path)), each.name, each.size, texts.get(path))
+            for path, each in files.items() if path in texts or not Entry.is_text(each.name)
+        ]  # fmt: skip
 
     def condition(self, *, deep: bool) -> Condition:
         """Return how it is here; see Session. There is no clock, and whether one may write only an owner is told."""
@@ -185,13 +191,6 @@ class SFTPSession:
         self.broken = True
         closed(self._sftp)
 
-    def _files(self, directory: str) -> Iterable[Entry]:
-        for each in self._sftp.listdir_attr(self._at(directory)):
-            if stat.S_ISREG(each.st_mode):
-                path = join(directory, each.filename)
-                text = b"".join(self.fetch(path)) if Entry.is_text(each.filename) else None
-                yield Entry(directory, each.filename, each.st_size, text)
-
     def _at(self, name: str) -> str:
         return join(self._here, name)
 
@@ -210,10 +209,10 @@ class SFTPSession:
         return True
 
     def _swept(self) -> Iterable[str]:
-        for each in self._sftp.listdir_attr(self._here):
-            if PART.fullmatch(each.filename) and time.time() - (each.st_mtime or 0) > _DEAD_SECONDS:
-                self._sftp.remove(self._at(each.filename))
-                yield each.filename
+        for each in chain.from_iterable(found for _, found in list_directories(self._sftp, [self._here])):
+            if PART.fullmatch(each.name) and time.time() - each.written > _DEAD_SECONDS:
+                self._sftp.remove(self._at(each.name))
+                yield each.name
 
     def _faults(self, status: Any, path: str) -> Iterator[str]:
         """Yield in words why a dump could not be stored in a directory; who owns the account's home is taken for it."""
