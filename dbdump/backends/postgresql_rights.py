@@ -67,7 +67,7 @@ def asked_of(words: Sequence[str], with_value: str) -> Asked:
         role,
         part=any(name.startswith(_CHOOSING) for name in names),
         objects=not any(name in _NO_OBJECTS for name in names),
-        all_rows="--enable-row-security" not in names,
+        all_rows="--row-security" not in names,  # as --enable-row-security is spelled out
     )
 
 
