@@ -59,26 +59,28 @@ class Pruned:
     failure: Result | None = None
 
 
-def cuts(listing: Listing, keep: Keep, now: datetime, fault: Callable[[Stored], str]) -> Iterator[Cut]:
+Faults = Callable[[Sequence[Stored]], Sequence[str]]
+
+
+def cuts(listing: Listing, keep: Keep, now: datetime, faults: Faults) -> Iterator[Cut]:
     """Yield what is to be done with each database that has a dump.
 
-    `fault` says what is wrong with a manifest's signature, or nothing. Where nothing would go it is not asked.
+    `faults` says of each dump what is wrong with its manifest's signature, or nothing. Where nothing would go it is
+    not asked.
     """
     lost = [each.lost for each in listing.strays if each.lost]
     for database in sorted({each.manifest.database for each in listing.dumps}):
         yield _cut(listing.of(database), [each for each in lost if each.manifest.database == database],
-                   keep, now, fault)  # fmt: skip
+                   keep, now, faults)  # fmt: skip
 
 
-def _cut(
-    dumps: Sequence[Stored], lost: Sequence[Stored], keep: Keep, now: datetime, fault: Callable[[Stored], str]
-) -> Cut:
+def _cut(dumps: Sequence[Stored], lost: Sequence[Stored], keep: Keep, now: datetime, faults: Faults) -> Cut:
     cut = _unchecked(dumps, lost, keep, now)
     if not (cut.pruned or cut.lost):
         return cut
-    faults = {each.name: fault(each) for each in dumps}
-    good = [each for each in dumps if not faults[each.name]]
-    ignored = [(each, faults[each.name]) for each in dumps if faults[each.name]]
+    judged = list(zip(dumps, faults(dumps), strict=True))
+    good = [each for each, fault in judged if not fault]
+    ignored = [(each, fault) for each, fault in judged if fault]
     if not good:
         return Cut(cut.id, (), ignored=ignored, held="none has a manifest that is signed as it should be")
     return replace(_unchecked(good, lost, keep, now), ignored=ignored)
@@ -123,7 +125,7 @@ def prune_place(
     with _as_prune(), contextlib.nullcontext() if dry_run else place.store.held(host, recipe, alone=True):
         listing = read_listing(host, recipe, place.store.entries(host, recipe))
         theirs = replace(listing, dumps=tuple(each for each in listing.dumps if chosen(each.manifest.database)))
-        planned = list(cuts(theirs, keep, datetime.now(UTC), Signatures(place).fault))
+        planned = list(cuts(theirs, keep, datetime.now(UTC), Signatures(place).faults))
         if lines := [line for each in planned for line in each.lines(brief=brief)]:
             say("\n".join(lines))
         return [Pruned(each) if dry_run else _carried_out(place, each) for each in planned]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import PurePath
 
 from .errors import StageError, WriteError
@@ -15,7 +16,10 @@ from .script import Stage
 from .stored import Stored
 from .survey import Place
 from .unwrap import signing
+from .wrappers.gpg import GPG
 from .wrappers.gpg_verify import allowed, checking, signature_fault
+
+_AT_ONCE = 4
 
 
 class Signatures:
@@ -26,18 +30,22 @@ class Signatures:
         self._shell = place.machines.local
         self._gpg = signing(place.job.dump.wrap or ())
 
-    def fault(self, stored: Stored) -> str:
-        """Return what is wrong with the signature of a manifest, or nothing; where nobody signs, nothing is.
+    def faults(self, dumps: Sequence[Stored]) -> list[str]:
+        """Return what is wrong with the signature of each manifest, or nothing; where nobody signs, nothing is.
 
         Raises StageError where nobody can say: no GnuPG is here, or not the key of the recipe.
         """
         if self._gpg is None:
-            return ""
-        keys = self._keys
+            return [""] * len(dumps)
+        check = partial(self._fault, self._gpg, self._keys)
+        with ThreadPoolExecutor(_AT_ONCE, "signature") as pool:
+            return list(pool.map(check, dumps))
+
+    def _fault(self, gpg: GPG, keys: frozenset[str], stored: Stored) -> str:
         if not stored.signed:
             return "not signed"
         try:
-            argv = checking(self._gpg.homedir, self._store.signature(stored.name))
+            argv = checking(gpg.homedir, self._store.signature(stored.name))
         except (ValueError, WriteError) as error:
             return f"no signature, but {error}"
         text = memoryview(stored.text)

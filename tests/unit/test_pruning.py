@@ -44,7 +44,7 @@ def entries(
 
 def cut(files: list[Entry], keep: Keep, fault=lambda stored: ""):
     """Return what is to be done with the dumps of the one database."""
-    (one,) = cuts(read_listing("db1", "shop", files), keep, NOW, fault)
+    (one,) = cuts(read_listing("db1", "shop", files), keep, NOW, lambda dumps: [fault(each) for each in dumps])
     return one
 
 
@@ -119,7 +119,8 @@ def test_of_any_files_what_must_stay_stays(files, keep, unsigned):
     """The newest that counts, the newest verified, bad and future ones, and those whose signature is not good."""
     unsigned_stamps = {new_stamp(NOW - timedelta(days=age)) for age in unsigned}
     listing = read_listing("db1", "shop", _made(files))
-    for found in cuts(listing, keep, NOW, lambda stored: "no" if stored.name.stamp in unsigned_stamps else ""):
+    faults = {each.name: "no" if each.name.stamp in unsigned_stamps else "" for each in listing.dumps}
+    for found in cuts(listing, keep, NOW, lambda dumps: [faults[each.name] for each in dumps]):
         gone = [each.name for each in found.pruned]
         assert len(gone) + len(found.kept) + len(found.ignored) == len(listing.dumps)
         counted = [
