@@ -86,7 +86,8 @@ s/^(SECURITY LABEL FOR [^ ]+ ON DATABASE) (OLD) IS /\1 NEW IS /
 s/^(ALTER ROLE .* IN DATABASE) (OLD) SET /\1 NEW SET /
 """
 
-# psql goes on after an error: the roles that every server has are there already, which is SQLSTATE 42710.
+# psql goes on after an error: the roles that every server has are there already, which is SQLSTATE 42710. With
+# --file its messages begin with where they come from.
 _GLOBALS = r"""
 said=$("$@" 2>&1 >/dev/null) || { printf '%s\n' "$said" >&2; exit 1; }
 said=$(printf '%s\n' "$said" | sed -nE '/^psql:/{/^psql:[^ ]* [^ :]+: +(42710|0[012]...): /d;p;}')
@@ -138,7 +139,7 @@ def loading_plain(connection: Callable[[str], str], more: Sequence[str], databas
 
 def loading_globals(psql: Sequence[str]) -> list[str]:
     """Return the argv that runs `psql` on globals, and fails for any error but that something is there already."""
-    return ["sh", "-c", _GLOBALS, "sh", *psql, "--set=VERBOSITY=verbose"]
+    return ["sh", "-c", _GLOBALS, "sh", *psql, "--set=VERBOSITY=verbose", "--file=-"]
 
 
 def contents(ask: Callable[[str, str], str], database: str) -> int | None:
