@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -20,11 +20,12 @@ from .host import clean_environment
 from .intake import Fault, Intake
 from .pipeline import Ended, Pipeline
 from .script import Stage
+from .signatures import Signatures
 from .stored import Level, Record, Stored
 from .survey import Place
 from .unwrap import signing, unwrapping
 from .wrappers.gpg import GPG
-from .wrappers.gpg_verify import HINTS, allowed, checking, decryption_fault, locked, signature_fault
+from .wrappers.gpg_verify import HINTS, decryption_fault, locked, signature_fault
 
 # Some readers stop before the end of the stream, or fail there, which would end those that unwrap it.
 _TO_THE_END = '"$@"; status=$?; cat >/dev/null; exit $status'
@@ -88,6 +89,7 @@ class _Examination:
         self._dump = place.job.dump
         self._wrappers = place.job.dump.wrap or ()
         self._signing = signing(self._wrappers)
+        self._signatures = Signatures(place)
         self._intake = Intake(place, stored, advanced)
         self.notes: list[str] = []
         self.signer: str | None = None
@@ -115,25 +117,10 @@ class _Examination:
             if self._stored.signed:
                 self.notes.append("signature not checked: the recipe names no key")
             return frozenset()
-        if not self._stored.signed:
-            raise _Bad(None, Fault("its manifest is not signed"))
-        _refuse_missing("gpg")
-        keys = allowed(self._signing, self._ask)
-        try:
-            argv = checking(self._signing.homedir, self._store.signature(self._stored.name))
-        except ValueError as error:
-            raise _Bad(None, Fault(f"its manifest has no signature, but {error}")) from error
-        text = memoryview(self._stored.text)
-        ended = Pipeline((Stage("gpg", tuple(argv)),), fed=True).pump(self._shell, len, lambda write: write(text))
-        if fault := signature_fault(ended.said.status_lines, keys):
-            raise _Bad(None, Fault(f"its manifest: {fault}"))
-        if self._manifest.signer not in keys:
-            raise _Bad(None, Fault(f"its manifest names another signer: {self._manifest.signer}"))
+        if fault := self._signatures.fault(self._stored):
+            raise _Bad(None, Fault(fault))
         self.signer = self._manifest.signer
-        return keys
-
-    def _ask(self, argv: Sequence[str]) -> bytes:
-        return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self._shell)
+        return self._signatures.keys
 
     def _backend(self) -> Backend | None:
         """Return the backend that reads the raw stream, or None where the recipe's does not."""

@@ -171,7 +171,8 @@ def _as_prune() -> Iterator[None]:
     except (Locked, Interrupted):
         raise
     except DumpError as error:
-        raise StageError("prune", error.message, error.hint) from error
+        program = f"{error.stage}: " if isinstance(error, StageError) else ""
+        raise StageError("prune", f"{program}{error.message}", error.hint) from error
 
 
 def _line(word: str, stored: Stored, text: str) -> str:

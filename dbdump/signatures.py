@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import PurePath
 
 from .errors import StageError, WriteError
@@ -16,10 +16,10 @@ from .script import Stage
 from .stored import Stored
 from .survey import Place
 from .unwrap import signing
-from .wrappers.gpg import GPG
 from .wrappers.gpg_verify import allowed, checking, signature_fault
 
 _AT_ONCE = 4
+_INSTALL = "Install gpg on this machine."
 
 
 class Signatures:
@@ -37,28 +37,41 @@ class Signatures:
         """
         if self._gpg is None:
             return [""] * len(dumps)
-        check = partial(self._fault, self._gpg, self._keys)
+        _ = self.keys  # before all others ask for them as well
         with ThreadPoolExecutor(_AT_ONCE, "signature") as pool:
-            return list(pool.map(check, dumps))
+            return list(pool.map(self._fault_or_error, dumps))
 
-    def _fault(self, gpg: GPG, keys: frozenset[str], stored: Stored) -> str:
+    def fault(self, stored: Stored) -> str:
+        """Return what is wrong with the signature of one manifest; see `faults`. Raises WriteError as well."""
+        if self._gpg is None:
+            return ""
         if not stored.signed:
-            return "not signed"
+            return "its manifest is not signed"
+        keys = self.keys
         try:
-            argv = checking(gpg.homedir, self._store.signature(stored.name))
-        except (ValueError, WriteError) as error:
-            return f"no signature, but {error}"
+            argv = checking(self._gpg.homedir, self._store.signature(stored.name))
+        except ValueError as error:
+            return f"its manifest has no signature, but {error}"
         text = memoryview(stored.text)
         ended = Pipeline((Stage("gpg", tuple(argv)),), fed=True).pump(self._shell, len, lambda write: write(text))
         if fault := signature_fault(ended.said.status_lines, keys):
-            return fault
-        return "" if stored.manifest.signer in keys else f"names another signer: {stored.manifest.signer}"
+            return f"its manifest: {fault}"
+        return "" if stored.manifest.signer in keys else f"its manifest names another signer: {stored.manifest.signer}"
 
     @cached_property
-    def _keys(self) -> frozenset[str]:
+    def keys(self) -> frozenset[str]:
+        """The fingerprints of the keys that may sign."""
+        if self._gpg is None:
+            return frozenset()
         if shutil.which("gpg", path=clean_environment(os.environ)["PATH"]) is None:
-            raise StageError("gpg", "no gpg here: nobody can say whose signature is right", "Install gnupg here.")
-        return frozenset() if self._gpg is None else allowed(self._gpg, self._ask)
+            raise StageError("gpg", "not found on PATH here: nobody can say whose signature is right", _INSTALL)
+        return allowed(self._gpg, self._ask)
+
+    def _fault_or_error(self, stored: Stored) -> str:
+        try:
+            return self.fault(stored)
+        except WriteError as error:
+            return error.message
 
     def _ask(self, argv: Sequence[str]) -> bytes:
         return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self._shell)

@@ -71,12 +71,16 @@ def test_a_dump_that_is_not_signed_as_it_should_be_does_not_count(signing, pruni
     said = pruning()
     assert left(dumps) == [0, 1, 2, 3]
     assert left([stranger]) == [0]
-    assert f"ignored  {stamp(dumps[0])}  localhost/shop/orders  not signed\n" in said
-    assert f"ignored  {stamp(dumps[1])}  localhost/shop/orders  bad signature" in said
-    assert re.search(rf"ignored  {stamp(stranger)}  localhost/shop/orders  signed by \w+, which is no key of", said)
+    assert f"ignored  {stamp(dumps[0])}  localhost/shop/orders  its manifest is not signed\n" in said
+    assert f"ignored  {stamp(dumps[1])}  localhost/shop/orders  its manifest: bad signature" in said
+    assert re.search(
+        rf"ignored  {stamp(stranger)}  localhost/shop/orders  its manifest: signed by \w+, which is no key of", said
+    )
     assert said.endswith("2 pruned, 5 kept; 2.0 kB\n")
     said = pruning.dump()
-    assert re.search(r"^ignored  localhost/shop/orders: 3, which do not count; \w+: not signed$", said, re.MULTILINE)
+    assert re.search(
+        r"^ignored  localhost/shop/orders: 3, which do not count; \w+: its manifest is not signed$", said, re.MULTILINE
+    )
     assert stamps(said, "prune") == [stamp(dumps[3])]
 
 
@@ -109,14 +113,14 @@ def test_where_nobody_can_check_signatures(signing, pruning, gnupg, tmp_path):
     """Without GnuPG here, or without the public key, nothing goes; it says so, and what to do."""
     dumps = signing.days(5)
     said = pruning(code=1, env={"PATH": str(tmp_path)})
-    assert "FAILED   localhost/shop: prune: no gpg here: nobody can say whose signature is right" in said
-    assert "hint: Install gnupg here." in said
+    assert "prune: gpg: not found on PATH here: nobody can say whose signature is right" in said
+    assert "hint: Install gpg on this machine." in said
     home = tmp_path / "empty"
     home.mkdir(mode=0o700)
     pruning.recipes.clear()
     pruning.recipe(wrap=f"[GPG(sign='signer@example.org', homedir={str(home)!r})]")
     said = pruning(code=1)
-    assert "FAILED   localhost/shop: prune: no key 'signer@example.org' in the keyring here" in said
+    assert "FAILED   localhost/shop: prune: gpg: no key 'signer@example.org' in the keyring here" in said
     assert "hint: Import its public key here" in said
     assert left(dumps) == [0, 1, 2, 3, 4]
 
