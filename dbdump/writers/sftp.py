@@ -114,9 +114,9 @@ class SFTPSession:
         with self._words():
             try:
                 self._sftp.posix_rename(self._at(part), self._at(final))
-            except OSError as error:
-                if "unsupported" not in str(error).lower():
-                    raise
+            except FileNotFoundError:
+                raise
+            except OSError:  # there is no such request there, or it is not allowed
                 if self._exists(final):
                     self._sftp.remove(self._at(final))
                 self._sftp.rename(self._at(part), self._at(final))

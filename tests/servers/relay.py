@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -21,11 +22,15 @@ _PIECE = 65536
 
 
 class Relay:
-    """Passes bytes on between a port of its own and another, until it is cut or frozen; counts them in `passed`."""
+    """Passes bytes on between a port of its own and another, until it is cut or frozen; counts them in `passed`.
+
+    Each piece waits for `delay` seconds, as on a long line.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port
         self.passed = 0
+        self.delay = 0.0
         self._counting = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
@@ -74,6 +79,7 @@ class Relay:
                     piece = each.recv(_PIECE)
                     if not piece:
                         return
+                    time.sleep(self.delay)
                     other[each].sendall(piece)
                     with self._counting:
                         self.passed += len(piece)

@@ -6,14 +6,17 @@ import json
 import os
 import stat
 import subprocess
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from servers.process import wait_for
 from support import rows
 
-from dbdump import Remote
+from dbdump import Directory, Remote
 from dbdump.errors import ConnectError, WriteError
+from dbdump.host import LocalShell
+from dbdump.links import Links, Reach
 from dbdump.stored import read_listing
 from dbdump.testing import WriterContract, dump_name, manifest_of, store
 
@@ -45,6 +48,23 @@ class TestFabric(OnAccount):
 
 class TestOpenSSH(OnAccount):
     """Over OpenSSH."""
+
+    transport = "openssh"
+
+
+class TestOnHost(OnAccount):
+    """A directory of the dump's own host."""
+
+    @contextmanager
+    def made(self, directory: Path):
+        path = Path(self.make(directory).path)
+        with closing(Links()) as links:
+            host = links.shell(self.sshd.remote(self.kind), self.transport)
+            yield Directory(str(path), on="host").bound(Reach(links, host, LocalShell(), 20.0))
+
+
+class TestOnHostOverOpenSSH(TestOnHost):
+    """A directory of the dump's own host, over OpenSSH."""
 
     transport = "openssh"
 
