@@ -7,7 +7,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..links import Reach
 from ..stored import Entry
 from .base import Condition, Store
 from .on_host import on_host
-from .safe import condition_of, hold, open_directories, remove, remove_dead_parts, translated
+from .safe import condition_of, hold, new_part, open_directories, remove, remove_dead_parts, translated
 
 _PIECE = 1 << 20
 
@@ -95,19 +94,17 @@ class Directory:
     def note(self, name: DumpName, record: bytes) -> None:
         """Put a record beside a dump; see Store."""
         with self._opened(name) as directory:
-            part = f".{name.record_file}.{secrets.token_hex(4)}.part"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(part, flags, 0o600, dir_fd=directory)
-            fcntl.flock(file, fcntl.LOCK_EX)  # as _new_part does
-            try:
-                with os.fdopen(file, "wb") as stream:
+            part, file = new_part(name.record_file, directory)
+            with os.fdopen(file, "wb") as stream:
+                try:
                     stream.write(record)
                     stream.flush()
                     os.fsync(file)
-                os.replace(part, name.record_file, src_dir_fd=directory, dst_dir_fd=directory)
-            except BaseException:
-                os.unlink(part, dir_fd=directory)
-                raise
+                    os.replace(part, name.record_file, src_dir_fd=directory, dst_dir_fd=directory)
+                except BaseException:
+                    os.unlink(part, dir_fd=directory)
+                    raise
+            os.fsync(directory)
 
     def delete(self, name: DumpName) -> None:
         """Remove a dump, and last its manifest; see Store."""
@@ -230,14 +227,9 @@ class DirectorySink:
         self._directory = -1
 
     def _new_part(self, final: str) -> tuple[str, int]:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        while True:
-            part = f".{final}.{secrets.token_hex(4)}.part"
-            file = os.open(part, flags, 0o600, dir_fd=self._directory)
-            self._parts[part] = file
-            fcntl.flock(file, fcntl.LOCK_EX)  # says to other runs that its writer lives, until it is closed
-            if os.fstat(file).st_nlink:  # none of them removed it before it was locked
-                return part, file
+        part, file = new_part(final, self._directory)
+        self._parts[part] = file
+        return part, file
 
     def _compare(self, manifest: Manifest) -> None:
         own = os.fstat(self._file).st_size, self._digest.hexdigest()

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -119,6 +120,21 @@ def _faults(directory: int, path: Path, *, deep: bool) -> Iterator[str]:
 
 def _writable(name: str, directory: int) -> bool:
     return os.access(name, os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
+
+
+def new_part(final: str, directory: int) -> tuple[str, int]:
+    """Make a temporary file for `final` in an open directory; return its name and its descriptor.
+
+    The lock on it says to other runs, until it is closed, that its writer lives.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        part = f".{final}.{secrets.token_hex(4)}.part"
+        file = os.open(part, flags, 0o600, dir_fd=directory)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:  # none of them removed it before it was locked
+            return part, file
+        os.close(file)
 
 
 def remove_dead_parts(directory: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from servers.process import wait_for
 
 from dbdump import Directory
 from dbdump.catalog import DumpName
-from dbdump.errors import WriteError
+from dbdump.errors import Locked, WriteError
 from dbdump.stored import read_listing
 from dbdump.testing import dump_name, store
 
@@ -308,3 +308,87 @@ def test_a_call_that_fails_leaves_nothing(tmp_path, call, error):
         assert done.returncode == 7, done.stderr.decode()
         assert left(path) == before
     raise AssertionError("it never passed")
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "renameat", "openat"])
+def test_a_record_that_cannot_be_put_there_leaves_the_last(tmp_path, call):
+    """Whichever call fails, for every n until it passes, there is the old record or the new one, whole."""
+    code = (
+        "import sys\nfrom dbdump import Directory\nfrom dbdump.errors import WriteError\n"
+        "from dbdump.testing import dump_name\n"
+        "try: Directory(sys.argv[1]).note(dump_name(), b'new')\n"
+        "except WriteError: sys.exit(7)\n"
+    )
+    to = Directory(str(tmp_path))
+    store(to, NAME, b"data")
+    record = tmp_path.joinpath(*NAME.directory, NAME.record_file)
+    for number in range(1, 12):
+        to.note(NAME, b"old")
+        before = left(tmp_path)
+        where = ["-P", str(record.parent)] if call == "openat" else []
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:error=EIO:when={number}"]
+        done = subprocess.run(
+            ["strace", "-f", "-qq", "-o", "/dev/null", *inject, *where, sys.executable, "-c", code, tmp_path],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert left(tmp_path) == before
+        if done.returncode == 0:
+            assert number > 1, "nothing was made to fail"
+            assert record.read_bytes() == b"new"
+            return
+        assert done.returncode == 7, done.stderr.decode()
+        assert record.read_bytes() in (b"old", b"new")
+    raise AssertionError("it never passed")
+
+
+def test_a_record_whose_writer_was_killed_is_cleaned_up_after(tmp_path):
+    """Its temporary file is not a record, and the next dump removes it."""
+    code = "import sys; from dbdump import Directory; from dbdump.testing import dump_name\n"
+    code += "Directory(sys.argv[1]).note(dump_name(), b'new')"
+    to = Directory(str(tmp_path))
+    store(to, NAME, b"data")
+    inject = ["-e", "trace=fsync", "-e", "inject=fsync:signal=KILL:when=1"]
+    subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", *inject, sys.executable, "-c", code, tmp_path], check=False
+    )
+    (part,) = (name for name in left(tmp_path) if name.endswith(".part"))
+    listing = read_listing(NAME.host, NAME.recipe, to.entries(NAME.host, NAME.recipe))
+    assert [stray.path for stray in listing.strays] == [part.removeprefix("db1/shop/")]
+    assert listing.dumps[0].record is None
+    sink = to.open(dump_name())
+    assert sink.leftovers == (Path(part).name,)
+    sink.abort()
+    assert len(left(tmp_path)) == 2
+
+
+def test_a_process_that_is_killed_holds_nothing(tmp_path):
+    """Who holds a place says so to others for as long as he lives, and no longer."""
+    to = Directory(str(tmp_path))
+    store(to, NAME, b"data")
+    code = (
+        "import sys; from dbdump import Directory\n"
+        "with Directory(sys.argv[1]).held('db1', 'shop', alone=True): print('held', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", code, tmp_path]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Locked, match=r"shop: a prune is at work there") as caught, to.held(
+            "db1", "shop", alone=False
+        ):  # fmt: skip
+            pass
+        assert caught.value.exit_code == 75
+        with pytest.raises(Locked, match="orders"):
+            to.open(NAME)
+        holder.kill()
+    with to.held("db1", "shop", alone=True):
+        pass
+    to.open(NAME).abort()
+
+
+def test_a_place_that_is_a_link_is_not_held(tmp_path):
+    """As for a dump, a symbolic link on the way is refused."""
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "datadir" / "db1").mkdir(parents=True, mode=0o700)
+    (tmp_path / "datadir" / "db1" / "shop").symlink_to(tmp_path / "victim")
+    with pytest.raises(WriteError, match="shop"), Directory(str(tmp_path / "datadir")).held("db1", "shop", alone=False):
+        pass
