@@ -22,12 +22,10 @@ from .machines import PER_HOST, Machines, Queues
 from .pipeline import Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped
 from .progress import Display
-from .pruning import prune_after
 from .redact import redact
 from .report import Result
 from .script import Stage
 from .signals import Signals
-from .survey import Place
 from .writers.on_host import HostSink
 
 _LONG = 200  # characters of an argument with line ends in it
@@ -98,7 +96,7 @@ class Runner:
                 secrets.extend(bound.secrets)
                 databases = self._dump_all(bound, results)
                 if job.dump.keep is not None and not self.machines.local.ended:
-                    results.extend(prune_after(Place(job, bound.store, self.machines), databases, self._display))
+                    results.extend(self._prune(bound, databases))
 
         if failure := attempt(job.id, secrets, dump_all, job.dump.backend.hint):
             results.append(failure)
@@ -122,6 +120,12 @@ class Runner:
         finally:
             bound.backend.cleanup()
         return [plan.name.database for plan, result in zip(plans, done, strict=True) if result.status == "stored"]
+
+    def _prune(self, bound: Bound, databases: Sequence[str]) -> list[Result]:
+        from .pruning import prune_after  # noqa: PLC0415  only where something is kept, and so pruned
+        from .survey import Place  # noqa: PLC0415
+
+        return prune_after(Place(bound.job, bound.store, self.machines), databases, self._display)
 
     def _one(self, planned: Plan) -> Result:
         if isinstance(planned, Skipped):
