@@ -62,6 +62,15 @@ def files(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+def state(*directories: Path) -> dict[str, object]:
+    """Return all that there is below directories: what is in each file, and when each directory was changed."""
+    return {
+        str(path): path.read_bytes() if path.is_file() else (path.lstat().st_mtime_ns, path.lstat().st_mode)
+        for directory in directories
+        for path in (directory, *directory.rglob("*"))
+    }
+
+
 def manifests(directory: Path) -> dict[str, dict[str, Any]]:
     """Return the manifests below `directory`, by database."""
     found = [json.loads(path.read_text()) for path in directory.rglob("*.json")]

@@ -14,16 +14,7 @@ from pathlib import Path
 import pytest
 from resources import recipe_file
 from servers.process import wait_for
-from support import COMMAND, end_of, needs_root, processes, sqlite_database
-
-
-def state(*directories: Path) -> dict[str, object]:
-    """Return all that there is below directories: what is in each file, and when each directory was changed."""
-    return {
-        str(path): path.read_bytes() if path.is_file() else (path.lstat().st_mtime_ns, path.lstat().st_mode)
-        for directory in directories
-        for path in (directory, *directory.rglob("*"))
-    }
+from support import COMMAND, end_of, needs_root, processes, sqlite_database, state
 
 
 def failed(done, word: str) -> set[str]:
