@@ -84,7 +84,6 @@ class _Examination:
     def __init__(self, place: Place, stored: Stored, advanced: Callable[[int], object]) -> None:
         self._stored = stored
         self._manifest = stored.manifest
-        self._store = place.store
         self._shell = place.machines.local
         self._dump = place.job.dump
         self._wrappers = place.job.dump.wrap or ()
