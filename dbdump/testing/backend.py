@@ -12,6 +12,7 @@ from ..backends.registry import find
 from ..bound import Bound
 from ..machines import Machines
 from ..plan import Planned, Refused
+from ..probe import PROGRAMS
 from ..progress import Plain
 from ..report import Result
 from ..runner import run
@@ -90,6 +91,16 @@ class BackendContract:
             plans = bound.plan([])
         assert any(isinstance(each, Planned) for each in plans)
         assert not [each for each in plans if isinstance(each, Refused)]
+
+    def test_its_check_finds_nothing_that_is_not_there(self) -> None:
+        """Where all can be dumped, its programs are found, and there is no error among its findings."""
+        with _bound(self.make()) as bound:
+            bound.plan([])
+            wanted = bound.backend.programs
+            found = bound.backend.output(["sh", "-c", PROGRAMS, "sh", *wanted]).decode().split("\n")
+            assert set(wanted) <= set(found)
+            findings = list(bound.backend.check(lambda _: True))
+        assert not [each for each in findings if each.severity == "error"]
 
     def test_its_dumps_are_whole(self, tmp_path: Path) -> None:
         """Every dump looks like a whole one, and says how it is restored."""

@@ -189,6 +189,21 @@ class WriterContract:
                 assert found.record == _record(name, fault)
             assert {each.file for each in to.entries(name.host, name.recipe)} == files | {name.record_file}
 
+    def test_how_a_place_is_can_be_told(self, tmp_path: Path) -> None:
+        """Before anything was stored, and after it; nothing is made to find it out."""
+        name = dump_name()
+        with self.made(tmp_path) as to:
+            before = sorted(tmp_path.rglob("*"))
+            empty = to.condition(name.host, name.recipe)
+            assert sorted(tmp_path.rglob("*")) == before
+            store(to, name, b"whole")
+            for found in (empty, to.condition(name.host, name.recipe)):
+                assert found.path
+                assert not found.faults
+                assert found.writable is not False
+                assert found.free_bytes is None or found.free_bytes > 0
+            assert _names(to) == {name}
+
     def test_a_place_is_held_alone_or_with_others(self, tmp_path: Path) -> None:
         """Who holds a place alone keeps out all others, and is kept out by any; without locks nobody is."""
         name = dump_name()

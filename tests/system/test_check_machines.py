@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from resources import recipe_file
+from servers.gnupg import GnuPG
 from servers.sshd import free_port
 from support import needs_root, state
 
@@ -333,3 +335,43 @@ def test_the_keys_are_those_of_the_machine_that_wraps(check, sqlite, gnupg, sshd
     here = check(f'{to}, wrap_at="controller"', backend=sqlite, host=host, wrap=wrap, env=env)
     assert f"the key {gnupg.keys['ops']} of 'ops@example.org', to encrypt for, never expires" in here.stdout
     assert not [line for line in here.stdout.splitlines() if line.startswith("ERROR") and "gpg" in line]
+
+
+def test_a_signature_that_verify_could_not_check_here_is_a_warning(check, database, gnupg, sshd, accounts, datadir):
+    """The host signs with a key that it alone has, and nobody here can decrypt; then the public key is imported."""
+    home = GnuPG(accounts.home("bash") / ".gnupg", gnupg.keys)
+    shutil.copytree(gnupg.home, home.home, ignore=shutil.ignore_patterns("S.*"))
+    accounts.own("bash", home.home)
+    how = {
+        "host": f'Host("db1", ssh={sshd.remote("bash")!r})', "backend": f"SQLite(path={str(database)!r})",
+        "wrap": '[GPG(sign="signer", encrypt=["ops@example.org"])]',
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="dbdump-gpg-", dir="/tmp") as top:
+        own = GnuPG(Path(top))
+        try:
+            done = check(f"Directory({str(datadir)!r})", **how, env={"GNUPGHOME": top})
+            fault = f"verify cannot check signatures here: {gnupg.keys['signer']} is not in the keyring"
+            assert told(done, "warning  db1").endswith(fault)
+            assert told(done, "verify cannot decrypt here").startswith("ok ")
+            own.gpg("--import", data=gnupg.gpg("--export", gnupg.keys["signer"]))
+            done = check(f"Directory({str(datadir)!r})", **how, env={"GNUPGHOME": top})
+            assert not [line for line in done.stdout.splitlines() if line.startswith("warning")]
+            assert "signs and encrypts, and asks for nothing" in done.stdout
+        finally:
+            own.stop()
+            home.stop()
+            shutil.rmtree(home.home)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_directory_of_the_dumps_own_host_is_looked_at_there(check, sshd, accounts, database, tmp_path, transport):
+    """By the same account; and where the host is down, that is one finding."""
+    path = accounts.directory_of("dash", f"{tmp_path.name}-{transport}")
+    to, backend = f'Directory({str(path)!r}, on="host")', f"SQLite(path={str(database)!r})"
+    done = check(to, backend=backend, host=f'Host("db1", ssh={sshd.remote("dash")!r}, transport={transport!r})')
+    assert told(done, "target: ").endswith(f"{accounts.user('dash')}@127.0.0.1:{path}: can be written")
+    down = f'Host("down", ssh="-p {free_port()} nobody@127.0.0.1", transport={transport!r})'
+    done = check(to, backend=backend, host=down)
+    error, _, last = done.stdout.splitlines()
+    assert error.startswith("ERROR    down/shop  connect: ")
+    assert last == "1 error, 0 warnings"

@@ -1,0 +1,66 @@
+"""Whether the keys of GnuPG that a recipe names can be used, how long still, and what verify can do with them here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from .errors import DbdumpError
+from .findings import Finding, error_of, expiry, guarded
+from .plan import Ask
+from .wrappers.gpg import GPG, PinnedGPG
+from .wrappers.gpg_keys import Key, read_keys
+from .wrappers.gpg_verify import gpg as reader
+
+_ANYWAY = '"$@" </dev/null 2>/dev/null; exit 0'
+
+
+def key_findings(gpg: GPG, ask: Ask, here: Ask) -> Iterator[Finding]:
+    """Yield how each key of `gpg` is where it wraps, which `ask` asks, and what is known of it `here`, to verify."""
+    recipients: list[Key] = []
+    signer: Key | None = None
+    asked = [(name, False) for name in gpg.encrypt] + ([(gpg.sign, True)] if gpg.sign else [])
+    for name, secret in asked:
+        try:
+            key = gpg.key(ask, name, secret=secret)
+        except DbdumpError as error:
+            yield error_of(error, "gpg")
+            continue
+        purpose = "sign with" if secret else "encrypt for"
+        expires = key.expires("sign" if secret else "encrypt")
+        yield expiry(f"the key {key.fingerprint} of {name!r}, to {purpose},", expires, time.time())
+        if secret:
+            signer = key
+        else:
+            recipients.append(key)
+    prints = tuple(dict.fromkeys(each.fingerprint for each in recipients))
+    pinned = PinnedGPG(signer.fingerprint if signer else None, prints, gpg.homedir)
+    if pinned.proof:
+        yield from guarded(_tried(pinned, signer, ask), "gpg")
+        yield from guarded(_here(pinned, here), "gpg")
+
+
+def _tried(pinned: PinnedGPG, signer: Key | None, ask: Ask) -> Iterator[Finding]:
+    pinned.tried(ask, signer)
+    done = [*(["signs"] if pinned.signer else []), *(["encrypts"] if pinned.recipients else [])]
+    yield Finding("ok", "gpg", f"{' and '.join(done)}, and asks for nothing")
+
+
+def _here(pinned: PinnedGPG, here: Ask) -> Iterator[Finding]:
+    """Yield whether verify can check the signature, and decrypt: the latter it need not."""
+    signer, recipients = pinned.signer, pinned.recipients
+    if signer and not _listed(pinned, "--list-keys", [signer], here):
+        yield Finding(
+            "warning", "gpg", f"verify cannot check signatures here: {signer} is not in the keyring",
+            "Import its public key here: gpg --import.",
+        )  # fmt: skip
+    if recipients:
+        secret = _listed(pinned, "--list-secret-keys", recipients, here)
+        able = any("e" in part.can and part.place != "#" for key in secret for part in key.parts)
+        told = "can decrypt here" if able else "cannot decrypt here: no recipient's secret key is here"
+        yield Finding("ok", "gpg", f"verify {told}")
+
+
+def _listed(pinned: PinnedGPG, listing: str, names: Sequence[str], here: Ask) -> list[Key]:
+    argv = [*reader(pinned.homedir), "--with-colons", listing, "--", *names]
+    return read_keys(here(["sh", "-c", _ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace"))
