@@ -129,7 +129,7 @@ def test_the_manifest_says_what_was_done(postgres, dbdump, datadir, flags, creat
     assert dbdump("dump", *flags, "--database=small").returncode == 0
     manifest = manifests(datadir)["small"]
     assert " ".join(manifest) == (
-        "schema host recipe backend database started finished raw_bytes stored_bytes sha256 stages versions "
+        "schema host recipe backend database file started finished raw_bytes stored_bytes sha256 stages versions "
         "signer recipients restore"
     )
     assert (manifest["host"], manifest["recipe"], manifest["backend"]) == (
