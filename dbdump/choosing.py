@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from .asked import Asked, asked_jobs, told
 from .catalog import GLOBALS, encode, printable
-from .errors import BadDump, DumpError, RecipeError, UsageError
+from .errors import BadDump, DumpError, NothingMatched, RecipeError, UsageError
 from .local_copy import read_copy
 from .plan import Job, matches
 from .stored import Listing, Stored, Stray, read_listing
@@ -60,10 +60,11 @@ def choose_file(asked: Asked, path: str) -> Chosen:
     manifest = stored.manifest
     if asked.databases and not matches(manifest.database, asked.databases):
         raise UsageError(f"{path} is a dump of {stored.name.id}", "Leave --database out.")
-    if asked.backend:
-        jobs, errors = asked_jobs(asked)
-    else:
-        jobs, errors = asked_jobs(replace(asked, hosts=(), recipes=(), tags=()))
+    try:
+        jobs, errors = asked_jobs(asked if asked.backend else replace(asked, hosts=(), recipes=(), tags=()))
+    except NothingMatched:
+        jobs, errors = [], []
+    if not asked.backend:
         jobs = [each for each in jobs if each.id == f"{manifest.host}/{manifest.recipe}"]
     if len(jobs) != 1:
         raise UsageError(

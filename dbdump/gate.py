@@ -21,6 +21,7 @@ exec 7>&1
 ( trap '' PIPE; while sleep 1 >/dev/null 7>&-; do echo . || die; done ) 2>/dev/null 7>&- & ticker=$!
 pass() {
   while read -r count size && [ "$count" != end ]; do
+    [ "$count" != bye ] || return
     said=$({ dd bs="$size" count="$count" iflag=fullblock >&6; } 2>&1) && continue
     case "$? $said" in
     141*|*[Bb]'roken pipe'*) cat >/dev/null; return;;
@@ -74,16 +75,19 @@ class Gate:
     def send(self, write: Write, feed: Callable[[Write], object]) -> None:
         """Send what `feed` writes, and that it was all; return when the command has ended.
 
-        Where `feed` raises, the command never hears of an end. Raises Ended where it has ended before.
+        Where `feed` raises, the command never hears of an end. It is left in the middle where the command has failed.
         """
-        feed(lambda piece: self._add(write, piece))
-        self._flush(write, 1)
-        if not self._over.is_set():
-            write(memoryview(b"end\n"))
+        try:
+            feed(lambda piece: self._add(write, piece))
+            self._flush(write, 1)
+        except Ended:
+            pass  # its exit status says why
+        else:
+            if not self._over.is_set():
+                write(memoryview(b"end\n"))
         while not self._over.wait(_BEAT):
             write(memoryview(b"\n"))  # raises where nobody is there any more
-        if self._status == "0":
-            write(memoryview(b"bye\n"))
+        write(memoryview(b"bye\n"))
 
     def _add(self, write: Write, piece: memoryview) -> None:
         self._held += piece

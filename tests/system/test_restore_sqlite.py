@@ -1,0 +1,174 @@
+"""Restoring SQLite files: both formats, any path, what is in the way, and a file that is replaced at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support import needs_root
+from test_sqlite import CONTENT, NAMES, content
+
+FORMS = ("binary", "sql")
+
+
+@pytest.fixture
+def made(tmp_path, dbdump, datadir):
+    """Make a database file, dump it, and return its path, and the flags that restore it."""
+
+    def make(form: str = "binary", name: str = "app.db", sql: str = CONTENT) -> tuple[Path, list[str]]:
+        path = tmp_path / name
+        with closing(sqlite3.connect(path)) as database:
+            database.executescript(sql)
+        flags = ["--backend=sqlite", f"--option=path={path}", f"--option=format={form}", f"--datadir={datadir}"]
+        done = dbdump("dump", *flags)
+        assert done.returncode == 0, done.stdout
+        return path, [*flags, "--yes"]
+
+    return make
+
+
+def leftovers(path: Path) -> list[str]:
+    """Return the names of the files beside it that begin as it does, or as temporary ones do."""
+    return sorted(each.name for each in path.parent.iterdir() if each.name.startswith((path.name, ".dbdump")))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_all_of_it_comes_back(made, dbdump, form):
+    """Content of every kind, to where it was; and the file is its owner's alone."""
+    path, flags = made(form)
+    before = content(path)
+    path.unlink()
+    done = dbdump("restore", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert content(path) == before
+    assert leftovers(path) == ["app.db"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", FORMS)
+def test_an_awkward_name_is_restored(made, dbdump, tmp_path, datadir, name, form):
+    """A file of any name is restored under it, by a glob in the recipe, and under another name."""
+    path, flags = made(form, name, "CREATE TABLE t (x); INSERT INTO t VALUES (7)")
+    before = content(path)
+    path.unlink()
+    assert dbdump("restore", *flags).returncode == 0
+    assert content(path) == before
+    other = tmp_path / ("~" + name[:100])
+    done = dbdump("restore", *flags, f"--as={other}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert content(other) == before
+
+
+def test_a_file_of_a_glob_is_restored_to_where_it_was(tmp_path, dbdump, datadir):
+    """The recipe's glob says the directory, also when the file is gone; where it does not, --as has to."""
+    for name in ("one.db", "two.db"):
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        with closing(sqlite3.connect(tmp_path / "deep" / name)) as database:
+            database.executescript("CREATE TABLE t (x)")
+    flags = ["--backend=sqlite", f"--option=path={tmp_path}/deep/*.db", f"--datadir={datadir}"]
+    assert dbdump("dump", *flags).returncode == 0
+    (tmp_path / "deep" / "two.db").unlink()
+    done = dbdump("restore", *flags, "--database=two.db", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "deep" / "two.db").exists()
+    done = dbdump("restore", *flags, "--yes")
+    assert done.returncode == 2
+    assert "localhost/sqlite/one.db, localhost/sqlite/two.db" in done.stderr
+    flags[1] = f"--option=path={tmp_path}/*/*.db"
+    done = dbdump("restore", *flags, "--database=two.db", "--yes")
+    assert done.returncode == 2
+    assert "--as=PATH" in done.stderr
+    done = dbdump("restore", *flags, "--database=two.db", "--yes", "--as=three.db")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "three.db").exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_that_is_there_stays(made, dbdump, form):
+    """It is refused; with --force it is replaced at once, by a file of the same owner and mode."""
+    path, flags = made(form)
+    before = content(path)
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("DROP TABLE w")
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        shutil.chown(path, "nobody", "nogroup")
+    there = path.read_bytes()
+    done = dbdump("restore", *flags)
+    assert done.returncode == 1
+    assert f"{path} on localhost is not empty" in done.stderr
+    assert path.read_bytes() == there
+    with path.open("rb") as open_file:
+        done = dbdump("restore", *flags, "--force")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert open_file.read() == there
+    assert content(path) == before
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert os.geteuid() != 0 or path.owner() == "nobody"
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"no database at all"), lambda path: path.mkdir()])
+def test_what_is_no_database_is_in_the_way_too(made, dbdump, spoil):
+    """A file of another kind is not replaced without --force."""
+    path, flags = made()
+    path.unlink()
+    spoil(path)
+    done = dbdump("restore", *flags)
+    assert done.returncode == 1
+    assert "is not empty" in done.stderr
+
+
+def test_an_empty_file_is_no_hindrance(made, dbdump):
+    """One that has nothing in it is replaced."""
+    path, flags = made()
+    before = content(path)
+    path.write_bytes(b"")
+    done = dbdump("restore", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert content(path) == before
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_journal_is_in_the_way(made, dbdump, suffix, force):
+    """SQLite would replay it into the new file, so it is refused, with --force too, and what is left is said."""
+    path, flags = made()
+    there = path.read_bytes()
+    journal = path.with_name(path.name + suffix)
+    journal.write_bytes(b"of a program that died")
+    if not force:
+        path.unlink()
+    done = dbdump("restore", *flags, *force)
+    assert done.returncode == 1
+    assert f"{journal} is in the way" in done.stdout
+    assert journal.read_bytes() == b"of a program that died"
+    if force:
+        assert path.read_bytes() == there
+        assert "as it was before" in done.stdout
+    else:
+        assert not path.exists()
+        assert f"left: nothing of {path}" in done.stdout
+    assert not [name for name in leftovers(path) if name.startswith(".dbdump")]
+
+
+@needs_root
+def test_it_is_restored_as_another_user(made, dbdump, tmp_path):
+    """With su the file is made as that user, and is that user's."""
+    path, flags = made()
+    before = content(path)
+    directory = Path("/tmp") / f"dbdump-{os.getpid()}-nobody"
+    directory.mkdir()
+    try:
+        shutil.chown(directory, "nobody")
+        done = dbdump("restore", *flags, "--su=nobody", "--option=python=python3", f"--as={directory}/app.db")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (directory / "app.db").owner() == "nobody"
+        assert content(directory / "app.db") == before
+    finally:
+        subprocess.run(["rm", "-r", directory], check=True)
