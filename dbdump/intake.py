@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .errors import Interrupted
+from .errors import Interrupted, StageError
 from .pipeline import Write
+from .shell import Stalled
 from .stored import Stored, read_listing
 from .survey import Place
 
 _MOVED = "Somebody moved files where it is stored: take another dump, and find out who."
+_STALLED = "A stopped process or a stuck disk here; if this machine is only slow, raise stall_timeout."
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Intake:
                     write(memoryview(piece))
                 except OSError:
                     taken = False  # who takes no more will have said why
+                except Stalled:  # what was read by then is not all there is
+                    raise StageError("verify", "nobody took a byte for too long, ended as stalled", _STALLED) from None
 
     def fault_of_size(self) -> Fault | None:
         """Return what is wrong with the size of the file, without reading it where that says nothing more."""

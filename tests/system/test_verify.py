@@ -49,7 +49,7 @@ from dbdump import *
 @recipe(localhost)
 def app(host):
     return Dump(SQLite(path={str(self.top / "*.db")!r}{self.more.get("backend", "")}), wrap=[{self.wrap}],
-                to=Directory({str(self.datadir)!r}))
+                to=Directory({str(self.datadir)!r}){self.more.get("dump", "")})
 """)
         env = {"GNUPGHOME": str(self.home.home), **more.pop("env", {})}
         return self.run(task, f"--recipes={recipes}", *flags, env=env, **more)
@@ -490,6 +490,40 @@ def test_a_tool_that_is_missing_here(site):
     assert "zstd: not found on PATH here" in done.stdout
     assert "Install zstd" in done.stdout
     assert not Path(f"{file}.verified").exists()
+
+
+def test_a_reader_that_takes_nothing(site):
+    """It is ended as stalled: no verdict, whoever of the two at the ends of the pipe sees it first."""
+    site.more["before"] = """
+class Stuck:
+    suffix, program = ".stuck", "cat"
+    def on(self, programs, ask): return self
+    def command(self): return ["cat"]
+    def inverse(self): return ["sleep", "1618.03"]
+    def most_bytes(self, size): return size
+"""
+    site.more["dump"] = ", stall_timeout=1"
+    site.wrap = "Stuck()"
+    sqlite_database(site.top / "other.db", 3_000_000)
+    site.dump()
+    done = site("verify")
+    assert done.returncode == 1, done.stdout
+    assert done.stdout.count("ended as stalled") >= 2
+    assert "BAD" not in done.stdout
+    assert not list(site.datadir.rglob("*.verified"))
+    gone("1618.03")
+
+
+def test_no_room_for_a_copy(site, small_disk):
+    """SQLite's check needs a copy in TMPDIR: a full disk there is no fault of the dump."""
+    sqlite_database(site.top / "big.db", 3_000_000)
+    site.dump()
+    done = site("verify", "--database=big.db", env={"TMPDIR": str(small_disk)})
+    assert done.returncode == 1, done.stdout
+    assert "No space left on device" in done.stdout
+    assert "hint: The copy goes to TMPDIR first" in done.stdout
+    assert not list(site.datadir.rglob("*.verified"))
+    assert not list(small_disk.iterdir())
 
 
 def test_a_wrapper_of_the_recipe_s_own(site):
