@@ -85,7 +85,7 @@ def of_stray(host: str, recipe: str, stray: Stray) -> Verdict:
         text, hint = printable(stray.why), "Somebody changed files where it is stored: take another dump."
         status = "bad"
     name = f"{host}/{recipe}/{printable(stray.path)}"
-    item = {
+    item: dict[str, object] = {
         "status": status, "host": host, "recipe": recipe,
         "database": stray.lost.manifest.database if stray.lost else None,
         "location": stray.path, "stored_bytes": stray.size, "message": text, "hint": hint,
