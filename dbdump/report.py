@@ -22,7 +22,8 @@ class Result:
     """What became of one database, or of a recipe that did not get as far as one.
 
     `text` is where it is stored, why it was skipped, or what failed: `STAGE: CAUSE`; `seconds` it took.
-    `bug` is a traceback, of an error that no operator can cause.
+    `bug` is a traceback, of an error that no operator can cause. `database` is its name as it is, where `id` has
+    one that a line can hold.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Result:
     stored_bytes: int = 0
     seconds: float = 0.0
     bug: str = ""
+    database: str | None = None
 
     @property
     def line(self) -> str:
@@ -52,7 +54,8 @@ class Result:
         """What a JSON document says of it."""
         host, recipe, *database = self.id.split("/", 2)
         return {
-            "status": self.status, "host": host, "recipe": recipe, "database": database[0] if database else None,
+            "status": self.status, "host": host, "recipe": recipe,
+            "database": self.database if self.database is not None or not database else database[0],
             "message": self.text, "hint": self.hint, "stored_bytes": self.stored_bytes, "seconds": self.seconds,
         }  # fmt: skip
 

@@ -134,6 +134,7 @@ class Runner:
             result = failed(planned.name.id, planned.error, ())
         else:
             result = self._dump(planned)
+        result = replace(result, database=planned.name.database)
         self._display.finished(result)
         return result
 

@@ -114,7 +114,7 @@ class _Run:
         hint = place.job.dump.backend.hint
         failure = attempt(stored.name.id, (), lambda: found.append(self._examined(place, stored)), hint)
         if failure:
-            failure = replace(failure, text=f"{stored.name.stamp}: {failure.text}")
+            failure = replace(failure, text=f"{stored.name.stamp}: {failure.text}", database=stored.manifest.database)
             self.shown.ended(name, failure.line)
             return failure
         return self._said(of_dump(stored, place.store.location(stored.name), found[0], time.monotonic() - began))

@@ -11,7 +11,7 @@ from .backends.base import Backend
 from .backends.registry import plugged_in
 from .catalog import printable
 from .discover import discover, recipe_directory
-from .errors import NothingMatched
+from .errors import NothingMatched, UsageError
 from .plan import Plan, Planned, Refused, Skipped
 from .progress import Plain, display
 from .redact import redact
@@ -46,7 +46,12 @@ def dump(asked: Asked) -> int:
 
 
 def show_dry_run(asked: Asked) -> int:
-    """Print the script of each dump that is asked for, and return the exit status; nothing is dumped."""
+    """Print the script of each dump that is asked for, and return the exit status; nothing is dumped.
+
+    Raises what `dump` raises.
+    """
+    if asked.as_json:
+        raise UsageError("--dry-run prints scripts, and no JSON", "Leave out --json, or --dry-run.")
     jobs, errors = asked_jobs(asked)
     plain, failed, matched = Plain(), False, False
     for job in jobs:
