@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import back_blocks, blocks, contenders, far_blocks, far_contenders
+from . import back_blocks, blocks, contenders, far_blocks, far_contenders, many_blocks
 from .compare import Bench
 from .far import far
 from .memory import memory
@@ -20,7 +20,8 @@ from .workload import FULL, TINY, make_blobs, make_large, make_small
 
 _BLOCKS = (
     blocks.large, blocks.plain, blocks.small, far_blocks.encrypted, far_blocks.incompressible, far_blocks.sent_small,
-    far_blocks.hosts, far_blocks.streams, memory, back_blocks.verifying, back_blocks.restoring, blocks.listing,
+    far_blocks.hosts, far_blocks.streams, memory, back_blocks.verifying, back_blocks.restoring,
+    many_blocks.listing_many, blocks.listing,
 )  # fmt: skip
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 

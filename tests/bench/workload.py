@@ -27,11 +27,14 @@ class Scale:
     list_runs: int
     blobs: int  # of _BLOB_BYTES
     hosts: int
+    history: int  # dumps of each of `databases`, to be listed
 
 
 FULL = Scale(rows=300_000, copies=10, small_rows=1500, databases=100, stream_bytes=500 << 20, list_runs=20, blobs=50,
-             hosts=16)  # fmt: skip
-TINY = Scale(rows=500, copies=2, small_rows=50, databases=3, stream_bytes=2 << 20, list_runs=1, blobs=1, hosts=2)
+             hosts=16, history=100)  # fmt: skip
+TINY = Scale(
+    rows=500, copies=2, small_rows=50, databases=3, stream_bytes=2 << 20, list_runs=1, blobs=1, hosts=2, history=2
+)
 
 _BLOB_BYTES = 10_000_000  # more than the window of zstd -3: copies of one do not compress either
 

@@ -18,6 +18,7 @@ def test_the_benchmark_runs(tmp_path):
     targets = [line for line in done.stdout.splitlines() if line.startswith("target: ")]
     assert len(targets) >= 6
     assert all(line.endswith((": met", ": missed")) for line in targets)
-    for block in ("one large database, custom format", "small databases", "peak memory", "invoke --list"):
+    for block in ("one large database, custom format", "small databases", "peak memory", "6 dumps of 3 databases",
+                  "invoke --list"):  # fmt: skip
         assert block in done.stdout
     assert set(Path("/tmp").glob("dbdump-bench-*")) <= before
