@@ -495,3 +495,30 @@ def test_prometheus_client_is_imported_for_it_alone(tmp_path, recipes, dumped):
     done = subprocess.run([sys.executable, "-c", program, "status"], cwd=tmp_path, capture_output=True, text=True,
                           check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("kind", "transport"), [("dash", "fabric"), ("dash", "openssh"), ("sftp", "fabric")])
+def test_on_another_machine(tmp_path, dbdump, sshd, kind, transport):
+    """List and status tell of a far directory what they tell of one here; a machine that is down is unknown."""
+    database = sqlite_database(tmp_path / "orders", 1000)
+    path = sshd.accounts.directory_of(kind, f"status-{kind}-{transport}")
+    recipe_file(tmp_path, f"""
+        @recipe(localhost)
+        def shop(host):
+            return Dump(SQLite(path={str(database)!r}),
+                        to=Remote({sshd.remote(kind)!r}, {str(path)!r}, transport={transport!r}))
+
+        @recipe(localhost)
+        def down(host):
+            return Dump(SQLite(path={str(database)!r}),
+                        to=Remote("-p 1 nobody@127.0.0.1", "/x", transport={transport!r}))
+        """)  # fmt: skip
+    assert dbdump("dump", "--recipe=shop").returncode == 0
+    assert re.search(r" localhost/shop/orders  \.zst, never verified$", dbdump("list", "--recipe=shop").stdout)
+    done = dbdump("status", "--nagios")
+    assert (done.returncode, done.stdout.partition(": connect: ")[0]) == (
+        2, "DBDUMP CRITICAL - 1 unknown of 1 database, oldest 0 min: localhost/down unknown",
+    )  # fmt: skip
+    done = dbdump("status")
+    assert done.returncode == 1
+    assert re.search(r"^ok        localhost/shop/orders  0 min old  ", done.stdout, re.MULTILINE)
