@@ -12,7 +12,7 @@ from typing import Self
 from .backends.base import Backend
 from .errors import BadDump, Interrupted, RecipeError, StageError
 from .examine import look
-from .gate import Gate, gated
+from .gate import Gate
 from .pipeline import Pipeline, Write
 from .plan import checked_argv, checked_backend, checked_secrets
 from .probe import become
@@ -51,17 +51,13 @@ class Target:
 
     def ask(self, argv: Sequence[str]) -> bytes:
         """Return what `argv` writes to stdout there."""
-        return Pipeline((self.stage(argv, argv),), self.secrets).answer(self.shell)
+        return Pipeline((self.stage(argv),), self.secrets).answer(self.shell)
 
-    def stage(self, argv: Sequence[str], around: Sequence[str], database: str = "") -> Stage:
-        """Return the stage that runs `around`, which is `argv` with what stands before it."""
-        name = self.backend.stage or _program(checked_argv(argv, self.secrets, database))
-        return Stage(name, tuple(around), secrets=tuple(self.secrets), user=self.user)
-
-
-def _program(argv: Sequence[str]) -> str:
-    """Return what an argv is called: a shell runs something."""
-    return "restore" if argv[0] == "sh" else PurePath(argv[0]).name
+    def stage(self, argv: Sequence[str], database: str = "") -> Stage:
+        """Return the stage that runs `argv` there."""
+        words = checked_argv(argv, self.secrets, database)
+        name = self.backend.stage or ("restore" if words[0] == "sh" else PurePath(words[0]).name)
+        return Stage(name, words, secrets=tuple(self.secrets), user=self.user)
 
 
 def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Sequence[str]:
@@ -92,24 +88,26 @@ class SecondPass:
         self._stored = stored
         self._advanced = advanced
         self._shell = place.machines.local
-        unwrap = unwrapping(stored, place.job.dump.wrap or ())
-        self._unwrap = Pipeline(unwrap, {}, _PATIENCE, fed=True) if unwrap else None
+        self._stages = unwrapping(stored, place.job.dump.wrap or ())
         self._fault: BadDump | None = None
         self._stopped = False
 
     def into(self, target: Target, argv: Sequence[str]) -> None:
         """Have `argv` restore it there. Raises StageError where that fails; it never sees the end of what is bad."""
-        gate = Gate()
+        # What is done on this machine alone is one pipeline, and its bytes are copied no more often than by hand.
+        alone = target.shell is self._shell and not (target.user and target.user.relays_stdin)
+        gate = Gate(self._stages if alone else ())
+        feed = self._bytes if alone else self._raw
 
         def hear(piece: memoryview) -> None:
             if target.shell.ended:
                 raise Interrupted("ended before it was restored")
             gate.hear(piece)
 
-        stage = target.stage(argv, gated(argv), self._stored.manifest.database)
+        stage = gate.stage(target.stage(argv, self._stored.manifest.database))
         restoring = Pipeline((stage,), target.secrets, _PATIENCE, fed=True)
         with self._its_fault_first():
-            restoring.run(target.shell, hear, lambda write: gate.send(write, self._raw))
+            restoring.run(target.shell, hear, lambda write: gate.send(write, feed))
 
     def to(self, write: Write) -> None:
         """Write the raw stream."""
@@ -127,6 +125,17 @@ class SecondPass:
             raise
 
     def _raw(self, write: Write) -> None:
+        if self._stages:
+            Pipeline(self._stages, {}, _PATIENCE, fed=True).run(self._shell, self._onward(write), self._feed)
+        else:
+            self._bytes(write)
+
+    def _bytes(self, write: Write) -> None:
+        self._feed(self._onward(write))
+
+    def _onward(self, write: Write) -> Write:
+        """Return what writes, and notes that nobody takes any more."""
+
         def onward(piece: memoryview) -> None:
             try:
                 write(piece)
@@ -134,10 +143,7 @@ class SecondPass:
                 self._stopped = True
                 raise
 
-        if self._unwrap is None:
-            self._feed(onward)
-        else:
-            self._unwrap.run(self._shell, onward, self._feed)
+        return onward
 
     def _feed(self, write: Write) -> None:
         """Write the stored bytes, and compare all of them, also where what unwraps them has had enough."""

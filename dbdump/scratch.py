@@ -109,11 +109,11 @@ class Scratch(Target):
 
     def ask(self, argv: Sequence[str]) -> bytes:
         """Return what `argv` writes to stdout there: to count a table of some terabytes takes its time."""
-        return Pipeline((self.stage(argv, argv),), self.secrets, _SILENT).answer(self.shell)
+        return Pipeline((self.stage(argv),), self.secrets, _SILENT).answer(self.shell)
 
-    def stage(self, argv: Sequence[str], around: Sequence[str], database: str = "") -> Stage:
-        """Return the stage that runs `around`; see Target."""
-        return replace(super().stage(argv, around, database), environment=self.environment)
+    def stage(self, argv: Sequence[str], database: str = "") -> Stage:
+        """Return the stage that runs `argv`; see Target."""
+        return replace(super().stage(argv, database), environment=self.environment)
 
     def reading(self, suffix: str) -> Self:
         """Return it for dumps whose raw stream has that suffix. Raises RecipeError where there are no such."""

@@ -105,5 +105,5 @@ def load_globals(scratch: Scratch, text: bytes, directory: str) -> None:
     argv = scratch.backend.get_restoring_command(GLOBALS, GLOBALS, 1)
     if argv is None:
         raise RuntimeError("PostgreSQL has no command for globals")
-    pipeline = Pipeline((scratch.stage(argv, argv),), scratch.secrets, fed=True)
+    pipeline = Pipeline((scratch.stage(argv),), scratch.secrets, fed=True)
     pipeline.run(scratch.shell, len, lambda write: write(memoryview(text)))

@@ -98,6 +98,23 @@ def command_line(stage: Stage, *, reads: bool = False) -> str:
     return _home(stage) + assignments + " ".join(map(quote, argv))
 
 
+def quoted(argv: Sequence[str]) -> str:
+    """Return the shell text of an argv."""
+    return " ".join(map(quote, argv))
+
+
+def reporting(stages: Sequence[Stage], word: str, *, without: Sequence[str]) -> str:
+    """Return the shell text of a pipeline whose stages have no variable `without`, and tell how they end.
+
+    A line `WORD INDEX STATUS` for each goes to descriptor 7; they get it not, nor 5 and 6.
+    """
+    unset = f"unset {' '.join(without)}; " if without else ""
+    return " | ".join(
+        f'{{ {unset}{command_line(stage)} 5>&- 6>&- 7>&-; echo "{word} {index} $?" >&7; }}'
+        for index, stage in enumerate(stages)
+    )
+
+
 def _home(stage: Stage) -> str:
     # Tilde expansion is how POSIX sh knows a home; a quoted name would not be expanded.
     return f"HOME=~{stage.user.name} " if stage.user and stage.user.needs_home else ""
