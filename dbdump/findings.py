@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.filesize import decimal
-
 from .catalog import printable
 from .errors import DbdumpError, DumpError, Interrupted
 
@@ -95,6 +93,8 @@ def space(free: int | None, last: int) -> Finding:
     """Judge the free bytes of a target by those of the `last` dump of each database, 0 where there is none."""
     if free is None:
         return Finding("ok", "space", "how much is free there is not known")
+    from rich.filesize import decimal  # noqa: PLC0415  a backend needs no rich
+
     told = f"{decimal(free)} free; the last dumps take {decimal(last)}" if last else f"{decimal(free)} free"
     if free == 0 or 2 * free < last:
         return Finding("error", "space", told, "Make room, prune, or give another datadir.")

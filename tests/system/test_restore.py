@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from servers.gnupg import GnuPG
 from servers.process import wait_for
-from support import COMMAND, default_signals, end_of, gone, rows, sqlite_database
+from support import COMMAND, default_signals, end_of, gone, processes, rows, sqlite_database
 from test_verify import SEALED, SIGNED, Site, flipped, grown, truncated
 
 PLACES = ("directory", "fabric", "openssh", "sftp")
@@ -441,6 +442,68 @@ def test_on_another_host(site, remote_host, sshd):
     assert f"as {remote_host}/app.db on far" in done.stdout
     assert rows(remote_host / "app.db") == before
     assert (remote_host / "app.db").stat().st_uid == sshd.accounts.uids["bash"]
+
+
+@pytest.fixture
+def guarded(postgres, site, sshd):
+    """Recipes of a server that wants a password, on this host and on another one; and the password."""
+    postgres.sql("CREATE ROLE guarded SUPERUSER LOGIN PASSWORD 'c4n4ry-s3cr3t'")
+    site.wrap = "Zstd()"
+    backend = f'PostgreSQL(host={postgres.host!r}, user="guarded", env={{"PGPASSWORD": "c4n4" + "ry-s3cr3t"}})'
+    where = f"to=Directory({str(site.datadir)!r})"
+    site.more["before"] = f"""
+@recipe(localhost)
+def near(host): return Dump({backend}, {where})
+@recipe(Host("far", ssh={sshd.remote("bash")!r}))
+def far(host): return Dump({backend}, {where})
+"""
+    postgres.create("kept_safe")
+    postgres.sql("CREATE TABLE t AS SELECT g FROM generate_series(1, 1000) g", "kept_safe")
+    yield "c4n4ry-s3cr3t"
+    postgres.drop("kept_safe", "kept_safe2")
+    postgres.sql("DROP ROLE guarded")
+
+
+@pytest.mark.parametrize("to", ["localhost", "far"])
+def test_a_password_is_for_the_command_that_restores_alone(site, guarded, postgres, to):
+    """It reaches psql and pg_restore, here or there, and is in no argument and no line."""
+    assert site("dump", "--host=localhost", "--recipe=near", "--database=kept_safe").returncode == 0
+    seen: list[str] = []
+    done = threading.Event()
+
+    def sample() -> None:
+        while not done.is_set():
+            seen.extend(processes(guarded).values())
+
+    sampling = threading.Thread(target=sample)
+    sampling.start()
+    try:
+        restored = site("restore", "--host=localhost", "--recipe=near", "--database=kept_safe", f"--to={to}", "--yes",
+                        "--as=kept_safe2")  # fmt: skip
+    finally:
+        done.set()
+        sampling.join()
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert postgres.sql("SELECT count(*) FROM t", "kept_safe2") == "1000"
+    assert seen == []
+    assert guarded not in restored.stdout + restored.stderr
+
+
+@pytest.mark.parametrize("wrap", ["", "Zstd()"])
+def test_changed_while_it_goes_to_another_host(site, remote_host, wrap):
+    """There too what restores never sees the end of it."""
+    site.wrap = wrap
+    change = CHANGING.format(how="piece[:-1] + bytes([piece[-1] ^ 1])")
+    site.more["before"] = change + site.more["before"]
+    file = site.dump("--host=localhost")
+    recipe = site.top / "recipes" / "site.py"
+    flags = ["--host=localhost", "--to=far", f"--as={remote_host}/app.db", "--yes", f"--recipes={recipe.parent}"]
+    recipe.write_text(recipe.read_text().replace("to=Directory", "to=Changing"))
+    done = site.run("restore", *flags)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert f"{file.name.split('.')[0]}: changed since it was verified" in done.stdout
+    assert f"left: nothing of {remote_host}/app.db" in done.stdout
+    wait_for(lambda: list(remote_host.iterdir()) == [], "the end of what was begun there")
 
 
 SLOW = """

@@ -91,3 +91,53 @@ except StageError as error: print(error.stage, error.message, error.hint, sep="|
     assert said.startswith("su|cannot run commands as daemon (sudo: ")
     assert "a password is required" in said
     assert "OPERATOR ALL=(daemon) NOPASSWD: ALL" in said
+
+
+GATED = """
+import threading
+from dbdump.gate import Gate
+from dbdump.errors import BadDump
+text = 'id -un; echo "$SECRET"; echo "$1.begun" >&2; cat; echo the end'
+def restore(feed):
+    gate = Gate()
+    stage = Stage("sh", ("sh", "-c", f"({text}) > $1", "sh", PATH), secrets=("SECRET",), user=user)
+    Pipeline((gate.stage(stage),), {"SECRET": "a b"}, 60, fed=True).run(
+        shell, gate.hear, lambda write: gate.send(write, feed))
+"""
+
+
+def test_what_restores_through_sudo_is_told_of_the_end(start):
+    """It gets its secrets, all of its bytes, and the end of its input, as the other user."""
+    with tempfile.TemporaryDirectory(prefix="dbdump-gate-", dir="/tmp") as top:
+        shutil.chown(top, "postgres")
+        said, _ = start(
+            f"PATH = '{top}/f'"
+            + GATED
+            + """
+restore(lambda write: [write(memoryview(b"x" * 1000000)) for _ in range(20)])
+print("done")
+"""
+        ).communicate(timeout=60)
+        assert said.split() == ["done"]
+        assert (Path(top) / "f").read_bytes() == b"postgres\na b\n" + b"x" * 20_000_000 + b"the end\n"
+
+
+def test_what_restores_through_sudo_never_sees_an_end_that_is_none(start):
+    """Where reading fails in the middle, it is killed on its side of sudo, which we may not do, with its input open."""
+    with tempfile.TemporaryDirectory(prefix="dbdump-gate-", dir="/tmp") as top:
+        shutil.chown(top, "postgres")
+        said, _ = start(
+            f"PATH = '{top}/f'"
+            + GATED
+            + """
+def feed(write):
+    for _ in range(20): write(memoryview(b"x" * 1000000))
+    raise BadDump("changed")
+try: restore(feed)
+except BadDump as error: print(error.message)
+"""
+        ).communicate(timeout=60)
+        assert said.split() == ["changed"]
+        assert (Path(top) / "f").exists()
+        assert not (Path(top) / "f").read_bytes().endswith(b"the end\n")
+        gone(f"{top}/f")
