@@ -39,6 +39,8 @@ class Restorer:
         self._as_name = as_name
         self._jobs = jobs
         self._force = force
+        self._before: int | None = None
+        self._loading = False
         self._touched = False
         self._dropped = False
         self._kept = False
@@ -77,7 +79,7 @@ class Restorer:
         name = printable(into)
         if things is None:
             return f"left: nothing of {name}{before}"
-        if self._kept:
+        if self._kept or (things == self._before and not self._loading):
             return f"left: {name}, as it was before"
         if things == 0:
             return f"left: {name}, empty{before}"
@@ -131,7 +133,7 @@ class Restorer:
         self._kept = argv is not None
         if argv is None:
             if look.things:
-                self._touched = True
+                self._touched, self._before = True, look.things
                 _discard(target, into)
                 self._dropped = True
             argv = backend.get_restoring_command(database, into, self._jobs)
@@ -149,7 +151,7 @@ class Restorer:
         began = time.monotonic()
         self.shown.started(name, stored.size)
         second = SecondPass(place, stored, partial(self.shown.advanced, name))
-        self._touched = True
+        self._touched = self._loading = True
         _hinted(target, lambda: second.into(target, argv))
         self.shown.ended(name, f"restored {stored.name.id} {stored.name.stamp} as {where}  {_took(stored, began)}")
 

@@ -161,7 +161,11 @@ class MySQL(Backend):
         return read_contents(self._answer(contents_question(database)))
 
     def discard(self, database: str) -> None:
-        """Drop `database`."""
+        """Drop `database`. Raises StageError for one that a server cannot do without."""
+        if database.lower() in _SYSTEM | {"mysql"}:
+            raise StageError(
+                "restore", f"{database} is the server's own, and is not dropped", "Users are restored with --globals."
+            )
         self._answer(f"DROP DATABASE {identifier(database)}")
 
     def count(self, database: str) -> tuple[int, int]:

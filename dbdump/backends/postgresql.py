@@ -13,6 +13,7 @@ from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
 from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
 from .postgresql_count import COUNT_WORDS, counted
+from .postgresql_hints import HINTS
 from .postgresql_restore import contents, discard, loading_custom, loading_globals, loading_plain
 from .postgresql_rights import Rights, asked_of
 from .registry import backend
@@ -58,21 +59,7 @@ class PostgreSQL(Backend):
     globals: bool = option(default=True, help="dump roles and tablespaces too, as @globals")
     lock_wait_timeout: float = option(default=300.0, help="seconds to wait for a locked table, then fail")
 
-    hints = (
-        ("no password supplied", "Give ~/.pgpass the password, and chmod 600 it: else it is not used."),
-        ("password authentication failed|fe_sendauth", "Give ~/.pgpass the password."),
-        ("Peer authentication failed", "Run it as that user: --su=postgres."),
-        ("pg_authid", "Let the role read it: GRANT pg_read_all_data; or give globals=False."),
-        ("row-level security", "Let the role see every row: ALTER ROLE … BYPASSRLS."),
-        ("large object", "The role must own it or be superuser, or leave them out: --no-large-objects."),
-        ("permission denied", "GRANT pg_read_all_data TO the role, or dump as a superuser."),
-        ("LOCK TABLE", "Somebody holds that lock: see pg_locks and pg_stat_activity, or raise lock_wait_timeout."),
-        ("server version mismatch", "Install the pg_dump of the server's version, or a newer one."),
-        ("terminating connection|server closed the connection|connection to server was lost",
-         "The server ended it; its log says why."),
-        ("contains a newline", 'The plain format cannot hold such a name; use format="custom".'),
-        ("could not connect|connection to server .* failed", "Is the server there? See host and port."),
-    )  # fmt: skip
+    hints = HINTS
 
     def __post_init__(self) -> None:
         self.psql_options = words(self.psql_options)

@@ -19,7 +19,7 @@ import pytest
 from servers.process import program, stop, wait_for
 
 _APPLETS = ("sh", "cat", "cd", "chmod", "cut", "dd", "find", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mv",
-            "printf", "rm", "sed", "sha256sum", "sleep", "stat", "sync", "tee", "touch", "tr", "true",
+            "printf", "rm", "sed", "sha256sum", "sleep", "stat", "sync", "tee", "tail", "touch", "tr", "true",
             "wc")  # fmt: skip
 _BARE = tuple(each for each in _APPLETS if each != "sha256sum")
 

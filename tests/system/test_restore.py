@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import shutil
@@ -504,6 +505,70 @@ def test_changed_while_it_goes_to_another_host(site, remote_host, wrap):
     assert f"{file.name.split('.')[0]}: changed since it was verified" in done.stdout
     assert f"left: nothing of {remote_host}/app.db" in done.stdout
     wait_for(lambda: list(remote_host.iterdir()) == [], "the end of what was begun there")
+
+
+@pytest.mark.parametrize("wrap", ["", SEALED])
+@pytest.mark.parametrize("program", ['cat >"$1.got"', 'head -c 100000 >"$1.got"; exit 3'])
+def test_the_other_host_may_have_busybox_and_nothing_else(sshd, site, wrap, program):
+    """All of the dump arrives there; and one that fails there in the middle is told at once."""
+    path = sshd.accounts.directory_of("busybox", site.top.name)
+    site.wrap = wrap
+    raw = os.urandom(12_345_678)
+    (site.top / "raw").write_bytes(raw)
+    site.more["before"] = f"""
+@backend("bytes")
+class Bytes(Backend):
+    def get_db_list(self): return ["one"]
+    def get_command(self, database): return ["cat", {str(site.top / "raw")!r}]
+    def get_restoring_command(self, database, into, jobs): return ["sh", "-c", {program!r}, "sh", {str(path / "f")!r}]
+    def contents(self, database): return None
+@recipe(localhost)
+def raw(host): return Dump(Bytes(), wrap=[{wrap}], to=Directory({str(site.datadir)!r}))
+@recipe(Host("far", ssh={sshd.remote("busybox")!r}))
+def far(host): return Dump(Bytes(), to=Directory({str(site.datadir)!r}))
+"""
+    try:
+        assert site("dump", "--host=localhost", "--recipe=raw").returncode == 0
+        done = site("restore", "--host=localhost", "--recipe=raw", "--to=far", "--yes")
+        fails = "exit 3" in program
+        assert done.returncode == fails, done.stdout + done.stderr
+        assert (path / "f.got").read_bytes() == (raw[:100_000] if fails else raw)
+        assert not fails or "exit status 3" in done.stdout
+    finally:
+        shutil.rmtree(path)
+
+
+def test_a_prune_keeps_it_out(site):
+    """Nothing is restored from where somebody is removing dumps: exit 75, and who is at it."""
+    site.dump()
+    place = os.open(site.datadir / "localhost" / "app", os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        refused(site, "a prune is at work there", code=75)
+    finally:
+        os.close(place)
+
+
+def test_what_cannot_be_dropped_stays(postgres, mariadb, dbdump, datadir):
+    """Nor is what a server cannot do without dropped: neither database is touched."""
+    flags = ["--backend=postgresql", f"--option=host={postgres.host}", "--option=user=postgres", f"--datadir={datadir}",
+             "--database=postgres"]  # fmt: skip
+    postgres.sql("CREATE TABLE in_the_way (a int)")
+    try:
+        assert dbdump("dump", *flags).returncode == 0
+        done = dbdump("restore", *flags, "--yes", "--force")
+        assert done.returncode == 1
+        assert "cannot drop the currently open database" in done.stdout
+        assert "left: postgres, as it was before" in done.stdout
+    finally:
+        postgres.sql("DROP TABLE in_the_way")
+    flags = ["--backend=mysql", f"--defaults={mariadb.defaults_file()}", f"--datadir={datadir}", "--database=mysql"]
+    assert dbdump("dump", *flags).returncode == 0
+    before = mariadb.sql("SHOW TABLES", "mysql")
+    done = dbdump("restore", *flags, "--yes", "--force")
+    assert done.returncode == 1
+    assert "mysql is the server's own, and is not dropped" in done.stdout
+    assert mariadb.sql("SHOW TABLES", "mysql") == before
 
 
 SLOW = """

@@ -244,6 +244,24 @@ def test_what_a_custom_dump_leaves_is_said(dumped, postgres, dbdump, flags, jobs
     assert "; what was there before was dropped" in done.stdout
 
 
+def test_what_to_do_is_said(postgres, dbdump, flags, created, monkeypatch, tmp_path):
+    """Where a role is missing, or TMPDIR is of no use."""
+    created("hinted", "CREATE TABLE t AS SELECT 1 AS one")
+    postgres.sql("CREATE ROLE gone")
+    postgres.sql("ALTER TABLE t OWNER TO gone", "hinted")
+    assert dbdump("dump", *flags, "--database=hinted").returncode == 0
+    postgres.drop("hinted")
+    postgres.sql("DROP ROLE gone")
+    done = dbdump("restore", *flags, "--database=hinted", "--yes")
+    assert done.returncode == 1
+    assert 'role "gone" does not exist' in done.stdout
+    assert "--globals" in done.stdout
+    done = dbdump("restore", *flags, "--database=hinted", "--yes", "--force", "--jobs=2", env={"TMPDIR": "/nowhere"})
+    assert done.returncode == 1
+    assert "mktemp: " in done.stdout
+    assert "--jobs=1" in done.stdout
+
+
 def test_globals_come_first(postgres, dbdump, flags, created):
     """Roles are restored before the database that belongs to them; those that are there already are no error."""
     created("rented", "CREATE TABLE t AS SELECT 1 AS one")

@@ -1,0 +1,19 @@
+"""What to do about what the tools of PostgreSQL say: a pattern of a message, and a sentence; the first one counts."""
+
+HINTS = (
+    ("no password supplied", "Give ~/.pgpass the password, and chmod 600 it: else it is not used."),
+    ("password authentication failed|fe_sendauth", "Give ~/.pgpass the password."),
+    ("Peer authentication failed", "Run it as that user: --su=postgres."),
+    ("pg_authid", "Let the role read it: GRANT pg_read_all_data; or give globals=False."),
+    ("row-level security", "Let the role see every row: ALTER ROLE … BYPASSRLS."),
+    ("large object", "The role must own it or be superuser, or leave them out: --no-large-objects."),
+    ("mktemp:|cat: .*No space", "Several at once read the dump from a file in TMPDIR: give it room, or --jobs=1."),
+    ('(role|tablespace) ".*" does not exist', "Restore it too, with --globals."),
+    ("permission denied", "GRANT pg_read_all_data TO the role, or dump as a superuser."),
+    ("LOCK TABLE", "Somebody holds that lock: see pg_locks and pg_stat_activity, or raise lock_wait_timeout."),
+    ("server version mismatch", "Install the pg_dump of the server's version, or a newer one."),
+    ("terminating connection|server closed the connection|connection to server was lost",
+     "The server ended it; its log says why."),
+    ("contains a newline", 'The plain format cannot hold such a name; use format="custom".'),
+    ("could not connect|connection to server .* failed", "Is the server there? See host and port."),
+)  # fmt: skip
