@@ -166,7 +166,7 @@ def test_it_is_restored_as_another_user(made, dbdump, tmp_path):
     directory.mkdir()
     try:
         shutil.chown(directory, "nobody")
-        done = dbdump("restore", *flags, "--su=nobody", "--option=python=python3", f"--as={directory}/app.db")
+        done = dbdump("restore", *flags, "--su=nobody", "--option=python=/usr/bin/python3", f"--as={directory}/app.db")
         assert done.returncode == 0, done.stdout + done.stderr
         assert (directory / "app.db").owner() == "nobody"
         assert content(directory / "app.db") == before
