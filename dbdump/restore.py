@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from rich.filesize import decimal
 
-from .asked import Asked, asked_jobs
+from .asked import Asked
 from .catalog import GLOBALS, printable
 from .choosing import Chosen, choose, choose_file, interrupted
-from .errors import DbdumpError, DumpError, Interrupted, NothingMatched, UsageError
+from .elsewhere import job_there, jobs_at
+from .errors import DbdumpError, DumpError, Interrupted, UsageError
 from .plan import Job
 from .progress import Plain, display
 from .report import Result
@@ -52,7 +53,7 @@ def restore(asked: Asked, wanted: Wanted) -> int:
     with display(eta=True, to_stderr=wanted.to_stdout) as shown:
         if wanted.to_stdout:
             return _told(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
-    job = _target_job(asked, wanted.to, chosen.job)
+    job = job_there(jobs_at(asked, wanted.to), chosen.job) if wanted.to else chosen.job
     restorer = Restorer(chosen, job, wanted.as_name, asked.slots, force=wanted.force)
     look = _alone(chosen.job, restorer.look, here=asked.here)
     if not wanted.yes and not _agreed(chosen, job, look):
@@ -83,18 +84,6 @@ def _refuse_odd(asked: Asked, wanted: Wanted) -> None:
     elif not (wanted.yes or sys.stdin.isatty()):
         what = "what is there would be dropped" if wanted.force else "a database would be made"
         raise UsageError(f"nobody to ask, and {what}", "Without a terminal, say --yes.")
-
-
-def _target_job(asked: Asked, to: str | None, own: Job) -> Job:
-    """Return the job that says how to reach the target: the dump's own, or one of the host `to`."""
-    if to is None or to == own.host.name:
-        return own
-    jobs, _ = asked_jobs(replace(asked, hosts=(to,), recipes=(), tags=()))
-    jobs = jobs if asked.backend else [each for each in jobs if each.host.name == to]
-    if not jobs:
-        raise NothingMatched(f"no recipe is for host {to!r}", "--to takes the name of a host of the recipes.")
-    alike = [each for each in jobs if each.dump.backend.name == own.dump.backend.name]
-    return alike[0] if len(alike) == 1 else Job(jobs[0].host, own.recipe, own.dump)
 
 
 def _agreed(chosen: Chosen, job: Job, look: Look) -> bool:
