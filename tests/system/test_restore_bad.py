@@ -1,0 +1,174 @@
+"""Restore: never what is bad, or changes meanwhile, and nothing is touched by it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from servers.gnupg import GnuPG
+from servers.process import wait_for
+from support import sqlite_database
+from test_verify import SEALED, SIGNED, Site, flipped, grown, truncated
+
+
+@pytest.fixture
+def site(dbdump, tmp_path, datadir, gnupg) -> Site:
+    """A recipe of the one database app.db, compressed."""
+    sqlite_database(tmp_path / "app.db", 300_000)
+    return Site(dbdump, tmp_path, datadir, gnupg)
+
+
+def refused(site: Site, said: str, *flags: str, code: int = 4) -> str:
+    """Restore over what is there, and see that it is refused with what is said, and that nothing was touched."""
+    target = site.top / "app.db"
+    before = target.read_bytes()
+    done = site("restore", "--yes", "--force", "--database=app.db", *flags)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stdout + done.stderr, done.stdout + done.stderr
+    assert "hint: " in done.stdout + done.stderr
+    assert target.read_bytes() == before
+    assert not list(site.top.glob(".dbdump*"))
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("wrap", ["", "Zstd()", SEALED])
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [(truncated, "truncated: "), (flipped, "changed since it was stored: "), (grown, "too long: ")],
+)
+def test_bytes_that_were_changed(site, wrap, tamper, said):
+    """Truncated, bit-flipped or longer: nothing is touched."""
+    site.wrap = wrap
+    tamper(site.dump())
+    assert "nothing was touched" in refused(site, said)
+
+
+@pytest.mark.parametrize("wrap", ["Zstd()", SIGNED])
+def test_swapped_and_rolled_back(site, wrap):
+    """Its bytes are those of another dump."""
+    site.wrap = wrap
+    sqlite_database(site.top / "other.db", 1000)
+    old = site.dump()
+    (stolen,) = site.files("other.db")
+    site.top.joinpath("app.db").unlink()
+    sqlite_database(site.top / "app.db", 200_000)
+    new = site.dump()
+    new.write_bytes(stolen.read_bytes())
+    refused(site, "swapped: its bytes are those of localhost/app/other.db")
+    new.write_bytes(old.read_bytes())
+    refused(site, f"rolled back: its bytes are those of {old.name.split('.')[0]}")
+
+
+def test_a_manifest_that_is_of_another_dump(site):
+    """The newest is bad by its name alone: it is refused, and only a stamp makes an older one do."""
+    old = site.dump()
+    new = site.dump()
+    for end in ("", ".json"):
+        shutil.copy(f"{old}{end}", f"{new}{end}")
+    said = refused(site, "it was renamed, or an old one put in its place")
+    stamp = old.name.split(".")[0]
+    assert f"--at={stamp}" in said
+    refused(site, "it was renamed", f"--at={new.name.split('.')[0]}")
+    done = site("restore", "--yes", "--force", "--database=app.db", f"--at={stamp}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_that_there_is_is_bad(site):
+    """There is no good one to speak of."""
+    file = site.dump()
+    Path(f"{file}.json").write_text("{")
+    refused(site, "not a manifest")
+
+
+def test_the_newest_is_gone(site):
+    """A manifest whose dump is gone is no reason to take an older dump without a word."""
+    site.dump()
+    site.dump().unlink()
+    refused(site, "a manifest whose dump is gone")
+
+
+def test_signatures(site, gnupg):
+    """Unsigned, or signed by a stranger."""
+    site.wrap = SEALED
+    file = site.dump()
+    site.sign(file, "second")
+    refused(site, f"signed by {gnupg.keys['second']}, which is no key of the recipe's")
+    Path(f"{file}.json.sig").unlink()
+    refused(site, "its manifest is not signed")
+
+
+def test_without_the_secret_key(site, gnupg, tmp_path_factory):
+    """What cannot be decrypted here cannot be restored here; that is no fault of the dump."""
+    site.wrap = SEALED
+    site.dump()
+    home = GnuPG(Path(f"/tmp/dbdump-gpg-{os.getpid()}"), dict(gnupg.keys))
+    home.home.mkdir(mode=0o700)
+    try:
+        home.gpg("--import", data=gnupg.gpg("--export"))
+        site.home = home
+        refused(site, "cannot be decrypted here", code=1)
+    finally:
+        home.stop()
+        shutil.rmtree(home.home)
+
+
+# Stores as a directory does; its second reader gets other bytes than the first one.
+CHANGING = """
+class Changing(Directory):
+    seen = []
+    def bound(self, reach): return self
+    def read(self, name):
+        self.seen.append(name)
+        for piece in super().read(name):
+            yield piece if len(self.seen) < 2 else {how}
+"""
+CHANGES = ["piece[:-1] + bytes([piece[-1] ^ 1])", "piece[:-9]", "piece + b'x'", "b'x' * len(piece)", "b''"]
+
+
+@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("wrap", ["", "Zstd()"])
+@pytest.mark.parametrize("form", ["plain", "custom"])
+def test_changed_while_it_is_restored(postgres, dbdump, datadir, tmp_path, gnupg, wrap, form, how):
+    """The second pass is compared too: psql never commits what was not verified, whatever it was given."""
+    postgres.create("moving")
+    try:
+        postgres.sql("CREATE TABLE t AS SELECT g FROM generate_series(1, 1000) g", "moving")
+        recipes = tmp_path / "recipes"
+        recipes.mkdir()
+        (recipes / "r.py").write_text(f"""
+from dbdump import *
+{CHANGING.format(how=how)}
+@recipe(localhost)
+def app(host):
+    return Dump(PostgreSQL(host={postgres.host!r}, user="postgres", format={form!r}, check_stream=False),
+                wrap=[{wrap}], to=Changing({str(datadir)!r}))
+""")
+        flags = [f"--recipes={recipes}", "--database=moving"]
+        assert dbdump("dump", *flags).returncode == 0
+        postgres.drop("moving")
+        done = dbdump("restore", *flags, "--yes")
+        assert done.returncode == 4, done.stdout + done.stderr
+        assert "changed since it was verified, a moment ago" in done.stdout
+        if form == "plain":
+            assert "left: moving, empty" in done.stdout or "left: nothing of moving" in done.stdout
+            if "empty" in done.stdout:
+                assert postgres.sql("SELECT count(*) FROM pg_class WHERE relname = 't'", "moving") == "0"
+        else:
+            assert "left: nothing of moving" in done.stdout  # the archive was never begun to be read
+        wait_for(lambda: not postgres.clients(), "the end of every client")
+    finally:
+        postgres.drop("moving")
+
+
+def test_a_prune_keeps_it_out(site):
+    """Nothing is restored from where somebody is removing dumps: exit 75, and who is at it."""
+    site.dump()
+    place = os.open(site.datadir / "localhost" / "app", os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        refused(site, "a prune is at work there", code=75)
+    finally:
+        os.close(place)
