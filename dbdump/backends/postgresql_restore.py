@@ -70,9 +70,16 @@ settings() {
     esac
   done
 }
-{ echo 'BEGIN;'
-  { settings; cat || echo 'it could not be read;'; } | sed -E "$edit" && echo 'COMMIT;' || echo 'sed failed;'
-} | sql "$target" "$@" >/dev/null
+said=$({ echo 'BEGIN;'
+  { settings; cat || echo 'it could not be read;'; } | sed -E "$edit" && printf "COMMIT;\nSELECT 'to the end';\n" ||
+    echo 'sed failed;'
+} | { sql "$target" "$@"; echo "status $?"; } | tail -n 2)
+case $said in
+'to the end
+status 0') ;;
+*'status 0') echo 'error: psql has left it in the middle, as \q would have it do' >&2; exit 1;;
+*) exit "${said##*status }";;
+esac
 """
 
 # Large objects come in transactions of their own, which would end the one around all. Nothing in a row is touched.
