@@ -52,8 +52,8 @@ def drill(place: Place, stored: Stored, to: Job | None, advanced: Callable[[int]
     """Restore a dump into a scratch database, and return what came of it.
 
     It is on the server that the job `to` says how to reach, or one to throw away. `advanced` is told of the stored
-    bytes as they are read. The scratch database is dropped in any case. Raises
-    StageError where nothing can be said of the dump, because of something else; ConnectError; Interrupted.
+    bytes as they are read. The scratch database is dropped in any case. Raises StageError where nothing can be said
+    of the dump, because of something else; ConnectError; Interrupted.
     """
     at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     dump = SecondPass(place, stored, advanced)

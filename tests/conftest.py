@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from servers.drills import drills
 from servers.far import disk, far
 from servers.gnupg import gnupg, private_home
 from servers.mariadb import mariadb
@@ -24,6 +25,7 @@ from dbdump.links import Links, Reach
 __all__ = [
     "accounts",
     "disk",
+    "drills",
     "far",
     "gnupg",
     "link",
