@@ -19,10 +19,12 @@ from .user import User
 _READY = b"\nready\n"
 _STARTING = 180.0  # seconds; the scripts give up before
 _SILENT = 86400.0  # seconds
+_ROOM = "Give TMPDIR a directory with room in it, that everybody may write to, or name a server: --to=HOST."
 
 # What all that is thrown away has around it. `$directory` is private, `$sockets` too, with a path that is short enough
 # for a socket (unix(7): 108 bytes); `serve` starts the server, whose pid is `$server`. It ends when stdin closes, as it
-# does when dbdump is killed: then the server goes, and the files, which may take longer than anybody waits.
+# does when dbdump is killed: then the server goes, and the files, which may take longer than anybody waits. Killed
+# before the server was there, nobody reads that it is ready: the signal PIPE.
 _FRAME = """\
 umask 077
 cd / || exit
@@ -33,7 +35,7 @@ fail() { tail -n 30 "$log" >&2; exit 1; }
 until_() {
   tries=0
   until "$@" 2>/dev/null; do
-    kill -0 "$server" 2>/dev/null || fail
+    kill -0 "$server" 2>/dev/null || { server=; fail; }
     [ $tries -lt 1200 ] || { echo "error: the server did not answer within 2 minutes" >&2; fail; }
     tries=$((tries + 1)); sleep 0.1
   done
@@ -43,7 +45,7 @@ leave() {
   session=setsid; command -v setsid >/dev/null || session=
   $session rm -rf -- "$directory" "$sockets" & wait
 }
-trap leave EXIT; trap "exit 143" TERM INT HUP
+trap leave EXIT; trap "exit 143" TERM INT HUP PIPE
 [ ${#directory} -lt 80 ] || sockets=$(made /tmp) || exit
 serve() {
 SERVE
@@ -80,8 +82,12 @@ class Held:
         ended = Ended(0, "", self._running.wait(), said, cut=False)
         if shell.ended:
             raise Interrupted("ended before the server was there")
-        Pipeline((stage,), fed=True).judge(ended)
-        raise StageError(stage.name, "ended before it was ready")
+        why = "ended before it was ready"
+        try:
+            Pipeline((stage,), fed=True).judge(ended)
+        except StageError as error:
+            why = error.message
+        raise StageError(stage.name, f"no server to throw away: {why}", _ROOM)
 
     def _lines(self) -> tuple[str, str] | None:
         """Return what it says once it is ready, or None where it ends before."""

@@ -235,6 +235,19 @@ def test_no_server_is_here(request, backend, program, why):
 
 
 @needs_root
+@pytest.mark.parametrize("backend", ["postgres", "mariadb"])
+def test_a_server_that_does_not_start_is_told(request, backend):
+    """What its log says is told, and nothing is noted of the dump."""
+    drills = request.getfixturevalue(f"of_{backend}")(ONE)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=1777", "none", drills.room], check=True)
+    try:
+        said = cannot_tell(drills, "no server to throw away: exit status 1: ", "--database=drilled_faults")
+    finally:
+        subprocess.run(["umount", drills.room], check=True)
+    assert "Give TMPDIR a directory with room in it" in said
+
+
+@needs_root
 @pytest.mark.parametrize("form", ["custom", "plain"])
 def test_no_room_is_no_fault_of_the_dump(of_postgres, form):
     """A disk that is full on the way says nothing of it."""
@@ -320,6 +333,19 @@ def test_a_server_of_mariadb_ends_with_the_drill(of_mariadb, begun, dies):
     process = begun(drills)
     server = MariaDB(drills.server("s"), process)
     wait_for(lambda: "SLEEP" in server.sql("SHOW PROCESSLIST"), "the sleep")
+    process.send_signal(signal.Signals[f"SIG{dies}"])
+    code, said = end_of(process)
+    assert code == (-9 if dies == "KILL" else 130), said
+    drills.nothing_is_left()
+
+
+@pytest.mark.parametrize("dies", ["INT", "KILL"])
+@pytest.mark.parametrize("backend", ["postgres", "mariadb"])
+def test_ended_while_the_server_starts(request, begun, backend, dies):
+    """A server that is not yet there ends too."""
+    drills = request.getfixturevalue(f"of_{backend}")(ONE)
+    process = begun(drills)
+    wait_for(lambda: list(drills.room.glob("dbdump-drill-*/data")), "the beginning of the server")
     process.send_signal(signal.Signals[f"SIG{dies}"])
     code, said = end_of(process)
     assert code == (-9 if dies == "KILL" else 130), said

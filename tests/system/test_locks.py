@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers.process import wait_for
+from servers.process import another_second, wait_for
 from support import COMMAND, end_of, files, gone, needs_root, processes, wait_for_bytes
 
 # Its dumps last until the file `go` is there; its name is in the arguments of what runs.
@@ -149,6 +149,7 @@ def test_what_outlives_a_run_does_not_hold_its_lock(recipes, dbdump, state):
         opened = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
         assert opened
         assert not [each for each in opened if str(state) in each]
+        another_second()
         again = dbdump("dump", "--recipe=leaves")
         assert again.returncode == 0, again.stdout
     finally:

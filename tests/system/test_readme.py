@@ -188,7 +188,7 @@ def test_the_exit_statuses_are_those_of_the_help(dbdump):
     helped = " ".join((dbdump("dump", "--help").stdout + dbdump("verify", "--help").stdout).split())
     assert [status for status, _ in table] == ["0", "1", "2", "3", "4", "75", "130"]
     for status, meaning in table:
-        assert f"{status} {re.split('[;,]', meaning)[0]}" in helped
+        assert f"{status} {re.split('[;:,]', meaning)[0]}" in helped
 
 
 def test_the_examples_are_recipes(dbdump):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from servers.gnupg import GnuPG
-from servers.process import wait_for
+from servers.process import another_second, wait_for
 from support import COMMAND, end_of, gone, needs_root, processes, sqlite_database
 
 SIGNED = 'Zstd(), GPG(sign="signer@example.org")'
@@ -56,14 +56,11 @@ def app(host):
 
     def dump(self, *flags: str) -> Path:
         """Dump, and return the newest file of the database app.db."""
-        wait_for(lambda: not any(self._newest(self.files())), "another second")
+        if self.files():
+            another_second()
         done = self("dump", *flags)
         assert done.returncode == 0, done.stdout
         return self.files()[-1]
-
-    def _newest(self, stored: list[Path]) -> list[Path]:
-        now = subprocess.run(["date", "-u", "+%Y%m%dT%H%M%SZ"], capture_output=True, check=True, text=True).stdout
-        return [path for path in stored if path.name.startswith(now.strip())]
 
     def files(self, database: str = "app.db") -> list[Path]:
         """Return the dumps of a database, the oldest first."""
