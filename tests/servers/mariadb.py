@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import as_user, give, program, stop, wait_for
+from servers.process import as_user, give, program, served, stop, wait_for
 
 _PACKAGES = "mariadb-server mariadb-client"
 _PLACES = ["/usr/sbin", "/usr/local/sbin"]
@@ -97,12 +97,12 @@ def start(directory: Path, settings: Sequence[str] = ()) -> MariaDB:
              "--auth-root-authentication-method=normal", "--skip-name-resolve"],
             check=True, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", **who,
         )  # fmt: skip
-        process = subprocess.Popen(
+        process = served(subprocess.Popen(
             [program("mariadbd", _PACKAGES, *_PLACES), "--no-defaults", f"--datadir={data}",
              f"--socket={directory / 's'}", f"--pid-file={directory / 'pid'}",
              *(f"--{name}={value}" for name, value in _SETTINGS.items()), *settings],
             stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", **who,
-        )  # fmt: skip
+        ))  # fmt: skip
     server = MariaDB(directory, process)
     try:
         wait_for(lambda: _answers(server), "MariaDB to answer")

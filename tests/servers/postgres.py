@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import as_user, give, program, stop, wait_for
+from servers.process import as_user, give, program, served, stop, wait_for
 
 _PLACES = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 _SETTINGS = {
@@ -90,10 +90,10 @@ def postgres() -> Iterator[Postgres]:
         sockets = give(Path(top) / "run", "postgres")
         settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
         with (Path(top) / "log").open("wb") as log:
-            process = subprocess.Popen(
+            process = served(subprocess.Popen(
                 [program("postgres", "postgresql", *_PLACES), "-D", directory, f"-k{sockets}", *settings],
                 cwd="/", stdout=log, stderr=log, stdin=subprocess.DEVNULL, **who,
-            )  # fmt: skip
+            ))  # fmt: skip
         try:
             server = Postgres(str(sockets))
             wait_for(lambda: (sockets / ".s.PGSQL.5432").exists() and _answers(server), "PostgreSQL")

@@ -11,6 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 
+SERVERS: set[int] = set()  # the pids of those that tests have started, and not ended
+
+
+def served(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """Return `process`, known as a server from now on: what looks for what was left behind knows it by that."""
+    SERVERS.add(process.pid)
+    return process
+
+
 def program(name: str, package: str, *places: str) -> str:
     """Return the path of `name`; a missing one is a failure that says how to install it, never a skip."""
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *places]))
@@ -40,6 +49,7 @@ def stop(process: subprocess.Popen[bytes], signal_: int = signal.SIGTERM) -> Non
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    SERVERS.discard(process.pid)
 
 
 def as_user(name: str) -> dict[str, object]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import program, stop, wait_for
+from servers.process import program, served, stop, wait_for
 
 _APPLETS = ("sh", "cat", "cd", "chmod", "cut", "dd", "find", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mv",
             "printf", "rm", "sed", "sha256sum", "sleep", "stat", "sync", "tee", "tail", "touch", "tr", "true",
@@ -247,10 +247,10 @@ def running(accounts: Accounts, directory: Path, address: str = "127.0.0.1", ses
     config.write_text(_CONFIG.format(port=port, address=address, directory=directory, sessions=sessions,
                                      prefix=accounts.prefix))  # fmt: skip
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
+        process = served(subprocess.Popen(
             [*inside, program("sshd", "openssh-server", "/usr/sbin"), "-D", "-e", "-f", str(config)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
+        ))  # fmt: skip
     made = SSHD(accounts, directory, address, port, process)
     made.know()
     try:
