@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-
 SERVERS: set[int] = set()  # the pids of those that tests have started, and not ended
 
 
