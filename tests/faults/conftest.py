@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.invariant import Unharmed, adopt_orphans
+from faults.invariant import Unharmed
+from faults.running import adopt_orphans
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -32,9 +33,11 @@ def dbdump(dbdump: Run, said: list[str]) -> Run:
 
 
 @pytest.fixture(autouse=True)
-def unharmed(datadir: Path, dbdump: Run, said: list[str]) -> Iterator[Unharmed]:
+def unharmed(request: pytest.FixtureRequest, datadir: Path, dbdump: Run, said: list[str]) -> Iterator[Unharmed]:
     """Return what has to hold at the end of each test here; the test tells it the next run."""
     adopt_orphans()
     invariant = Unharmed(dbdump, [datadir], said)
+    if "mariadb" in request.fixturenames:  # a connection is a thread there, and no process
+        invariant.clients.append(request.getfixturevalue("mariadb").clients)
     yield invariant
     invariant.end()

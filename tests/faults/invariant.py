@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
-import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from servers.process import SERVERS, wait_for
+from servers.process import wait_for
 
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-_OWN_LIFE = re.compile(r"^(gpg-agent|scdaemon|dirmngr|keyboxd)\b")  # they end with their home
+from dbdump.catalog import printable
+from faults.running import running
+
+_BESIDE = (".sig", ".json", ".verified")  # files of a dump
+
+# What picks dumps, of the flags of a run: `list` takes them as well.
+_PICKING = ("--recipes", "--backend", "--option", "--datadir", "--remote", "--defaults", "--su", "--psql-options")
 
 
-def adopt_orphans() -> None:
-    """Make every orphan among the descendants of this process its child, so that none escapes `running`."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
-
-
-def running() -> dict[int, str]:
-    """Return the living descendants of this process by pid, without the servers of the tests and what is below them.
-
-    What a server does for a client is among them: a session of sshd's, a backend of PostgreSQL's that has a client.
-    """
-    parents: dict[int, int] = {}
-    lines: dict[int, str] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+def descriptors() -> set[str]:
+    """Return what this process has open, other than its own view of that."""
+    found = set()
+    for each in Path("/proc/self/fd").iterdir():
         try:
-            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            found.add(f"{each.name} {each.readlink()}")
         except OSError:
             continue
-        if state != "Z":
-            parents[int(entry.name)], lines[int(entry.name)] = int(parent), line
-    return {pid: lines[pid] for pid in parents if _is_ours(pid, parents) and _counts(pid, parents, lines)}
-
-
-def _is_ours(pid: int, parents: dict[int, int]) -> bool:
-    while pid := parents.get(pid, 0):
-        if pid == os.getpid():
-            return True
-    return False
-
-
-def _counts(pid: int, parents: dict[int, int], lines: dict[int, str]) -> bool:
-    """Whether it is a client's, or for a client: not a server, nor what a server does on its own account."""
-    if pid in SERVERS or _OWN_LIFE.match(Path(lines[pid].split(" ")[0].rstrip(":")).name):
-        return False
-    if parents[pid] in SERVERS and lines[pid].startswith("postgres: "):
-        return lines[pid].endswith(("idle", "COPY", "SELECT", "waiting", "in transaction"))
-    return True
+    return found
 
 
 @dataclass
@@ -64,7 +35,7 @@ class Unharmed:
     """The invariant: `directories` are where dumps go; `said` is what runs have printed: the test adds its own Popens'.
 
     `end` checks it. A test calls `again` with a run that has to work now that the fault is gone; without one, it says
-    `no_next_run`, and why.
+    `no_next_run`, and why. `clients` ask servers who is connected, for what is no process of its own there.
     """
 
     run: Callable[..., object]
@@ -72,9 +43,12 @@ class Unharmed:
     said: list[str] = field(default_factory=list)
     killed: bool = False  # dbdump itself, before it could say what it had stored
     no_next_run: str = ""
+    clients: list[Callable[[], Sequence[object]]] = field(default_factory=list)
+    patience: float = 20.0  # seconds for what was started to end
     _before: dict[Path, bytes] = field(default_factory=dict)
     _processes: dict[int, str] = field(default_factory=running)
-    _descriptors: set[str] = field(default_factory=lambda: descriptors())
+    _descriptors: set[str] = field(default_factory=descriptors)
+    _flags: list[str] = field(default_factory=list)
     _worked: bool = False
 
     def begin(self) -> None:
@@ -83,6 +57,8 @@ class Unharmed:
 
     def again(self, *arguments: object, **more: object) -> str:
         """Run dbdump once more, which works; return what it says."""
+        self._flags = [each for each in map(str, arguments) if each.startswith(_PICKING)]
+        self.what_is_left_is_listed()
         done = self.run(*arguments, **more)
         said = done.stdout + done.stderr  # type: ignore[attr-defined]
         assert done.returncode == 0, said  # type: ignore[attr-defined]
@@ -99,16 +75,19 @@ class Unharmed:
         """See it all, the next run included."""
         self.check()
         assert self._worked or self.no_next_run, "the test tries no next run, and does not say why"
+        self.what_is_left_is_listed()
         opened = descriptors() - self._descriptors
         assert not opened, f"left open: {opened}"
 
     def nothing_runs(self) -> None:
-        """No process of ours is left, here or on a server."""
+        """No process of ours is left, here or on a server, nor a connection."""
 
         def left() -> dict[int, str]:
             return {pid: line for pid, line in running().items() if pid not in self._processes}
 
-        wait_for(lambda: not left(), f"the end of all that was started; first there were {left()}", 20)
+        wait_for(lambda: not left(), f"the end of all that was started; first there were {left()}", self.patience)
+        for connected in self.clients:
+            wait_for(lambda ask=connected: not ask(), f"the end of connections {connected()}", self.patience)
 
     def old_dumps_are_untouched(self) -> None:
         """What was there before is there still, byte for byte."""
@@ -118,18 +97,14 @@ class Unharmed:
 
     def what_looks_like_a_dump_is_one(self) -> None:
         """Each final name has its manifest, says the truth, and a run said that it is stored; the rest are parts."""
-        new = [path for path in self._files() if path not in self._before]
-        finals = [path for path in new if not path.name.startswith(".")]
-        for path in finals:
-            if path.suffix in (".sig", ".verified"):
-                assert path.with_suffix("").exists() or Path(f"{path.with_suffix('')}.json").exists(), path
-                continue
-            if path.suffix == ".json":
-                assert path.with_suffix("").exists(), f"{path} is a manifest of nothing"
-                continue
-            self._is_a_dump(path)
-        parts = [path for path in new if path.name.startswith(".")]
-        assert all(path.name.endswith(".part") for path in parts), parts
+        for path in self._new():
+            if path.name.startswith("."):
+                assert path.name.endswith(".part"), path
+            elif path.suffix in _BESIDE:
+                cut = self.killed and path.suffix == ".sig"  # it comes before the manifest, which is the last
+                assert cut or path.with_suffix("").exists(), f"{path} is of nothing"
+            else:
+                self._is_a_dump(path)
 
     def _is_a_dump(self, path: Path) -> None:
         manifest = Path(f"{path}.json")
@@ -140,21 +115,29 @@ class Unharmed:
         told = json.loads(manifest.read_bytes())
         content = path.read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (told["stored_bytes"], told["sha256"]), path
-        name = "/".join((told["host"], told["recipe"], told["database"]))
-        assert self.killed or any(f"stored   {name}" in each for each in self.said), (
-            f"no run said that {name} is stored"
-        )
+        line = f"stored   {told['host']}/{told['recipe']}/{printable(told['database'])}  "
+        lines = "\n".join(self.said).splitlines()
+        reported = any(each.startswith(line) and each.endswith(f"/{path.name}") for each in lines)
+        assert self.killed or reported, f"no run said that {path} is stored"
+
+    def what_is_left_is_listed(self) -> None:
+        """Each temporary file, and each final name without a manifest, is shown by `dbdump list` for what it is."""
+        left = [each for each in self._new() if each.name.startswith(".") or not _is_committed(each)]
+        if not left:
+            return
+        assert self._flags, f"left, and nobody can tell: {left}"
+        done = self.run("list", *self._flags)
+        lines = [each for each in done.stdout.splitlines() if each.startswith("uncommitted")]  # type: ignore[attr-defined]
+        for each in left:
+            name = f"/{each.parent.name}/{each.name}  "
+            assert any(name in line for line in lines), f"list says nothing of {each}: {done}"
+
+    def _new(self) -> list[Path]:
+        return [path for path in self._files() if path not in self._before]
 
     def _files(self) -> list[Path]:
         return [path for top in self.directories for path in sorted(top.rglob("*")) if path.is_file()]
 
 
-def descriptors() -> set[str]:
-    """Return what this process has open, other than its own view of that."""
-    found = set()
-    for each in Path("/proc/self/fd").iterdir():
-        try:
-            found.add(f"{each.name} {each.readlink()}")
-        except OSError:
-            continue
-    return found
+def _is_committed(path: Path) -> bool:
+    return path.suffix in _BESIDE or Path(f"{path}.json").exists()
