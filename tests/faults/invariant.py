@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ class Unharmed:
     `no_next_run`, and why. `clients` ask servers who is connected, for what is no process of its own there.
     """
 
-    run: Callable[..., object]
+    run: Callable[..., subprocess.CompletedProcess[str]]
     directories: list[Path]
     said: list[str] = field(default_factory=list)
     killed: bool = False  # dbdump itself, before it could say what it had stored
@@ -60,10 +61,9 @@ class Unharmed:
         self._flags = [each for each in map(str, arguments) if each.startswith(_PICKING)]
         self.what_is_left_is_listed()
         done = self.run(*arguments, **more)
-        said = done.stdout + done.stderr  # type: ignore[attr-defined]
-        assert done.returncode == 0, said  # type: ignore[attr-defined]
+        assert done.returncode == 0, done.stdout + done.stderr
         self._worked = True
-        return said
+        return done.stdout + done.stderr
 
     def check(self) -> None:
         """See that the fault has left nothing: before the next run, which may tidy up."""
@@ -86,8 +86,8 @@ class Unharmed:
             return {pid: line for pid, line in running().items() if pid not in self._processes}
 
         wait_for(lambda: not left(), f"the end of all that was started; first there were {left()}", self.patience)
-        for connected in self.clients:
-            wait_for(lambda ask=connected: not ask(), f"the end of connections {connected()}", self.patience)
+        first = [each for connected in self.clients for each in connected()]
+        wait_for(lambda: not any(ask() for ask in self.clients), f"the end of connections {first}", self.patience)
 
     def old_dumps_are_untouched(self) -> None:
         """What was there before is there still, byte for byte."""
@@ -127,7 +127,7 @@ class Unharmed:
             return
         assert self._flags, f"left, and nobody can tell: {left}"
         done = self.run("list", *self._flags)
-        lines = [each for each in done.stdout.splitlines() if each.startswith("uncommitted")]  # type: ignore[attr-defined]
+        lines = [each for each in done.stdout.splitlines() if each.startswith("uncommitted")]
         for each in left:
             name = f"/{each.parent.name}/{each.name}  "
             assert any(name in line for line in lines), f"list says nothing of {each}: {done}"

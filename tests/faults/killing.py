@@ -1,0 +1,95 @@
+"""Which process is to get which signal, and when: chosen by a number, so that a failure can be had again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from faults.running import Process, below, processes
+
+RUNS = int(os.environ.get("FAULTS_RUNS", "30"))
+SEED = os.environ.get("FAULTS_SEED", "1")
+
+_HOST = ("dbdump", "pg_dump", "slow", "zstd", "sshd", "shell")
+# The recipes of test_kill_loop.py, and whose processes there are.
+PLACES = {
+    "local": ("dbdump", "pg_dump", "slow", "zstd", "script"),
+    "fabric": ("dbdump", "pg_dump", "slow", "gpg", "sshd", "shell"),
+    "openssh": ("dbdump", "pg_dump", "slow", "gpg", "ssh", "sshd", "shell"),
+    "sftp": ("dbdump", "pg_dump", "slow", "gpg", "sshd"),
+    "relayed": _HOST,
+    "vault": (*_HOST, "ssh"),
+    "on_host": _HOST,
+}
+_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
+_LONGEST = {"dbdump": 2.5, "sshd": 1.8, "ssh": 1.8, "shell": 1.8}  # seconds that it is there, about; one for others
+
+
+@dataclass(frozen=True)
+class Case:
+    """A signal to the process that plays `role` at `place`, so many seconds after it began.
+
+    A process that was stopped is `continued`, or found by the watchdog. A lost connection is tried `retries` times.
+    """
+
+    number: int
+    place: str
+    role: str
+    signal: signal.Signals
+    after: float
+    continued: bool
+    retries: int
+
+    @property
+    def id(self) -> str:
+        """How pytest calls it."""
+        return f"{self.number}-{self.place}-{self.role}-{self.signal.name}-{self.after}s-seed{SEED}"
+
+    def find(self, dbdump: int, users: tuple[int, ...]) -> list[int]:
+        """Return the processes that play the role in the run of `dbdump`, where `users` are the accounts."""
+        found = processes()
+        if self.role == "dbdump":
+            return [dbdump] if dbdump in found else []
+        mine = {pid: each for pid, each in found.items() if below(pid, dbdump, found) or _user(pid) in users}
+        return sorted(pid for pid, each in mine.items() if self._is(each))
+
+    def _is(self, each: Process) -> bool:
+        match self.role:
+            case "slow":
+                return each.program == "python3" and "time.sleep(.05)" in each.line
+            case "gpg":
+                return each.program == "gpg" and "--encrypt" in each.line
+            case "shell" | "script":
+                return each.program == "sh"
+            case "sshd":
+                return each.line.startswith("sshd: ")
+            case _:
+                return each.program == self.role
+
+
+def cases() -> list[Case]:
+    """Return as many cases as asked for: every role gets every signal, spread over the places, again and again."""
+    dice = random.Random(SEED)  # noqa: S311  not for secrets
+    queues = {place: list(product(roles, _SIGNALS)) for place, roles in PLACES.items()}
+    for queue in queues.values():
+        dice.shuffle(queue)
+    made = []
+    for number in range(RUNS):
+        place = list(PLACES)[number % len(PLACES)]
+        role, what = queues[place][number // len(PLACES) % len(queues[place])]
+        after = round(dice.uniform(0, _LONGEST.get(role, 1.0)), 2)
+        # dbdump itself has nobody who sees that it was stopped.
+        continued = dice.random() < 0.7 or role == "dbdump"
+        made.append(Case(number, place, role, what, after, continued, dice.randrange(2)))
+    return made
+
+
+def _user(pid: int) -> int:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return -1

@@ -1,0 +1,132 @@
+"""Any process of any placement gets a signal at any time: nothing is harmed, and the next run works.
+
+How many, and which, the environment says: FAULTS_RUNS and FAULTS_SEED, which `invoke dev.faults` sets.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from resources import recipe_file
+from servers.process import another_second, wait_for
+from support import end_of
+
+from faults.killing import Case, cases
+
+DB1, VAULT = "dash", "bash"  # the account that is a host, and the one that takes dumps
+NAME = "kill loop"
+
+RECIPES = """
+import os
+HOST = Host("db1", ssh={db1!r}, transport={transport!r}, retries={retries})
+source = PostgreSQL(host={socket!r}, user="postgres", include=[{name!r}], globals=False)
+slow = [] if os.environ.get("QUICK") else [Slow()]
+
+def dump(wrapper, to): return Dump(source, wrap=[*slow, wrapper], to=to, stall_timeout=2)
+def remote(remote, path, transport):
+    return Remote(remote, path, transport=transport, retries={retries})
+
+@recipe(localhost)
+def local(host): return dump(Zstd(), Directory({datadir!r}))
+@recipe(localhost)
+def fabric(host): return dump(GPG(encrypt=["ops"]), remote({bash!r}, {there!r}, "fabric"))
+@recipe(localhost)
+def openssh(host): return dump(GPG(encrypt=["ops"]), remote({bash!r}, {there!r}, "openssh"))
+@recipe(localhost)
+def sftp(host): return dump(GPG(encrypt=["ops"]), remote({sftp!r}, {by_sftp!r}, "fabric"))
+@recipe(HOST)
+def relayed(host): return dump(Zstd(), Directory({datadir!r}))
+@recipe(HOST)
+def vault(host): return dump(Zstd(), remote({bash!r}, {there!r}, "openssh"))
+@recipe(HOST)
+def on_host(host): return dump(Zstd(), Directory({on_host!r}, on="host"))
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(postgres):
+    """A database whose dump takes most of a second through Slow."""
+    postgres.create(NAME)
+    postgres.sql("CREATE TABLE t AS SELECT md5(g::text) AS v FROM generate_series(1, 20000) g", NAME)
+    yield
+    postgres.drop(NAME)
+
+
+@pytest.fixture
+def flags(case, accounts, sshd, gnupg, postgres, shop, datadir, unharmed, tmp_path, monkeypatch):
+    """The flags of a run of one placement, with an old dump where it goes to."""
+    monkeypatch.setenv("GNUPGHOME", str(gnupg.home))
+    account = {"fabric": VAULT, "openssh": VAULT, "vault": VAULT, "sftp": "sftp", "on_host": DB1}.get(case.place)
+    places = {kind: accounts.directory_of(kind, tmp_path.name) for kind in (VAULT, "sftp", DB1)}
+    recipes = recipe_file(tmp_path, RECIPES.format(
+        db1=sshd.remote(DB1), transport="openssh" if case.role == "ssh" else "fabric", retries=case.retries,
+        socket=postgres.host, name=NAME, datadir=str(datadir), bash=sshd.remote(VAULT), sftp=sshd.remote("sftp"),
+        there=str(places[VAULT]), by_sftp=str(places["sftp"]), on_host=str(places[DB1]),
+    ))  # fmt: skip
+    top = places[account] if account else datadir
+    host = "localhost" if case.place in ("local", "fabric", "openssh", "sftp") else "db1"
+    plant(top / host / case.place / "kill%20loop")
+    if account:
+        accounts.own(account, top)
+    unharmed.directories[:] = [datadir, *places.values()]
+    unharmed.begin()
+    return ["dump", f"--recipes={recipes}", f"--recipe={case.place}"]
+
+
+def plant(directory: Path) -> None:
+    """Put an old dump into a directory, which is made."""
+    directory.mkdir(parents=True)
+    for each in (directory, *directory.parents[:2]):
+        each.chmod(0o700)
+    for name in ("20200101T000000Z.pgdump", "20200101T000000Z.pgdump.json"):
+        (directory / name).write_text("old")
+
+
+def strike(case: Case, process, users: tuple[int, ...]) -> list[int]:
+    """Send the signal when it is time; return whom, or nobody where all had ended by then."""
+    wait_for(lambda: case.find(process.pid, users) or process.poll() is not None, f"a process that is {case.role}")
+    time.sleep(case.after)
+    found = case.find(process.pid, users)
+    struck = random.Random(case.id).sample(found, min(1, len(found)))  # noqa: S311  not for secrets
+    for pid in struck:
+        with suppress(ProcessLookupError):
+            os.kill(pid, case.signal)
+    if struck and case.signal == signal.SIGSTOP and case.continued:
+        time.sleep(0.3)
+        go_on(struck)
+    return struck
+
+
+def go_on(pids: list[int]) -> None:
+    """Continue what was stopped."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+def test_a_process_gets_a_signal(case, flags, accounts, started, unharmed, said):
+    """Whoever it is: what is stored was said to be, nobody is left, and the next run stores one more."""
+    process = started(*flags)
+    struck = strike(case, process, tuple(accounts.uids[kind] for kind in (VAULT, DB1, "sftp")))
+    unharmed.killed = process.pid in struck and case.signal == signal.SIGKILL
+    code, out = end_of(process, 60)
+    said.append(out)
+    if case.role == "sshd":
+        go_on(struck)  # one that is stopped nobody can end from elsewhere
+    if process.pid in struck:
+        assert code in {signal.SIGKILL: (-9, 0), signal.SIGTERM: (143, -15, 0), signal.SIGSTOP: (0,)}[case.signal], out
+    else:
+        assert code in (0, 1), out
+        assert ("FAILED   " in out) == (code == 1)
+    assert ("stored   " in out) == (code == 0) or process.pid in struck
+    unharmed.check()
+    if code not in (1, 143):
+        another_second()
+    assert "1 stored, 3 skipped, 0 failed" in unharmed.again(*flags, env={"QUICK": "1"})
