@@ -173,8 +173,6 @@ class Runner:
         started = _now()
         self._display.started(planned.name.id)
         sink = planned.store.open(planned.name)
-        for leftover in sink.leftovers:
-            self._display.notice(f"{planned.name.id}: removed {leftover}, left by a run that was killed")
 
         def write(piece: memoryview) -> None:
             sink.write(piece)
@@ -191,6 +189,8 @@ class Runner:
             sink.commit(manifest, self._signature(planned, manifest))
         finally:
             sink.abort()
+            for leftover in sink.leftovers:
+                self._display.notice(f"{planned.name.id}: removed {leftover}, left by a run that was killed")
         return outcome.stored_bytes
 
     def _run(self, planned: Planned, write: Write) -> Outcome:

@@ -17,7 +17,7 @@ class Sink(Protocol):
 
     @property
     def leftovers(self) -> tuple[str, ...]:
-        """Temporary files of runs that died, found and removed when the sink was opened."""
+        """Temporary files of runs that died, found and removed when the sink was opened: told of at its end."""
         ...
 
     def write(self, piece: memoryview) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ..catalog import DumpName, Manifest
@@ -15,44 +13,7 @@ from ..stored import Entry
 from .base import Condition
 from .far import new_part
 from .session import Missing, Session
-
-
-class Sessions:
-    """The sessions of one run at one account: as many as dumps at once, each used for one after another.
-
-    With `early` the first is begun at once, while the host is still asked what there is to dump.
-    """
-
-    def __init__(self, start: Callable[[], Session], *, early: bool = False) -> None:
-        self._start = start
-        self._lock = threading.Lock()
-        self._idle: list[Session] = []
-        self._starter = ThreadPoolExecutor(1, "session")
-        self._early = self._starter.submit(start) if early else None
-
-    def take(self, *, fresh: bool = False) -> Session:
-        """Return a session that nobody uses: one that is there already, unless it is to be `fresh`."""
-        with self._lock:
-            if self._idle and not fresh:
-                return self._idle.pop()
-            early, self._early = self._early, None
-        return self._start() if early is None else early.result()
-
-    def give(self, session: Session) -> None:
-        """Take back a session, for others to use."""
-        with self._lock:
-            if not session.broken:
-                self._idle.append(session)
-
-    def close(self) -> None:
-        """End those that nobody uses."""
-        self._starter.shutdown()
-        with self._lock:
-            idle, self._idle = self._idle, []
-            if self._early is not None and self._early.exception() is None:
-                idle.append(self._early.result())
-        for session in idle:
-            session.close()
+from .sessions import Sessions
 
 
 class FarDirectory:
@@ -173,7 +134,13 @@ class FarDirectory:
 
 
 class FarSink:
-    """One dump on its way to another machine; see Sink."""
+    """One dump on its way to another machine; see Sink.
+
+    The first of a run may be open before its session is there, so that its pipeline starts meanwhile; what then keeps
+    it from being opened is raised by whatever is done with it first.
+    """
+
+    leftovers: tuple[str, ...] = ()
 
     def __init__(self, pool: Sessions, root: str, name: DumpName, account: str) -> None:
         self._pool = pool
@@ -181,20 +148,27 @@ class FarSink:
         self._name = name
         self._account = account
         self._done = False
-        self._session = pool.take()
+        self._opening = pool.soon(self._open)
+        if self._opening.done():
+            self._opening.result()
+
+    def _open(self) -> None:
+        self._session = self._pool.take()
         try:
-            self._where = self._session.go(root, name.directory, make=True)
-            self._part, self.leftovers = begun(self._session, name.file, adding=True)
+            self._where = self._session.go(self._root, self._name.directory, make=True)
+            self._part, self.leftovers = begun(self._session, self._name.file, adding=True)
         except BaseException:
             self._session.close()
             raise
 
     def write(self, piece: memoryview) -> None:
         """Send all of `piece`."""
+        self._opening.result()
         self._session.write(piece)
 
     def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
         """Compare what is stored there, name it, then the signature and the manifest the same way."""
+        self._opening.result()
         compare(self._session, self._account, manifest.stored_bytes, manifest.sha256)
         named: list[str] = []
         try:
@@ -213,6 +187,7 @@ class FarSink:
     @property
     def file(self) -> tuple[str, str]:
         """The directory there, and the temporary file in it."""
+        self._opening.result()
         return self._where, self._part
 
     def received(self) -> tuple[int, str]:
@@ -221,7 +196,7 @@ class FarSink:
 
     def abort(self) -> None:
         """Remove the temporary file, and let go of the session; what cannot be removed, the next run removes."""
-        if self._done:
+        if self._done or self._opening.exception():
             return
         self._done = True
         with contextlib.suppress(DbdumpError):

@@ -14,8 +14,9 @@ from ..pipeline import Outcome, Pipeline, cause
 from ..script import Stage
 from ..shell import Shell
 from .far import ShellSession
-from .far_directory import FarDirectory, FarSink, Sessions
+from .far_directory import FarDirectory, FarSink
 from .safe import hint_for
+from .sessions import Sessions
 
 # stdin goes to the end of the file $2 in the directory $1; on stdout come its size as it grows, by which a
 # stalled dump is known, whether tee could write it all, and the SHA-256 of what it was given.

@@ -11,8 +11,9 @@ from ..links import Reach, Transport
 from ..script import quote
 from ..target import destination, split_target
 from .far import ShellSession
-from .far_directory import FarDirectory, Sessions
+from .far_directory import FarDirectory
 from .session import Session
+from .sessions import Sessions
 from .sftp import SFTPSession
 
 

@@ -52,6 +52,10 @@ class Relay:
         """Pass nothing on any more, and close nothing."""
         self._going.clear()
 
+    def thaw(self) -> None:
+        """Pass on what came meanwhile, and all that comes."""
+        self._going.set()
+
     def close(self) -> None:
         """End it."""
         self._going.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from servers.far import cut
 from servers.process import wait_for
+from support import gone, processes
 
 from dbdump import Remote
 from dbdump.boot import COMMAND
@@ -94,13 +96,32 @@ def test_nobody_listens(far, sshd):
     far.failed(far.start(sshd.through(port).remote(KIND)), "connect: ")
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
+    """68, 71: it waits with its first bytes; where no connection comes, it ends, and the cause is told."""
+    between, sshd = relay
+    between.freeze()
+    pause = (0 if comes else 97) + os.getpid() / 1e8
+    process = far.start(sshd.remote(KIND, "-o", "ConnectTimeout=3"), pause=pause)
+    wait_for(lambda: between.passed or processes(f"sleep {pause}; head"), "the dump to begin")
+    assert not between.passed
+    if comes:
+        between.thaw()
+        text, _ = process.communicate(timeout=30)
+        assert process.returncode == 0, text
+    else:
+        far.failed(process, "connect: ")
+        gone(f"sleep {pause}")
+
+
 def test_the_far_writer_is_frozen(far, sshd):
     """69: keepalives do not see it, the watchdog does; what hangs there is ended."""
     process = far.start(sshd.remote(KIND), stall=2, pause=0.2)
     far.in_the_middle()
     for pid in far.accounts.processes(KIND):
-        if "sshd" not in Path(f"/proc/{pid}/comm").read_text():
-            os.kill(pid, signal.SIGSTOP)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that just ends is not the writer
+            if "sshd" not in Path(f"/proc/{pid}/comm").read_text():
+                os.kill(pid, signal.SIGSTOP)
     far.failed(process, "write: ")
     assert not far.parts()
     far.works(sshd.remote(KIND))
