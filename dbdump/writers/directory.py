@@ -175,16 +175,16 @@ class DirectorySink:
         self._directory = directory
         self._name = name
         self._location = location
+        self._digest = hashlib.sha256()
+        self._parts: dict[str, int] = {}
         self._place = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
         try:
             hold(self._place, location, alone=False)
+            self.leftovers = remove_dead_parts(directory)
+            self._part, self._file = self._new_part(name.file)
         except BaseException:
-            os.close(self._place)
+            os.close(self._place)  # who goes on holding it keeps the prune of the same run out
             raise
-        self.leftovers = remove_dead_parts(directory)
-        self._digest = hashlib.sha256()
-        self._parts: dict[str, int] = {}
-        self._part, self._file = self._new_part(name.file)
 
     def write(self, piece: memoryview) -> None:
         """Write all of `piece`, and hash what was really taken."""

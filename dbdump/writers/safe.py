@@ -131,9 +131,15 @@ def new_part(final: str, directory: int) -> tuple[str, int]:
     while True:
         part = f".{final}.{secrets.token_hex(4)}.part"
         file = os.open(part, flags, 0o600, dir_fd=directory)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file).st_nlink:  # none of them removed it before it was locked
-            return part, file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_nlink:  # none of them removed it before it was locked
+                return part, file
+        except BaseException:
+            os.close(file)
+            with contextlib.suppress(OSError):
+                os.unlink(part, dir_fd=directory)
+            raise
         os.close(file)
 
 
