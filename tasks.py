@@ -1,6 +1,7 @@
 """The invoke namespace: the operator's tasks, and `dev` for those who work on dbdump itself."""
 
 import os
+import secrets
 import shlex
 import shutil
 import sys
@@ -67,6 +68,22 @@ def test(c: Context, only: str = "", coverage: bool = False) -> None:
         c.run(f"{python} -m coverage combine -q && {python} -m coverage report")
 
 
+@task(
+    pre=[setup],
+    help={
+        "long": "200 processes killed, of a new seed, and every system call: for the night",
+        "seed": "repeat a run that said its seed: --seed=1",
+        "runs": "how many processes to kill",
+        "only": "what else to tell pytest: --only='-k openssh -x'",
+    },
+)
+def faults(c: Context, long: bool = False, seed: str = "", runs: int = 0, only: str = "") -> None:
+    """Inject faults into real dumps, and see after each that nothing was harmed."""
+    seed = shlex.quote(seed or (secrets.token_hex(4) if long else "1"))
+    setting = f"FAULTS_SEED={seed} FAULTS_RUNS={runs or (200 if long else 30)}{' FAULTS_LONG=1' if long else ''}"
+    c.run(f"{setting} {shlex.quote(sys.executable)} -m pytest tests/faults {only or '-n 2 --dist loadfile'}", echo=True)
+
+
 @task
 def lint(c: Context) -> None:
     """Check style, layering and types."""
@@ -90,4 +107,4 @@ def bench(_: Context, small: bool = False, runs: int = 5, only: str = "") -> Non
     benchmark.main(small=small, runs=runs, only=only)
 
 
-ns = Collection(*TASKS, dev=Collection(setup, test, lint, bench))
+ns = Collection(*TASKS, dev=Collection(setup, test, faults, lint, bench))
