@@ -26,6 +26,8 @@ _GLOBALS = StreamShape(
     first=(b"--\n-- PostgreSQL database cluster dump",), last=b"PostgreSQL database cluster dump complete"
 )
 
+PATIENCE = "SET statement_timeout = 0"  # whatever is set for the role or the database; the tools do it, too
+
 _VERSIONS = "SELECT current_setting('server_version_num'), current_setting('server_version')"
 # In hex: a name may hold whatever separates names. textsend and no cast: it may be text in no encoding.
 _LIST = "SELECT encode(textsend(datname::text), 'hex'), datallowconn FROM pg_database ORDER BY datname"
@@ -94,7 +96,7 @@ class PostgreSQL(Backend):
                 *self.psql_options,
                 *("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"),
                 *("--set=ON_ERROR_STOP=1", "--field-separator= "),
-                *(f"--command={_VERSIONS}", f"--command={_LIST}"),
+                *(f"--command={each}" for each in (PATIENCE, _VERSIONS, _LIST)),
             ]
         ).decode()
         versions, *databases = text.splitlines()
@@ -231,7 +233,7 @@ class PostgreSQL(Backend):
         """Return what psql prints for `commands` in a database, as the role that pg_dump would be."""
         how = ("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
         psql = ["psql", self._connection(database), *self._as_dumper, *how, "--field-separator= "]
-        return self.output([*psql, *(f"--command={each}" for each in commands)]).decode()
+        return self.output([*psql, *(f"--command={each}" for each in (PATIENCE, *commands))]).decode()
 
     def _connection(self, database: str) -> str:
         """Return the option that says which database, and where.

@@ -28,9 +28,9 @@ BEGIN
 END $$"""
 _ANSWER = "SELECT current_setting('dbdump.counted')"
 
-# As psql takes them; the second says what the first has found.
-COUNT_WORDS = ("--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", f"--command={_COUNT}",
-               f"--command={_ANSWER}")  # fmt: skip
+# As psql takes them; the last says what the one before has found.
+COUNT_WORDS = ("--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1",
+               "--command=SET statement_timeout = 0", f"--command={_COUNT}", f"--command={_ANSWER}")  # fmt: skip
 
 
 def counted(answer: bytes) -> tuple[int, int]:

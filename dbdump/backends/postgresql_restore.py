@@ -36,6 +36,8 @@ if [ "$make" ] && [ "$there" != t ]; then
   there=t
 fi
 [ "$there" = t ] && create= && maintenance=$target
+# Between CREATE DATABASE and the tables, its own settings come into force.
+[ -z "$create" ] || export PGOPTIONS="${PGOPTIONS-} -c default_transaction_read_only=off"
 exec pg_restore "$maintenance" "$@" --no-password --exit-on-error $create $own --jobs="$jobs" ${archive:+"$archive"}
 """
 
@@ -47,7 +49,8 @@ _CREATED = (
 
 # $1 asks whether it is there; $2 edits what is read, $3 says whether it keeps its name; $4 and $5 are $5 and $6 above.
 # The first \connect ends what makes the database. Another one may follow, after its settings, where they are to be in
-# force; none after the first object. All between two of them is one transaction.
+# force; none after the first object. All between two of them is one transaction, which those settings may have begin
+# as read-only.
 _PLAIN = r"""
 exists=$1 edit=$2 own=$3 maintenance=$4 target=$5; shift 5
 sql() { psql "$@" -X -w -q -A -t -v ON_ERROR_STOP=1; }
@@ -63,14 +66,14 @@ done
 settings() {
   while IFS= read -r line; do
     case $line in
-    '\connect '*) printf 'COMMIT;\n'; [ -z "$own" ] || printf '%s\n' "$line"; printf 'BEGIN;\n';;
+    '\connect '*) printf 'COMMIT;\n'; [ -z "$own" ] || printf '%s\n' "$line"; printf 'BEGIN READ WRITE;\n';;
     '-- Name: DATABASE '*|'-- Name: '*'; Type: DATABASE'*) printf '%s\n' "$line";;
     '-- Name: '*|'-- Data for Name: '*) printf '%s\n' "$line"; return;;
     *) printf '%s\n' "$line";;
     esac
   done
 }
-said=$({ echo 'BEGIN;'
+said=$({ echo 'BEGIN READ WRITE;'
   { settings; cat || echo 'it could not be read;'; } | sed -E "$edit" && printf "COMMIT;\nSELECT 'to the end';\n" ||
     echo 'sed failed;'
 } | { sql "$target" "$@"; echo "status $?"; } | tail -n 2)

@@ -13,7 +13,7 @@ from .base import spelled_out
 AskDatabase = Callable[[str, Sequence[str]], str]
 
 # Whoever owns a database can have it begin with a search_path whose functions are his (CVE-2018-1058).
-_PREPARE = ("SET search_path = pg_catalog", "SET statement_timeout = 0")
+_PREPARE = ("SET search_path = pg_catalog",)
 _AUTHID = "SELECT has_table_privilege('pg_authid', 'SELECT')"
 _ROLE = "SELECT encode(textsend(current_user::text), 'hex')"
 
