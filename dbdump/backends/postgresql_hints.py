@@ -14,6 +14,9 @@ HINTS = (
     ("server version mismatch", "Install the pg_dump of the server's version, or a newer one."),
     ("terminating connection|server closed the connection|connection to server was lost",
      "The server ended it; its log says why."),
+    ('database ".*" does not exist', "It was dropped or renamed since it was listed; run it again."),
+    ("too many connections|too many clients|remaining connection slots",
+     "Raise that limit, or dump fewer at once: --jobs."),
     ("contains a newline", 'The plain format cannot hold such a name; use format="custom".'),
     ("could not connect|connection to server .* failed", "Is the server there? See host and port."),
 )  # fmt: skip
