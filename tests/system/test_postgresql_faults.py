@@ -64,7 +64,11 @@ def terminate(postgres) -> None:
     [
         (kill(signal.SIGKILL), "pg_dump: killed by SIGKILL"),
         (kill(signal.SIGTERM), "pg_dump: exit status 1: pg_dump: terminated by user"),
-        (terminate, "pg_dump: exit status 1: pg_dump: error: "),
+        (
+            terminate,
+            'pg_dump: exit status 1: pg_dump: error: Dumping the contents of table "big" failed: '
+            "PQgetCopyData() failed.; Error message from server: ",
+        ),
     ],
     ids=["KILL", "TERM", "terminated backend"],
 )
@@ -210,6 +214,7 @@ def test_a_database_that_vanished_is_a_failure(postgres, dbdump, tmp_path, datad
     assert done.returncode == 1
     assert "localhost/site/vanishing: pg_dump: exit status 1" in done.stdout
     assert 'database "vanishing" does not exist' in done.stdout
+    assert "hint: It was dropped or renamed since it was listed; run it again." in done.stdout
     assert set(manifests(datadir)) == {"small", "@globals"}
 
 
