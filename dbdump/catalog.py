@@ -21,6 +21,7 @@ _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half a character: JSON can hold one, and no name of a file
 _LONGEST = 200  # bytes; a file name may have 255, and a temporary one is longer than its final one
+_MOST_TOLD = 200  # characters of what is wrong with a file
 
 
 @lru_cache(maxsize=4096)  # a listing asks for each name as often as it has dumps
@@ -159,12 +160,12 @@ class Manifest:
         try:
             keys = json.loads(text)
             if keys["schema"] != SCHEMA:
-                raise WriteError(f"manifest of schema {keys['schema']!r}", "A newer dbdump wrote it.")
+                raise WriteError(f"manifest of schema {keys['schema']!r:.60}", "A newer dbdump wrote it.")
             stages = tuple(map(dict, keys.pop("stages")))
             manifest = cls(stages=stages, recipients=tuple(keys.pop("recipients")), **keys)
             manifest.refuse_odd_types()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-            raise WriteError(f"not a manifest: {error}") from error
+            raise WriteError(f"not a manifest: {str(error)[:_MOST_TOLD]}") from error
         return manifest
 
     def refuse_odd_types(self) -> None:

@@ -11,7 +11,7 @@ _SHORTEST = 4  # characters; a shorter value would mask half of an innocent text
 _SHAPES = (
     re.compile(r"(?i)(pass(?:word|wd)?\s*=\s*)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s'\"&]+)"),
     re.compile(r"(?i)((?:PGPASSWORD|MYSQL_PWD)=)('[^']*'|\S+)"),
-    re.compile(r"(\w+://[^/\s:@]*:)([^@/\s]+)(?=@)"),
+    re.compile(r"(?<=\w)(://[^/\s:@]*:)([^@/\s]+)(?=@)"),
 )
 
 

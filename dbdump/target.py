@@ -40,6 +40,8 @@ _HARMLESS = frozenset({
 
 
 _FILES = ("identityfile", "userknownhostsfile", "globalknownhostsfile")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_LAST_PORT = 65535
 _TOKEN = re.compile(r"%|\$\{")  # in the name of a file; ssh_config(5), tokens
 
 
@@ -169,7 +171,8 @@ def without_ssh(words: Sequence[str]) -> dict[str, list[str]]:
                 add("user", user)
         elif letter not in _QUIET:
             raise needs_ssh(f"-{letter}" if letter else value)
-    if not (port := values.get("port", ["22"])[0]).isdecimal():
+    port = values.get("port", ["22"])[0]
+    if not _NUMBER.fullmatch(port) or not 0 < int(port) <= _LAST_PORT:
         raise ConnectError(f"{port!r} is not a port", "Give its number: -p 2222.")
     return {"identityfile": _IDENTITIES, "globalknownhostsfile": ["/etc/ssh/ssh_known_hosts"], **values}
 
@@ -211,7 +214,7 @@ def settings_of(values: Mapping[str, list[str]]) -> Settings:
 
     def number(keyword: str, default: int) -> int:
         value = one(keyword, "0")
-        return int(value) if value.isdecimal() and int(value) > 0 else default
+        return int(value) if _NUMBER.fullmatch(value) and int(value) > 0 else default
 
     files = " ".join([one("userknownhostsfile", "~/.ssh/known_hosts"), one("globalknownhostsfile", "")])
     interval = number("serveraliveinterval", 0)
@@ -242,7 +245,10 @@ def quick_ciphers(values: Mapping[str, list[str]], plain: Mapping[str, list[str]
 
 def _existing(files: Iterable[str]) -> Iterable[str]:
     for file in files:
-        path = Path(_home() + file[1:] if file.startswith("~/") else file).expanduser()
+        try:
+            path = Path(_home() + file[1:] if file.startswith("~/") else file).expanduser()
+        except RuntimeError:  # of a user that there is not
+            continue
         if path.is_file() and os.access(path, os.R_OK):  # ssh passes over what it cannot read
             yield str(path)
 

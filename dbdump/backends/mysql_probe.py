@@ -54,7 +54,7 @@ def read_tools(answer: str) -> Tools:
     Raises StageError where a program is missing, or the two are not of one make: mysql cannot load what
     mariadb-dump writes (its first line is a command that only MariaDB's client knows).
     """
-    dump, client, *rest = [*answer.split("\n", 4), ""]
+    dump, client, of_dump, of_client, flags, *_ = [*answer.split("\n", 4), "", "", "", ""]
     if not dump or not client:
         names = "mariadb nor mysql" if dump else "mariadb-dump nor mysqldump"
         raise StageError(
@@ -62,7 +62,6 @@ def read_tools(answer: str) -> Tools:
             f"the host's PATH has neither {names}",
             "Install the client programs there: mariadb-client, or mysql-client.",
         )
-    of_dump, of_client, flags = rest[:3]
     version = read_version(of_dump)
     if version.is_mariadb != read_version(of_client).is_mariadb:
         raise StageError(

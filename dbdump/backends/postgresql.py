@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal, Self
 
 from ..catalog import GLOBALS
-from ..errors import RecipeError, Skip, StageError
+from ..errors import ListError, RecipeError, Skip, StageError
 from ..findings import Finding
 from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
 from .postgresql_count import COUNT_WORDS, counted
@@ -87,9 +87,10 @@ class PostgreSQL(Backend):
     def get_db_list(self) -> list[str]:
         """Return every database, those that cannot be dumped too.
 
-        Raises StageError where pg_dump is older than the server, which it would refuse one by one.
+        Raises StageError where pg_dump is older than the server, which it would refuse one by one, and ListError
+        for an answer that is none.
         """
-        text = self.output(
+        answer = self.output(
             [
                 "psql",
                 self._connection(MAINTENANCE),
@@ -98,14 +99,8 @@ class PostgreSQL(Backend):
                 *("--set=ON_ERROR_STOP=1", "--field-separator= "),
                 *(f"--command={each}" for each in (PATIENCE, _VERSIONS, _LIST)),
             ]
-        ).decode()
-        versions, *databases = text.splitlines()
-        number, version = versions.split(" ", 1)
-        self._number = int(number)
-        pairs = (line.split() for line in databases)
-        self._connectable = {
-            bytes.fromhex(digits).decode("utf-8", "surrogateescape"): allowed == "t" for digits, allowed in pairs
-        }
+        )
+        self._number, version, self._connectable = _read_list(answer)
         self._versions = {"server": version, "pg_dump": self._pg_dump_version(self._number, version)}
         return list(self._connectable)
 
@@ -287,3 +282,15 @@ def major_of_number(number: int) -> tuple[int, ...]:
     """Return the major version in a server_version_num: 150018 is 15, 90624 is 9.6."""
     first = number // 10000
     return (first,) if first >= 10 else (first, number // 100 % 100)  # noqa: PLR2004  as above
+
+
+def _read_list(answer: bytes) -> tuple[int, str, dict[str, bool]]:
+    """Return the server's version, as a number and as text, and of each database whether one can connect to it."""
+    try:
+        versions, *lines = answer.decode().removesuffix("\n").split("\n")
+        number, version = versions.split(" ", 1)
+        pairs = [line.split() for line in lines]
+        names = {bytes.fromhex(digits).decode("utf-8", "surrogateescape"): allowed == "t" for digits, allowed in pairs}
+        return int(number), version, names
+    except ValueError as error:
+        raise ListError(f"cannot read what psql answered: {answer[:60]!r}", "Look at psql_options.") from error

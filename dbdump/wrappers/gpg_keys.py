@@ -5,6 +5,7 @@ Source: GnuPG's doc/DETAILS, "Format of the colon listings".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,6 +23,7 @@ _HINTS = {
     "not valid": "Look at it with: gpg --list-keys",
 }
 
+_SECONDS = re.compile(r"[0-9]{1,18}")
 _FIELDS = 15  # as many are read; a line may have fewer
 _SPECIAL = frozenset(" <>=*+&|")  # with one of these a name already says how it is meant; gpg(1), user ids
 
@@ -83,7 +85,7 @@ def read_keys(listing: str) -> list[Key]:
         if not keys:
             continue
         if kind in ("pub", "sec", "sub", "ssb"):
-            expires = int(fields[5]) if fields[5].isdecimal() else None
+            expires = int(fields[5]) if _SECONDS.fullmatch(fields[5]) else None
             keys[-1].parts.append(
                 Part(fields[0], "".join(filter(str.islower, fields[10])), fields[13], expires=expires)
             )

@@ -27,6 +27,7 @@ _FAULTS = {
     "EXPSIG": "its signature has expired: {}",
 }
 
+_CODE = re.compile(r"[0-9]{1,10}")
 _NO_PASSPHRASE = {11, 62, 85, 99}  # of gpg-error.h: BAD_PASSPHRASE, TIMEOUT, NO_PINENTRY, CANCELED
 
 HINTS = (
@@ -91,7 +92,7 @@ def locked(lines: Sequence[str]) -> str:
     failed = [line.split()[2] for line in lines if line.startswith("ERROR pkdecrypt_failed ")]
     if not failed:
         return "no secret key here"
-    unanswered = any(each.isdecimal() and int(each) & 0xFFFF in _NO_PASSPHRASE for each in failed)
+    unanswered = any(_CODE.fullmatch(each) and int(each) & 0xFFFF in _NO_PASSPHRASE for each in failed)
     return "the secret key here needs its passphrase" if unanswered else "the secret key here cannot be used"
 
 

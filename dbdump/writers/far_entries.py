@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from ..stored import Entry
 
 _GONE = re.compile(rb"(\./[^/:]+/[^/:]+): No such file or directory")
-_BEFORE_NAME = 8  # words of ls: mode, links, user, group, size, and three of the time
-_SIZE = 4
+# Of ls: mode, links, user, group, size, and three words of the time. A name with a line end in it is nobody's of ours.
+_LISTED = re.compile(rb"-\S*(?:\s+\S+){3}\s+([0-9]{1,18})(?:\s+\S+){3}\s+(\./[^/]+/[^/]+)")
 
 
 def read_entries(lines: Iterable[bytes]) -> list[Entry]:
@@ -31,9 +31,8 @@ def read_entries(lines: Iterable[bytes]) -> list[Entry]:
             before, of = path + b":", texts[path]
             of += text
             of += b"\n"
-        elif line.startswith(b"-"):
-            words = line.split(None, _BEFORE_NAME)
-            sizes[words[-1]] = int(words[_SIZE])
+        elif listed := _LISTED.fullmatch(line):
+            sizes[listed[2]] = int(listed[1])
         elif match := _GONE.search(line):
             gone.add(match[1])
     return [_entry(path, size, texts.get(path)) for path, size in sizes.items() if path not in gone]

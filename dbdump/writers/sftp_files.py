@@ -15,6 +15,8 @@ _STATUS = 101
 _TO_READ, _NO_ATTRIBUTES = 1, 0
 _SIZE, _OWNERS, _MODE, _TIMES, _MORE = 1, 2, 4, 8, 1 << 31
 
+_SMALLEST = 8  # bytes: of two empty strings
+
 _AT_ONCE = 64  # requests on their way, and files that are open: a server may allow no more than 100
 _PIECE = 32768  # bytes: so many every server gives at once, if the file has them
 
@@ -41,7 +43,7 @@ def list_directories(sftp: Any, paths: Iterable[str]) -> Iterator[tuple[str, lis
                 if isinstance(answer, EOFError):
                     del unread[path]
                 else:
-                    found[path] += [_found(answer) for _ in range(_good(answer).get_int())]
+                    found[path] += [_found(answer) for _ in range(_number(_good(answer)))]
         _close(sftp, handles.values())
         yield from ((path, [each for each in inside if each.name not in (".", "..")]) for path, inside in found.items())
 
@@ -107,6 +109,11 @@ def _good(answer: Any) -> Any:
     return answer
 
 
+def _number(message: Any) -> int:
+    """Return how many things follow in `message`: not more than it has room for, whatever it says."""
+    return min(int(message.get_int()), len(message.get_remainder()) // _SMALLEST)
+
+
 def _found(message: Any) -> Found:
     name, _ = message.get_string(), message.get_string()
     flags = message.get_int()
@@ -116,7 +123,7 @@ def _found(message: Any) -> Found:
     mode = message.get_int() if flags & _MODE else 0
     written = message.get_int64() & 0xFFFFFFFF if flags & _TIMES else 0
     if flags & _MORE:
-        for _ in range(2 * message.get_int()):
+        for _ in range(2 * _number(message)):
             message.get_string()
     return Found(name.decode("utf-8", "surrogateescape"), size, mode, written)
 

@@ -1,0 +1,270 @@
+"""What reads foreign bytes ends in words or in what it is to tell, soon, and is not filled up by them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import string
+import struct
+import threading
+import time
+
+import paramiko
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dbdump.backends.mysql_probe import read_tools
+from dbdump.backends.mysql_server import read_server
+from dbdump.backends.postgresql import PostgreSQL
+from dbdump.catalog import Manifest
+from dbdump.errors import DbdumpError, ListError, StageError, WriteError
+from dbdump.pipeline import cause
+from dbdump.redact import redact
+from dbdump.script import Said
+from dbdump.stored import Entry
+from dbdump.target import settings_of, split_target, without_ssh
+from dbdump.testing import dump_name, manifest_of
+from dbdump.wrappers.gpg_keys import read_keys
+from dbdump.wrappers.gpg_verify import decryption_fault, locked, signature_fault
+from dbdump.writers.far_entries import read_entries
+from dbdump.writers.sftp_files import list_directories
+
+SECONDS = 3.0  # for anything here: what takes longer hangs
+in_time = settings(deadline=SECONDS * 1000)
+LONG = 70_000  # characters: about the longest line that is kept of a stderr
+
+
+@pytest.fixture(autouse=True)
+def unharmed():
+    """Nothing is run here."""
+
+
+def words(*known: str, more: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[str]:
+    """Return lines of known words and others."""
+    other = more or st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=9)
+    return st.lists(st.sampled_from(known) | other, max_size=8).map(" ".join)
+
+
+STATUS = words(
+    "NEWSIG", "GOODSIG", "VALIDSIG", "BADSIG", "ERRSIG", "EXPKEYSIG", "ERROR", "pkdecrypt_failed", "ENC_TO",
+    "DECRYPTION_OKAY", "DECRYPTION_FAILED", "9", "11", "9" * 5000, "A" * 40,
+)  # fmt: skip
+
+
+@in_time
+@given(st.lists(STATUS))
+@example(["ENC_TO", "ERROR pkdecrypt_failed " + "9" * 5000])
+@example(["ENC_TO", "ERROR pkdecrypt_failed"])
+def test_status_lines_of_gnupg(lines):
+    """Whatever GnuPG says, it is judged in a line."""
+    said = Said("TOKEN")
+    for line in lines:
+        said.feed(f"[GNUPG:] {line}\n".encode())
+    heard = said.status_lines
+    for told in (signature_fault(heard, {"A" * 40}), decryption_fault(heard, encrypted=True), locked(heard)):
+        assert "\n" not in told
+
+
+@in_time
+@given(st.lists(words("pub", "sec", "sub", "fpr", "uid", "u", "9" * 5000).map(lambda line: line.replace(" ", ":"))))
+@example(["pub:u:255:22:A:1:" + "9" * 5000 + "::u:::sc", "fpr:::::::::A"])
+def test_a_listing_of_keys(lines):
+    """Whatever is in a keyring, its keys can be asked whether they are good."""
+    for key in read_keys("\n".join(lines)):
+        assert key.fault("sign") in ("", *key.fault("sign").splitlines())
+
+
+def test_a_tool_that_never_stops_talking():
+    """What is kept of a stderr has a bound: of its lines, of their length, and of what looks like GnuPG's."""
+    said = Said("TOKEN")
+    for number in range(20_000):
+        said.feed(b"[GNUPG:] WORD%d\n" % number + b"noise\n" * 10)
+    for _ in range(100):
+        said.feed(b"x" * 65536)
+    assert len(said.messages) <= 80
+    assert len(said.status_lines) <= 1000
+    assert len(said.status_words) <= 1000
+    assert max(map(len, said.messages)) < 2 * 65536
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["a", "a:", "://", "x://y:", "x://y:z@", "password=", "password='", "'", "password='\\", "pass ", "PGPASSWORD='",
+     "\x1b[", "error: ", "DETAIL: "],
+)  # fmt: skip
+def test_a_long_line_is_read_in_time(piece):
+    """Of a line as long as a pipe the cause is found, and its secrets are hidden, at once."""
+    line = piece * (LONG // len(piece))
+    began = time.monotonic()
+    said = Said("TOKEN")
+    said.feed(f"{line}\n".encode())
+    redact(cause(said.messages, "pg_dump"))
+    assert time.monotonic() - began < SECONDS
+
+
+ANSWERS = st.one_of(
+    st.binary(max_size=60),
+    st.lists(st.sampled_from([b"150018 15.1", b"616263 t", b"616263", b"zz t", b"\xff", b"", b"150018", b"x y"])).map(
+        b"\n".join
+    ),
+)
+
+
+@in_time
+@given(ANSWERS)
+@example(b"")
+@example(b"\xff")
+@example("150018 15.1\u2028x\n616263 t".encode())
+def test_what_psql_answers(answer):
+    """A list of databases, or an error that says that it is none."""
+    backend = PostgreSQL().on(lambda argv: answer if argv[0] == "psql" else b"pg_dump (PostgreSQL) 99.1")
+    with contextlib.suppress(ListError, StageError):
+        assert all(isinstance(name, str) for name in backend.get_db_list())
+
+
+TABLE = st.lists(
+    st.sampled_from(["server\t11.4\troot@localhost", "database\t6162", "database\tzz", "unsafe\t61\t62", "unsafe\t61",
+                     "history", "GRANT SELECT ON `a`.* TO `u`", "GRANT SELECT ON \x009.* TO u", "a\tb", "\\"])
+    | st.text(max_size=20)
+).map("\n".join)  # fmt: skip
+
+
+@in_time
+@given(TABLE)
+def test_what_the_client_of_mysql_answers(answer):
+    """A server, or an error that says that it is none."""
+    with contextlib.suppress(ListError):
+        assert read_server(answer).databases
+
+
+@in_time
+@given(st.lists(st.sampled_from(["mariadb-dump", "mysql", "x Ver 9.1 Distrib 10.11-MariaDB", "", " --flag", "9" * 5000])
+                | st.text(max_size=9), max_size=9).map("\n".join))  # fmt: skip
+@example("mariadb-dump\nmariadb")
+def test_what_the_programs_of_mysql_print(answer):
+    """Programs, or an error that says what is missing."""
+    with contextlib.suppress(StageError):
+        assert read_tools(answer).dump
+
+
+LINES = st.one_of(
+    st.binary(max_size=40).filter(lambda line: b"\n" not in line),
+    st.lists(st.sampled_from([b"-rw-------", b"1", b"1000", b"x", b"Nov", b"./a/b", b"./a", b"./a/b/c", b"-", b"12:30",
+                              b"./a/20261122T203000Z.sql.json", b"9" * 5000]), max_size=11).map(b" ".join),
+    st.sampled_from([b"./a/b:", b"./:", b"./", b"grep: ./a/b: No such file or directory"]),
+)  # fmt: skip
+
+
+@in_time
+@given(st.lists(LINES))
+@example([b"-x"])
+def test_what_ls_and_grep_say(lines):
+    """Files of a recipe; what is none is passed over, whoever gave it its name."""
+    good = b"-rw------- 1 1000 1000 7 Nov 22 20:30 ./own/20261122T203000Z.sql"
+    assert Entry("own", "20261122T203000Z.sql", 7) in read_entries([*lines, good])
+
+
+@in_time
+@given(st.text(string.printable, max_size=30) | words("-i", "~nobody-has-it/k", "-p", "9" * 5000, "u@h", "h", "-o",
+                                                       "UserKnownHostsFile=~x/k", "Port=x"))  # fmt: skip
+@example("-i ~nobody-has-it/key host")
+@example("-p 99999 host")
+@example("-p " + "9" * 5000 + " host")
+def test_a_remote_comes_to_settings(remote):
+    """Or it says what is wrong with it."""
+    with contextlib.suppress(DbdumpError):
+        assert 0 < settings_of(without_ssh(split_target(remote))).port < 65536
+
+
+MANIFEST = json.loads(manifest_of(dump_name(), b"data").to_json())
+
+
+@pytest.mark.parametrize("key", [*MANIFEST, "x" * 100_000], ids=lambda key: key[:9])
+@pytest.mark.parametrize("value", ["x" * 100_000, ["y"] * 9999, {"z" * 99_999: 1}], ids=["text", "list", "object"])
+def test_a_refused_manifest_is_told_in_a_line(key, value):
+    """However long what is wrong with it may be."""
+    text = json.dumps({**MANIFEST, key: value, "schema": value if key == "schema" else 1}).encode()
+    try:
+        Manifest.from_json(text)
+    except WriteError as error:
+        assert len(error.message) < 500  # noqa: PT017  it need not be raised
+
+
+@pytest.fixture
+def odd_server():
+    """An SFTP client whose server gives the answers that a test puts into a list, one to each request."""
+    ours, theirs = socket.socketpair()
+    answers: list[bytes] = []
+
+    def read(size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            if not (piece := theirs.recv(size - len(data))):
+                raise EOFError
+            data += piece
+        return data
+
+    def serve() -> None:
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                request = read(struct.unpack("!I", read(4))[0])
+                if request[0] == 1:  # INIT
+                    theirs.sendall(struct.pack("!IBI", 5, 2, 3))
+                elif answers:
+                    body = answers.pop(0)
+                    theirs.sendall(struct.pack("!I", len(body) + 4) + body[:1] + request[1:5] + body[1:])
+                else:
+                    status = struct.pack("!BIIII", 101, *struct.unpack("!I", request[1:5]), 1, 0, 0)
+                    theirs.sendall(struct.pack("!I", len(status)) + status)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    yield paramiko.SFTPClient(_Channel(ours)), answers
+    ours.close()
+    theirs.shutdown(socket.SHUT_RDWR)
+    server.join()
+    theirs.close()
+
+
+class _Channel:
+    """A socket as paramiko wants a channel to be."""
+
+    def __init__(self, ours: socket.socket) -> None:
+        self.send, self.recv, self.close = ours.send, ours.recv, ours.close
+
+    def get_name(self) -> str:
+        """Return what its log says."""
+        return "odd"
+
+
+HANDLE = b"\x66" + struct.pack("!I", 1) + b"h"
+NAMES = b"\x68"
+
+
+def attributes(flags: int, *more: int) -> bytes:
+    """Return a name with attributes."""
+    return struct.pack("!I", 1) + b"a" + struct.pack("!I", 0) + struct.pack(f"!{len(more) + 1}I", flags, *more)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NAMES + struct.pack("!I", 0xFFFFFFFF),
+        NAMES + struct.pack("!I", 0xFFFFFFFF) + attributes(0),
+        NAMES + struct.pack("!I", 1) + attributes(1 << 31, 0xFFFFFFFF),
+        NAMES,
+        NAMES + struct.pack("!II", 1, 0xFFFFFFFF),
+        HANDLE,
+    ],
+    ids=["many names", "one of many", "many attributes", "nothing", "a long name", "a handle"],
+)
+def test_an_sftp_server_that_promises_much(odd_server, answer):
+    """Numbers with nothing behind them keep nobody busy."""
+    sftp, answers = odd_server
+    answers += [HANDLE, answer]
+    began = time.monotonic()
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        assert len(list(list_directories(sftp, ["/d"]))) <= 1
+    assert time.monotonic() - began < SECONDS
