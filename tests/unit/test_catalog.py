@@ -110,3 +110,12 @@ def test_what_is_no_manifest_is_refused_in_words(text):
 def test_printable(name, expected):
     """What would break a line, or play with a terminal, is escaped."""
     assert printable(name) == expected
+
+
+@given(NAMES | st.text())
+def test_what_is_printable_is_one_line_of_text(name):
+    """Whatever the name, a terminal shows it, in any encoding that has its characters."""
+    told = printable(name)
+    assert told.isprintable()
+    assert told == name or "\\" in told
+    told.encode()

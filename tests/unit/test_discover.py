@@ -6,8 +6,12 @@ import grp
 import os
 import pwd
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from resources import recipe_file
 
 from dbdump.discover import discover, recipe_directory, select
@@ -71,6 +75,37 @@ def test_a_file_that_is_broken_is_reported_with_its_line(tmp_path, text):
     assert [recipe.id for recipe in found.recipes] == ["localhost/one"]
     line = _line(tmp_path / "recipes" / "broken.py", text)
     assert found.errors[0].message.startswith(f"{tmp_path}/recipes/broken.py:{line}: ")
+
+
+_CODE = st.lists(
+    st.sampled_from([
+        "from dbdump import *", "@recipe(localhost)", "def one(host): return 1", "def one(): pass", "recipe(1)",
+        "raise SystemExit", "raise RecipeError('x\\ny')", "raise RecipeError('x')", "1 / 0", "\0", "\f", "(",
+        "# coding: none", "import recipes.b", "from . import c", "Site(hosts=[1]).recipe(one)", "\ufeff",
+    ])
+).map(lambda lines: "\n".join(lines).encode())  # fmt: skip
+_NAMES = st.sampled_from(["a", "b", "c", "", ".", "x.y", "é", "a b", "os", "recipes", "ü" * 100])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(_NAMES, _CODE | st.binary(max_size=40), max_size=4))
+@example({"a": b"# coding: none"})
+@example({"": b"", "x.y": b"1"})
+def test_whatever_is_in_the_files_the_good_one_is_found(files):
+    """Each other file gives recipes, or is an error that names it."""
+    with tempfile.TemporaryDirectory() as top:
+        good = recipe_file(Path(top), ONE.replace("one", "good"), "good.py")
+        for name, content in files.items():
+            (good / f"{name}.py").write_bytes(content)
+            (good / f"{name}.py").chmod(0o600)
+        try:
+            found = discover(good)
+        except RecipeError as error:
+            assert error.message.startswith("two recipes are called")  # noqa: PT017  it need not be raised
+            return
+    assert "localhost/good" in [recipe.id for recipe in found.recipes]
+    assert len(found.errors) <= len(files)
+    assert all(error.message.startswith(str(good)) for error in found.errors)
 
 
 def test_what_a_broken_file_declared_before_it_broke_is_not_used(tmp_path):
