@@ -96,11 +96,11 @@ def lint(c: Context) -> None:
     help={
         "small": "tiny databases, one run: does the benchmark itself work?",
         "runs": "measured runs of each contender; the median counts",
-        "only": "only the blocks of this name; a glob: --only=encrypted",
+        "only": "only the blocks of these names or globs: --only=large,mariadb",
     }
 )
 def bench(_: Context, small: bool = False, runs: int = 5, only: str = "") -> None:
-    """Measure dbdump beside the best hand-written lines, and print the ratios."""
+    """Measure dbdump beside hand-written lines and other tools, and write tests/bench/RESULTS.md."""
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), "tests"))
     from bench import bench as benchmark
 

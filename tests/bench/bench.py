@@ -5,53 +5,103 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import back_blocks, blocks, contenders, far_blocks, far_contenders, many_blocks
-from .compare import Bench
+from . import (
+    back_blocks,
+    blocks,
+    contenders,
+    far_blocks,
+    far_contenders,
+    many_blocks,
+    mysql_blocks,
+    peers,
+    picture,
+    render,
+    results,
+)
+from .compare import Bench, Noted
 from .far import far
+from .machine import machine, say, versions
 from .memory import memory
+from .results import Block
 from .server import server
-from .table import machine, say
-from .workload import FULL, TINY, make_blobs, make_large, make_small
+from .workload import FULL, TINY
 
+# The ones that compare with other tools first: a run that is ended has measured them.
 _BLOCKS = (
-    blocks.large, blocks.plain, blocks.small, far_blocks.encrypted, far_blocks.incompressible, far_blocks.sent_small,
-    far_blocks.hosts, far_blocks.streams, memory, back_blocks.verifying, back_blocks.restoring,
-    many_blocks.listing_many, blocks.listing,
+    blocks.large, mysql_blocks.mariadb, blocks.blobs, blocks.small, blocks.thousand, far_blocks.encrypted,
+    far_blocks.incompressible, far_blocks.sent_small, far_blocks.hosts, far_blocks.streams, blocks.plain, memory,
+    back_blocks.verifying, back_blocks.restoring, many_blocks.listing_many, blocks.listing,
 )  # fmt: skip
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_HERE = Path(__file__).parent
 
 
 def main(small: bool = False, runs: int = 5, only: str = "") -> None:  # noqa: FBT001, FBT002  as invoke calls it
-    """Measure, and print tables and which targets are met; `small` is to see that the harness works.
+    """Measure, print tables and which targets are met, and write them into RESULTS.md, each block when it is done.
 
-    `only` is a glob of the blocks to run; empty: all of them.
+    `small` is to see that the harness works: it installs and writes nothing. `only` are globs of the blocks to run,
+    with commas between them; empty: all of them. What RESULTS.md has of the others stays.
 
     Raises ContenderError where a command that is measured fails.
     """
     scale, runs = (TINY, 1) if small else (FULL, runs)
+    if not small:
+        peers.install()
     with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="dbdump-bench-", dir="/tmp") as name:
         top = Path(name)
         top.chmod(0o755)  # the server is another user
-        machine()
         if small:
             say("tiny data, one run: the ratios say nothing")
         with server(top) as postgres, far(top, scale.hosts) as machines:
-            make_large(postgres, scale)
-            make_small(postgres, scale)
-            make_blobs(postgres, scale, top)
             environment = {**postgres.environment, **machines.environment}
             environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
-            bench = Bench(top, environment, scale, runs, machines)
+            bench = Bench(top, environment, scale, runs, machines, postgres)
             contenders.put_recipe(bench.recipes)
             far_contenders.put_recipes(bench.recipes, bench.out, machines, f"host={postgres.host!r}, user='postgres'")
             for block in _BLOCKS:
-                if not only or fnmatchcase(block.__name__, only):
-                    block(bench)
+                if not only or any(fnmatchcase(block.__name__, each) for each in only.split(",")):
+                    measured = _measured(bench, block)
+                    say("\n" + render.render_block(measured, _limits().get(measured.name, "")))
+                    if small:
+                        _make([measured], top)  # that it can be done
+                    else:
+                        write([measured])
+
+
+def write(measured: Iterable[Block] = ()) -> None:
+    """Put blocks into results.json in the place of older ones, and write the page and the picture anew."""
+    kept = results.load() | {each.name: each for each in measured}
+    ordered = {each.__name__: kept[each.__name__] for each in _BLOCKS if each.__name__ in kept}
+    results.store(ordered)
+    _make(list(ordered.values()), _HERE)
+
+
+def _measured(bench: Bench, block: Callable[[Bench], None]) -> Block:
+    """Run a block, and return what it noted."""
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    its = replace(bench, noted=Noted())
+    where = machine()
+    block(its)
+    told = ", ".join(filter(None, [versions(), peers.versions()]))
+    noted = its.noted
+    return Block(block.__name__, now, where, told, tuple(noted.parts), tuple(noted.targets), tuple(noted.notes))
+
+
+def _make(measured: Sequence[Block], directory: Path) -> None:
+    """Write the page and the picture into a directory."""
+    (directory / "RESULTS.md").write_text(render.render(measured, _limits()))
+    (directory / render.PICTURE).write_text(picture.picture(measured))
+
+
+def _limits() -> dict[str, str]:
+    return render.read_limits((_HERE / "LIMITS.md").read_text())
 
 
 @contextmanager

@@ -1,19 +1,31 @@
-"""Contenders taking turns, and the table of their medians."""
+"""Contenders taking turns, and what is noted of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+
+from servers.postgres import Postgres
 
 from .contenders import Contender
 from .far import Far
-from .measure import ContenderError, Run, run
-from .table import megabytes, say, table
+from .machine import say
+from .measure import ContenderError, run, run_tree_sampled
+from .results import Part, Row, Run, Target
 from .workload import Scale
 
-_HEADS = ("contender", "median s", "min-max s", "ratio", "CPU s", "stored")
+_LONG_SECONDS = 60
+_RUNS_OF_LONG = 3
+
+
+@dataclass
+class Noted:
+    """What one block has found out."""
+
+    parts: list[Part] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class Bench:
     scale: Scale
     runs: int
     far: Far
+    postgres: Postgres
+    noted: Noted = field(default_factory=Noted)
 
     @property
     def recipes(self) -> Path:
@@ -37,41 +51,72 @@ class Bench:
         return self.top / "out"
 
     def compare(
-        self, title: str, contenders: Sequence[Contender], reference: str, least_runs: int = 1
+        self, title: str, contenders: Sequence[Contender], reference: str, least_runs: int = 1, *, network: bool = False
     ) -> dict[str, float]:
-        """Run each contender once to warm up, then all in turn; print a table, and return their medians.
+        """Run each contender once to warm up, then all in turn; note it, and return their medians.
 
-        Raises ContenderError where one fails, or stores less than half of what the `reference` stores.
+        A peer that is missing or fails is noted as such. `network` says that loopback is looked at.
+
+        Raises ContenderError where another one fails, or stores less than half of what the `reference` stores.
         """
+        say(f"\n{title}")
+        rows = {each.name: self._warmed_up(each) for each in contenders}
+        wanted = {row.name: self._wanted(row, least_runs) for row in rows.values()}
+        done: dict[str, list[Run]] = {name: [] for name in rows}
+        for turn in range(max(wanted.values())):
+            for each in contenders:
+                if turn < wanted[each.name] and not rows[each.name].missing:
+                    self._measure(each, rows, done[each.name])
+        enough = done[reference][-1].stored // 2
+        noted = tuple(self._row(each, rows[each.name], done[each.name], enough) for each in contenders)
+        self.noted.parts.append(Part(title, reference, noted, network))
+        return {row.name: row.wall for row in noted if row.runs}
+
+    def target(self, text: str, measured: str, *, met: bool) -> None:
+        """Note whether a target is met."""
+        self.noted.targets.append(Target(text, measured, met))
+
+    def at_most(self, limit: float, what: str, ratio: float) -> None:
+        """Note whether a ratio is within its limit."""
+        self.target(f"at most {limit}x {what}", f"{ratio:.2f}x", met=ratio <= limit)
+
+    def typed(self, contender: Contender) -> str:
+        """Return how a contender is typed, with short names for directories of a run."""
+        short = contender.typed.replace(str(self.out), "OUT").replace(str(self.top), "TOP")
+        return short.replace(self.far.key, "KEY")
+
+    def _warmed_up(self, contender: Contender) -> Row:
+        """Run it once and look at its memory: that run's time is noted for `_wanted` alone."""
+        if contender.missing:
+            return Row(contender.name, self.typed(contender), missing=contender.missing)
+        try:
+            first = run_tree_sampled(contender, self.out, self.environment)
+        except ContenderError as error:
+            return self._failed(contender, error)
+        say(f"  {contender.name}: {first.wall:.1f} s, {first.stored / 1e6:.1f} MB")
+        return Row(contender.name, self.typed(contender), (first,), first.peak)
+
+    def _wanted(self, row: Row, least_runs: int) -> int:
+        if not row.runs:
+            return 0
         runs = max(self.runs, least_runs)
-        say(f"\n{title} (medians of {runs}, alternating)")
-        for contender in contenders:
-            say(f"  {contender.name}: {contender.typed.replace(str(self.out), 'OUT')}")
-            run(contender, self.out, self.environment)
-        done: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
-        for _ in range(runs):
-            for contender in contenders:
-                done[contender.name].append(run(contender, self.out, self.environment))
-        _refuse_too_little(done, reference)
-        medians = {name: median(each.wall for each in its) for name, its in done.items()}
-        table(_HEADS, [_row(name, its, medians[name] / medians[reference]) for name, its in done.items()])
-        return medians
+        return min(runs, _RUNS_OF_LONG) if row.wall > _LONG_SECONDS else runs
 
+    def _measure(self, contender: Contender, rows: dict[str, Row], done: list[Run]) -> None:
+        try:
+            done.append(run(contender, self.out, self.environment))
+        except ContenderError as error:
+            rows[contender.name] = self._failed(contender, error)
 
-def _row(name: str, runs: Sequence[Run], ratio: float) -> tuple[str, ...]:
-    walls = [each.wall for each in runs]
-    return (
-        name,
-        f"{median(walls):.3f}",
-        f"{min(walls):.3f}-{max(walls):.3f}",
-        f"{ratio:.2f}x",
-        f"{median(each.cpu for each in runs):.2f}",
-        megabytes(runs[-1].stored),
-    )
+    def _failed(self, contender: Contender, error: ContenderError) -> Row:
+        if not contender.peer:
+            raise error
+        say(f"  {contender.name} failed: {error}")
+        return Row(contender.name, self.typed(contender), missing=f"it failed: {str(error).splitlines()[-1][:100]}")
 
-
-def _refuse_too_little(done: Mapping[str, Sequence[Run]], reference: str) -> None:
-    enough = done[reference][-1].stored // 2
-    for name, runs in done.items():
-        if any(each.stored < enough for each in runs):
-            raise ContenderError(f"{name} stored {runs[-1].stored} bytes: less than half of {reference}")
+    def _row(self, contender: Contender, row: Row, runs: Sequence[Run], enough: int) -> Row:
+        if row.missing:
+            return row
+        if (least := min(each.stored for each in runs)) < enough:
+            return self._failed(contender, ContenderError(f"it stored {least} bytes, less than half of the reference"))
+        return Row(row.name, row.typed, tuple(runs), row.peak)

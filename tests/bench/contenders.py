@@ -1,13 +1,14 @@
-"""The command lines that are measured."""
+"""The command lines that are measured: dbdump, and what is written by hand."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .workload import LARGE, SMALL_GLOB, SMALL_QUERY
+from .workload import LARGE, query
 
 ROOT = Path(__file__).parents[2]
 _RECIPE = Path(__file__).with_name("stream_recipe.py")
@@ -15,54 +16,65 @@ _RECIPE = Path(__file__).with_name("stream_recipe.py")
 
 @dataclass(frozen=True)
 class Contender:
-    """A command: its name in a table, how it is typed, where it runs, the exit status of its success."""
+    """A command: its name in a table, how it is typed, where it runs, the exit status of its success.
+
+    `before` is a line of shell that is run before it and not measured. `peer` says that it is another tool, which
+    may be `missing`, for this reason.
+    """
 
     name: str
     typed: str
     argv: tuple[str, ...]
     cwd: Path = Path("/")
     status: int = 0
+    before: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    peer: bool = False
+    missing: str = ""
 
 
-def large_custom(out: Path) -> tuple[Contender, ...]:
-    """Return dbdump, the line written by hand, and what most people type; they store into `out`."""
-    by_hand = f"pg_dump -Fc -Z0 {LARGE} | zstd -T0 | tee {out}/dump.zst | sha256sum > {out}/dump.sha256"
+def large_custom(out: Path, database: str) -> tuple[Contender, ...]:
+    """Return dbdump, the line written by hand, what most people type, and the line that dbdump was written for.
+
+    They store `database` into `out`.
+    """
     return (
-        dbdump("dbdump", out, f"--database={LARGE}"),
-        line("by hand", by_hand),
-        line("pg_dump -Fc", f"pg_dump -Fc {LARGE} > {out}/dump"),
+        dbdump("dbdump", out, f"--database={database}"),
+        line("by hand", f"pg_dump -Fc -Z0 {database} | {_hashed(out, 'dump.zst', 'zstd -T0')}"),
+        line("pg_dump -Fc", f"pg_dump -Fc {database} > {out}/dump"),
+        line("pg_dump -Fc -Z1", f"pg_dump -Fc -Z1 {database} > {out}/dump"),
+        line("pg_dump -Fd -j2", f"pg_dump -Fd -j2 -f {out}/dump {database}"),
+        line("pg_dump -Fd -j2 -Z1", f"pg_dump -Fd -j2 -Z1 -f {out}/dump {database}"),
+        line("the original's pipeline", _original(out, database)),
     )
 
 
 def large_plain(out: Path) -> tuple[Contender, ...]:
     """Return the same as SQL text: dbdump, dbdump that does not look at the raw stream, and the line."""
     plain = (f"--database={LARGE}", "--option", "format=plain")
-    by_hand = f"pg_dump {LARGE} | zstd -T0 | tee {out}/dump.zst | sha256sum > {out}/dump.sha256"
     return (
         dbdump("dbdump", out, *plain),
         dbdump("dbdump, no check", out, *plain, "--option", "check_stream=no"),
-        line("by hand", by_hand),
+        line("by hand", f"pg_dump {LARGE} | {_hashed(out, 'dump.zst', 'zstd -T0')}"),
     )
 
 
-def small(out: Path) -> tuple[Contender, ...]:
-    """Return dbdump with four at once, xargs with four at once, and a loop."""
-    query = f'psql -At -c "{SMALL_QUERY}" postgres'
-
-    def store(database: str) -> str:
-        file = f"{out}/{database}"
-        return f"pg_dump -Fc -Z0 -d {database} | zstd -T0 | tee {file}.zst | sha256sum > {file}.sha256"
-
+def small(out: Path, prefix: str) -> tuple[Contender, ...]:
+    """Return dbdump with four at once, xargs with four at once, and loops, for the databases of a prefix."""
+    listed = f'psql -At -c "{query(prefix)}" postgres'
+    store = f"pg_dump -Fc -Z0 -d {{}} | {_hashed(out, '{}.zst', 'zstd -T0')}"
     return (
-        dbdump("dbdump", out, f"--database={SMALL_GLOB}", "--jobs=4"),
-        line("xargs", f"{query} | xargs -P4 -I{{}} sh -c '{store('{}')}'"),
-        line("loop", f"for db in $({query}); do {store('$db')}; done"),
+        dbdump("dbdump --jobs=4", out, f"--database={prefix}*", "--jobs=4"),
+        line("xargs -P4", f"{listed} | xargs -P4 -I{{}} sh -c '{store}'"),
+        line("loop", f"for db in $({listed}); do {store.replace('{}', '$db')}; done"),
+        line("loop of pg_dump -Fc", f"for db in $({listed}); do pg_dump -Fc $db > {out}/$db || exit 1; done"),
+        line("loop of the original's pipeline", f"for db in $({listed}); do {_original(out, '$db')}; done"),
     )
 
 
 def stream(out: Path, recipes: Path, count: int, size: int) -> Contender:
     """Return dbdump with `count` streams of `size` bytes, of a recipe that `put_recipe` put there."""
-    options = ("--recipe=stream", "--option", f"count={count}", "--option", f"size={size}")
+    options = ("--recipe=stream", "--option", f"streams={count}", "--option", f"size={size}")
     return console("dbdump", "dbdump", f"--recipes={recipes}", *options, "--jobs=4", f"--datadir={out}")
 
 
@@ -76,7 +88,7 @@ def listing(empty: Path) -> tuple[Contender, ...]:
     """Return `invoke --list` in the project, and in `empty` beside a tasks.py without a byte."""
     (empty / "tasks.py").touch()
     return (
-        console("this project", "invoke", "--list", cwd=ROOT),
+        console("dbdump's tasks.py", "invoke", "--list", cwd=ROOT),
         console("empty tasks.py", "invoke", "--list", cwd=empty, status=1),  # "No tasks found"
     )
 
@@ -98,3 +110,11 @@ def console(name: str, program: str, *words: str, cwd: Path = Path("/"), status:
     if not found:
         raise RuntimeError(f"{program} is not installed: pip install -e '.[dev]'")
     return Contender(name, " ".join((program, *words)), (found, *words), cwd, status)
+
+
+def _hashed(out: Path, file: str, compress: str) -> str:
+    return f"{compress} | tee {out}/{file} | sha256sum > {out}/{file}.sha256"
+
+
+def _original(out: Path, database: str) -> str:
+    return f"pg_dump -c {database} | {_hashed(out, database + '.gz', 'gzip -9')}"

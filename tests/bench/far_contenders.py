@@ -6,9 +6,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from .borg_contenders import borgmatic
+from .compare import Bench
 from .contenders import Contender, console, dbdump, line
 from .far import Far
-from .workload import SMALL_GLOB, SMALL_QUERY
+from .workload import SMALL, query
 
 TRANSPORTS = ("fabric", "openssh")
 
@@ -53,36 +55,45 @@ def encrypted(out: Path, recipes: Path, far: Far, database: str) -> tuple[Conten
     """Return the line written by hand, and dbdump over each transport: signed, encrypted and sent away."""
     return (
         line("by hand", _by_hand(out, far, database)),
-        *(_ours(recipes, each, f"--host=localhost --recipe={each} --database={database}") for each in TRANSPORTS),
+        *(
+            _ours(recipes, f"dbdump, {each}", f"--host=localhost --recipe={each} --database={database}")
+            for each in TRANSPORTS
+        ),
     )
+
+
+def borg(bench: Bench, database: str) -> Contender:
+    """Return borgmatic with a repository on the same machine, encrypted and authenticated by borg."""
+    database = f"{{name: {database}, username: postgres, options: '--compress=0'}}"
+    return borgmatic(bench, "borgmatic, tuned", [database], compression="zstd,3", ssh=bench.far.remotes[0])
 
 
 def small(out: Path, far: Far) -> tuple[Contender, ...]:
     """Return the same line in a loop over many small databases, and dbdump with flags alone."""
-    query = f'psql -At -c "{SMALL_QUERY}" postgres'
-    flags = (f"--sign={far.key}", f"--encrypt={far.key}", f"--remote={far.remotes[0]}", f"--database={SMALL_GLOB}")
+    listed = f'psql -At -c "{query(SMALL)}" postgres'
+    flags = (f"--sign={far.key}", f"--encrypt={far.key}", f"--remote={far.remotes[0]}", f"--database={SMALL}*")
     return (
-        line("loop", f"for db in $({query}); do {_by_hand(out, far, '$db')}; done"),
+        line("loop", f"for db in $({listed}); do {_by_hand(out, far, '$db')}; done"),
         dbdump("dbdump --jobs=4", out, *flags, "--jobs=4"),
-        dbdump("dbdump", out, *flags),
+        dbdump("dbdump --jobs=1", out, *flags, "--jobs=1"),
     )
 
 
 def hosts(recipes: Path, transport: str, jobs: Sequence[int], databases: str) -> tuple[Contender, ...]:
     """Return dbdump on all hosts, with each number of jobs, for the databases that a glob matches."""
     flags = f"--host=web* --recipe=shop_{transport} --database={databases}"
-    return tuple(_ours(recipes, f"--jobs={each}", f"{flags} --jobs={each}") for each in jobs)
+    return tuple(_ours(recipes, f"dbdump --jobs={each}", f"{flags} --jobs={each}") for each in jobs)
 
 
 def streams(recipes: Path, transport: str, jobs: Sequence[int], size: int) -> tuple[Contender, ...]:
     """Return the same for a stream of `size` bytes from each host, sent as it is."""
     flags = f"--host=web* --recipe=stream_{transport} --option=size={size}"
-    return tuple(_ours(recipes, f"--jobs={each}", f"{flags} --jobs={each}") for each in jobs)
+    return tuple(_ours(recipes, f"dbdump --jobs={each}", f"{flags} --jobs={each}") for each in jobs)
 
 
 def far_streams(recipes: Path, out: Path, far: Far, count: int, size: int) -> Contender:
     """Return dbdump with `count` streams of `size` bytes, eight at once, to another machine."""
-    options = f"--option=count={count} --option=size={size} --jobs=8 --datadir={out}"
+    options = f"--option=streams={count} --option=size={size} --jobs=8 --datadir={out}"
     return console("dbdump", "dbdump", f"--recipes={recipes}", "--host=localhost", "--recipe=stream",
                    f"--remote={far.remotes[0]}", *options.split())  # fmt: skip
 

@@ -1,32 +1,24 @@
-"""One run of one contender: its wall time, the CPU time of its processes, its memory, what it stored."""
+"""One run of one contender: its wall time, the CPU time of its processes, its memory, what it stored and sent."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 
 from .contenders import Contender
 from .process import Process, reap, running
+from .results import Run
+from .tree import tree_peak
 
 _SAMPLE_SECONDS = 0.005
-
-
-@dataclass(frozen=True)
-class Run:
-    """Seconds of wall time, CPU seconds of the whole tree (without the server), bytes stored, peak of memory.
-
-    `peak` is of the contender's own process, in bytes, and 0 where it was not looked at.
-    """
-
-    wall: float
-    cpu: float
-    stored: int
-    peak: int = 0
+_PATIENCE_SECONDS = 900
 
 
 class ContenderError(Exception):
@@ -39,23 +31,31 @@ def run(contender: Contender, out: Path, environment: Mapping[str, str]) -> Run:
 
 
 def run_sampled(contender: Contender, out: Path, environment: Mapping[str, str]) -> Run:
-    """Do the same and look at the memory meanwhile, which takes time: not for comparing times."""
+    """Do the same and look at the memory of its own process, which takes time: not for comparing times."""
     return _run(contender, out, environment, _peak)
+
+
+def run_tree_sampled(contender: Contender, out: Path, environment: Mapping[str, str]) -> Run:
+    """Do the same and look at the memory of all its processes together: not for comparing times either."""
+    return _run(contender, out, environment, lambda process: tree_peak(process.pid))
 
 
 def _run(contender: Contender, out: Path, environment: Mapping[str, str], look: Callable[[Process], int]) -> Run:
     empty(out)
+    its = {**environment, **contender.environment}
+    if contender.before:
+        _prepare(contender, its)
     os.sync()
     log = out.with_suffix(".log")
-    began = time.monotonic()
-    with running(contender.argv, log, {"env": environment, "cwd": contender.cwd}) as process:
+    sent, began = _loopback(), time.monotonic()
+    with running(contender.argv, log, {"env": its, "cwd": contender.cwd}) as process, _ended_at_last(process):
         peak = look(process)
         cpu = reap(process)
-    wall = time.monotonic() - began
+    wall, network = time.monotonic() - began, _loopback() - sent
     if process.returncode != contender.status:
         said = log.read_text(errors="replace")[-2000:]
         raise ContenderError(f"{contender.typed}\nexit status {process.returncode}: {said}")
-    return Run(wall, cpu, sum(each.stat().st_size for each in out.rglob("*") if each.is_file()), peak)
+    return Run(wall, cpu, sum(each.stat().st_size for each in out.rglob("*") if each.is_file()), network, peak)
 
 
 def empty(out: Path) -> None:
@@ -63,6 +63,31 @@ def empty(out: Path) -> None:
     with suppress(FileNotFoundError):
         shutil.rmtree(out)
     out.mkdir(mode=0o700)
+
+
+@contextmanager
+def _ended_at_last(process: Process) -> Iterator[None]:
+    """Kill `process` and its children where they go on for too long: one that hangs shall not end the others."""
+    timer = Timer(_PATIENCE_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _prepare(contender: Contender, environment: Mapping[str, str]) -> None:
+    done = subprocess.run(["bash", "-e", "-c", contender.before], env=environment, cwd=contender.cwd, check=False,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=_PATIENCE_SECONDS)  # fmt: skip
+    if done.returncode:
+        said = done.stdout.decode(errors="replace")[-2000:]
+        raise ContenderError(f"{contender.before}\nexit status {done.returncode}: {said}")
+
+
+def _loopback() -> int:
+    """Return the bytes that ever passed the loopback interface: what is sent on it is what is received."""
+    return int(Path("/sys/class/net/lo/statistics/tx_bytes").read_text())
 
 
 def _peak(process: Process) -> int:

@@ -6,7 +6,9 @@ from . import contenders, far_contenders
 from .compare import Bench
 from .contenders import Contender
 from .measure import run_sampled
-from .table import megabytes, say, table, target
+from .render import megabytes
+from .results import Part, Row
+from .workload import LARGE, SMALL, make_large, make_small
 
 _MOST = 64_000_000  # bytes
 _MOST_FAR = 96_000_000  # bytes, with fabric, and eight jobs at once to another machine
@@ -21,22 +23,28 @@ def memory(bench: Bench) -> None:
     Streams are stored as they come, so that as many bytes go through the process as pg_dump would write
     before compression, and no server has to hold ten times the data.
     """
-    say("\npeak memory of dbdump's own process (VmHWM)")
-    peaks, rows = {}, []
+    make_large(bench.postgres, bench.scale)
+    make_small(bench.postgres, bench.scale)
+    rows = []
     for name, contender in _workloads(bench).items():
         run = run_sampled(contender, bench.out, bench.environment)
-        peaks[name] = run.peak
-        rows.append((name, megabytes(run.peak), megabytes(run.stored)))
-    table(("workload", "peak", "stored"), rows)
+        rows.append(Row(name, bench.typed(contender), (run,), run.peak))
+    bench.noted.parts.append(Part("peak memory of dbdump's own process (VmHWM)", "", tuple(rows), timed=False))
+    _judge(bench, {row.name: row.peak for row in rows})
+
+
+def _judge(bench: Bench, peaks: dict[str, int]) -> None:
     here = max(peak for name, peak in peaks.items() if _FAR not in name)
-    target(f"at most {megabytes(_MOST)}", megabytes(here), met=here <= _MOST)
+    bench.target(f"at most {megabytes(_MOST)}", megabytes(here), met=here <= _MOST)
     there = max(peak for name, peak in peaks.items() if _FAR in name)
-    target(f"at most {megabytes(_MOST_FAR)} with 8 jobs{_FAR}", megabytes(there), met=there <= _MOST_FAR)
+    bench.target(f"at most {megabytes(_MOST_FAR)} with 8 jobs{_FAR}", megabytes(there), met=there <= _MOST_FAR)
     for streams in ("one stream", "small streams", f"8 streams{_FAR}"):
         growth = peaks[f"{streams}, 10x the bytes"] / peaks[streams]
-        target(f"the same for 10x the data, {streams}", f"{growth:.2f}x", met=growth <= _SAME)
+        bench.target(f"the same for 10x the data, {streams}", f"{growth:.2f}x", met=growth <= _SAME)
     more = (peaks["small streams, 10x as many"] - peaks["small streams"]) / (9 * bench.scale.databases)
-    say(f"each database more, whatever its size: {more / 1000:.1f} kB, for its plan and its result")
+    bench.noted.notes.append(
+        f"Each database more, whatever its size: {more / 1000:.1f} kB, for its plan and its result."
+    )
 
 
 def _workloads(bench: Bench) -> dict[str, Contender]:
@@ -49,8 +57,8 @@ def _workloads(bench: Bench) -> dict[str, Contender]:
         return far_contenders.far_streams(bench.recipes, bench.out, bench.far, 8, each)
 
     return {
-        "one large database": contenders.large_custom(bench.out)[0],
-        "small databases": contenders.small(bench.out)[0],
+        "one large database": contenders.large_custom(bench.out, LARGE)[0],
+        "small databases": contenders.small(bench.out, SMALL)[0],
         "one stream": stream(1, size),
         "one stream, 10x the bytes": stream(1, 10 * size),
         "small streams": stream(count, _SMALL_STREAM),

@@ -9,12 +9,12 @@ _BLOCK = 1 << 20  # bytes; as much at once as dbdump reads
 class Stream(Backend):
     """Streams of zeros."""
 
-    count: int = option(default=1, help="how many")
+    streams: int = option(default=1, help="how many")
     size: int = option(default=_BLOCK, help="bytes of each")
 
     def get_db_list(self) -> list[str]:
         """Return a name for each."""
-        return [f"stream_{number:04}" for number in range(self.count)]
+        return [f"stream_{number:04}" for number in range(self.streams)]
 
     def get_command(self, database: str) -> list[str]:  # noqa: ARG002  they are all alike
         """Return the argv that writes it."""

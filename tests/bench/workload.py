@@ -11,8 +11,8 @@ from servers.postgres import Postgres
 LARGE = "large"
 BLOBS = "blobs"
 TEMPLATE = "shop"
-SMALL_GLOB = "shop_*"
-SMALL_QUERY = r"SELECT datname FROM pg_database WHERE datname LIKE 'shop\_%' ORDER BY datname"
+SMALL = "shop_"  # and a number
+MANY = "many_"
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Scale:
     copies: int
     small_rows: int
     databases: int
+    many: int
     stream_bytes: int
     list_runs: int
     blobs: int  # of _BLOB_BYTES
@@ -30,13 +31,22 @@ class Scale:
     history: int  # dumps of each of `databases`, to be listed
 
 
-FULL = Scale(rows=300_000, copies=10, small_rows=1500, databases=100, stream_bytes=500 << 20, list_runs=20, blobs=50,
-             hosts=16, history=100)  # fmt: skip
+FULL = Scale(rows=300_000, copies=10, small_rows=1500, databases=100, many=1000, stream_bytes=500 << 20, list_runs=20,
+             blobs=50, hosts=16, history=100)  # fmt: skip
 TINY = Scale(
-    rows=500, copies=2, small_rows=50, databases=3, stream_bytes=2 << 20, list_runs=1, blobs=1, hosts=2, history=2
+    rows=500,
+    copies=2,
+    small_rows=50,
+    databases=3,
+    many=5,
+    stream_bytes=2 << 20,
+    list_runs=1,
+    blobs=2,
+    hosts=2,
+    history=2,
 )
 
-_BLOB_BYTES = 10_000_000  # more than the window of zstd -3: copies of one do not compress either
+_BLOB_BYTES = 10_000_000
 
 # Words are made of syllables, and some are far more frequent than others. Remarks are 6 to 22 words; the
 # copies of an order share its remark, and are further apart than the window of zstd -3 (2 MiB) or gzip.
@@ -80,28 +90,54 @@ VACUUM ANALYZE;
 """
 
 
+def query(prefix: str) -> str:
+    """Return the SQL that lists the databases of a prefix."""
+    return f"SELECT datname FROM pg_database WHERE starts_with(datname, '{prefix}') ORDER BY datname"
+
+
 def make_large(server: Postgres, scale: Scale) -> None:
-    """Make the database LARGE."""
-    _make(server, LARGE, scale.rows, scale.copies)
+    """Make the database LARGE, if it is not there."""
+    if not _there(server, LARGE):
+        _make(server, LARGE, scale.rows, scale.copies)
 
 
-def make_small(server: Postgres, scale: Scale) -> None:
-    """Make the databases that SMALL_GLOB matches, copies of one."""
-    _make(server, TEMPLATE, scale.small_rows, 1)
-    for number in range(1, scale.databases + 1):
-        server.sql(f"CREATE DATABASE shop_{number:03} TEMPLATE {TEMPLATE}")
-    server.sql("CHECKPOINT")
+def make_small(server: Postgres, scale: Scale) -> list[str]:
+    """Make the databases of the prefix SMALL, copies of one, if they are not there; return their names."""
+    return _copies(server, scale, SMALL, scale.databases)
+
+
+def make_many(server: Postgres, scale: Scale) -> list[str]:
+    """Make the databases of the prefix MANY, copies of the same one; return their names."""
+    return _copies(server, scale, MANY, scale.many)
 
 
 def make_blobs(server: Postgres, scale: Scale, top: Path) -> None:
-    """Make the database BLOBS, of large objects that do not compress; `top` is a directory the server can read."""
-    file = top / "blob"
-    file.write_bytes(random.Random(1).randbytes(_BLOB_BYTES))  # noqa: S311  the same each time
-    file.chmod(0o644)
+    """Make the database BLOBS, of large objects of random bytes, no two alike; `top` the server can read."""
+    if _there(server, BLOBS):
+        return
     server.create(BLOBS)
-    server.sql(f"SELECT lo_import('{file}') FROM generate_series(1, {scale.blobs})", BLOBS)
+    file = top / "blob"
+    for number in range(scale.blobs):
+        file.write_bytes(random.Random(number).randbytes(_BLOB_BYTES))  # noqa: S311  the same each time
+        file.chmod(0o644)
+        server.sql(f"SELECT lo_import('{file}')", BLOBS)
     server.sql("CHECKPOINT")
     file.unlink()
+
+
+def _copies(server: Postgres, scale: Scale, prefix: str, count: int) -> list[str]:
+    names = [f"{prefix}{number:03}" for number in range(1, count + 1)]
+    if not _there(server, TEMPLATE):
+        _make(server, TEMPLATE, scale.small_rows, 1)
+    if not _there(server, names[-1]):
+        for name in names:
+            server.sql(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        server.sql("CHECKPOINT")
+    return names
+
+
+def _there(server: Postgres, database: str) -> bool:
+    return bool(server.sql(f"SELECT 1 FROM pg_database WHERE datname = '{database}'"))
 
 
 def _make(server: Postgres, database: str, rows: int, copies: int) -> None:
