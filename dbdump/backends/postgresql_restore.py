@@ -37,7 +37,7 @@ if [ "$make" ] && [ "$there" != t ]; then
 fi
 [ "$there" = t ] && create= && maintenance=$target
 # Between CREATE DATABASE and the tables, its own settings come into force.
-[ -z "$create" ] || export PGOPTIONS="${PGOPTIONS-} -c default_transaction_read_only=off"
+[ -z "$create" ] || export PGOPTIONS="${PGOPTIONS-} -c default_transaction_read_only=off -c statement_timeout=0"
 exec pg_restore "$maintenance" "$@" --no-password --exit-on-error $create $own --jobs="$jobs" ${archive:+"$archive"}
 """
 
