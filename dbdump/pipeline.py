@@ -20,6 +20,7 @@ from .shell import Running, Shell, Stalled
 
 ANSWER_TIMEOUT = 120.0  # seconds without a byte, for a command that only answers a question
 _LONGEST_ANSWER = 64 << 20  # bytes: the names of a million databases fit
+_LOOK = 1.0  # seconds without a byte after which it is looked whether anybody still waits for one
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Pipeline:
         exit_status = -1
         feeder = Feeder(running, feed, self.stall_timeout) if feed else None
         try:
-            while count := self._read(running, buffer, feeder):
+            while count := self._read(running, buffer, feeder, said):
                 digest.update(buffer[:count])
                 write(buffer[:count])
                 size += count
@@ -136,15 +137,29 @@ class Pipeline:
             raise feeder.error
         return Ended(size, digest.hexdigest(), exit_status, said, bool(feeder and feeder.cut))
 
-    def _read(self, running: Running, buffer: memoryview, feeder: Feeder | None) -> int:
-        """Read the next bytes. Raises Stalled where none come, and the feeder gets none rid of either."""
+    def _read(self, running: Running, buffer: memoryview, feeder: Feeder | None, said: Said) -> int:
+        """Read the next bytes. Raises Stalled where none come, and the feeder gets none rid of either.
+
+        A stage that waits, for a lock perhaps, and whose reader has failed meanwhile, is ended at once.
+        """
+        step, waited = min(_LOOK, self.stall_timeout), 0.0
+        seen = said.heard, feeder.pieces if feeder else 0
         while True:
-            fed = feeder.pieces if feeder else 0
             try:
-                return running.read_into(buffer, self.stall_timeout)
+                return running.read_into(buffer, step)
             except Stalled:
-                if feeder is None or feeder.pieces == fed:
+                before, seen = seen, (said.heard, feeder.pieces if feeder else 0)
+                waited = waited + step if seen == before else 0.0
+                if waited >= self.stall_timeout:
                     raise
+                if not self.fed and self._in_vain(said):
+                    running.hang_up()
+
+    def _in_vain(self, said: Said) -> bool:
+        """Whether whatever still runs has nobody left to write to, because that has failed."""
+        waiting = [index for index in self._indices if index not in said.statuses]
+        failed = [index for index, status in said.statuses.items() if status]
+        return bool(waiting and failed) and max(waiting) < min(failed)
 
     def answer(self, shell: Shell) -> bytes:
         """Run on `shell` and return all it wrote; for commands that answer a question."""

@@ -149,6 +149,7 @@ class Said:
 
     def __init__(self, token: str, keep: int = 40) -> None:
         self.token = token.encode()
+        self.heard = 0  # pieces
         self.statuses: dict[int, int] = {}
         self.first: bytes | None = None
         self.last = b""
@@ -163,6 +164,7 @@ class Said:
 
     def feed(self, piece: bytes) -> None:
         """Take the next `piece` of stderr; an empty one ends it."""
+        self.heard += 1
         *lines, self._partial = (self._partial + piece).split(b"\n")
         if not piece or len(self._partial) > _LONGEST_LINE:
             lines.append(self._partial)
