@@ -13,7 +13,7 @@ from .discover import discover, recipe_directory, select
 from .errors import DbdumpError, NothingMatched, RecipeError, UsageError
 from .options import Overrides, ad_hoc, jobs_of
 from .plan import Job
-from .report import COMMANDS, document
+from .report import COMMANDS, document, hand_over
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def complain(error: DbdumpError, command: str = "", *, as_json: bool = False, na
 
         return unknown(error.message)
     if as_json and command in COMMANDS:
-        print(document(command, error.exit_code, (), [error]))  # noqa: T201
+        hand_over(document(command, error.exit_code, (), [error]))
     return error.exit_code
 
 

@@ -14,7 +14,7 @@ from .check_wrappers import wrapper_findings
 from .errors import NothingMatched
 from .findings import Finding, guarded, once, summary
 from .progress import Plain
-from .report import FAILED, Result, document, exit_code
+from .report import FAILED, Result, document, exit_code, hand_over
 from .survey import Place, survey
 
 
@@ -26,8 +26,10 @@ def check(asked: Asked) -> int:
     jobs, errors = asked_jobs(asked)
 
     def look(place: Place) -> Iterator[Finding]:
+        secrets = known_secrets(place.job.dump.backend)
         for each in once(_findings(place, asked.databases)):
-            yield replace(each, host=place.job.host.name, recipe=place.job.recipe)
+            message = redact(each.message, secrets)
+            yield replace(each, message=message, host=place.job.host.name, recipe=place.job.recipe)
 
     seen = survey(jobs, look, here=asked.here)
     findings = [*seen.found, *map(_of_result, seen.failures)]
@@ -48,7 +50,7 @@ def check(asked: Asked) -> int:
         plain.say(f"ERROR    recipes  {told(error)}")
     plain.say(summary(findings, len(errors)))
     if asked.as_json:
-        print(document("check", code, [each.item for each in findings], errors))  # noqa: T201
+        hand_over(document("check", code, [each.item for each in findings], errors))
     return code
 
 

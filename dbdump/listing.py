@@ -13,7 +13,7 @@ from .catalog import printable
 from .errors import NothingMatched
 from .plan import matches
 from .progress import Plain
-from .report import document, exit_code
+from .report import document, exit_code, hand_over
 from .spans import age, ago
 from .stored import Stored, Stray, read_listing
 from .survey import Place, survey
@@ -61,7 +61,7 @@ def show_list(asked: Asked) -> int:
         plain.say(told(error))
     if asked.as_json:
         items = [_dump_item(each) for each in dumps] + [_stray_item(each) for each in leftovers]
-        print(document("list", code, [*items, *(each.item for each in seen.failures)], errors))  # noqa: T201
+        hand_over(document("list", code, [*items, *(each.item for each in seen.failures)], errors))
     return code
 
 

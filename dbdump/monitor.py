@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .catalog import printable
 from .errors import DbdumpError, UsageError
+from .report import hand_over
 from .spans import age
 from .standing import WORST_FIRST, Standing
 from .stored import Drill, Record
@@ -46,7 +47,7 @@ def unknown(message: str) -> int:
 def say(code: int, text: str, data: str = "") -> None:
     """Print the line of a plugin."""
     line = printable(text).replace("|", "/")
-    print(f"DBDUMP {_NAMES[code]} - {line}{' | ' if data else ''}{data}")  # noqa: T201
+    hand_over(f"DBDUMP {_NAMES[code]} - {line}{' | ' if data else ''}{data}")
 
 
 def _summary(found: Sequence[Standing]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 import threading
@@ -77,7 +79,10 @@ class Plain:
         with self._lock:
             try:
                 self._print(text)
-            except OSError:
+            except OSError as error:
+                if self._stream is sys.stdout and error.errno != errno.EPIPE:  # nobody asked for the rest
+                    with contextlib.suppress(OSError):
+                        sys.stderr.write(f"dbdump: stdout: {os.strerror(error.errno or 0).lower()}\n")
                 # As good as the one that is gone; it is also what Python flushes at its end.
                 nothing = open(os.devnull, "w")  # noqa: PTH123, SIM115
                 if self._stream is sys.stdout:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import Literal
 
 from rich.filesize import decimal
 
-from .errors import DbdumpError, Locked
+from .errors import DbdumpError, Locked, WriteError
 
 STORED, FAILED, USAGE = 0, 1, 2  # the others are in errors.py, and 128 + the signal
 DOCUMENT_SCHEMA = 1
@@ -68,6 +70,16 @@ def document(
     return json.dumps(
         {"schema": DOCUMENT_SCHEMA, "command": command, "exit": code, "results": results, "errors": told}, indent=2
     )
+
+
+def hand_over(text: str) -> None:
+    """Print what stdout was promised. Raises WriteError where it does not take it: then no more is printed there."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  what Python flushes at its end
+        reason = os.strerror(error.errno or 0).lower()
+        raise WriteError(f"stdout: {reason}", "Who reads it has ended, or its disk is full.") from error
 
 
 def summary(results: Sequence[Result], seconds: float) -> list[str]:

@@ -15,7 +15,7 @@ from .monitor import nagios as nagios_line
 from .monitor import write_metrics
 from .plan import Job, matches, selected
 from .progress import Plain
-from .report import Result, document, exit_code
+from .report import Result, document, exit_code, hand_over
 from .retention import SHRINK_ALARM
 from .spans import age, ago, parse_span
 from .standing import WORST_FIRST, Rule, Standing, own_fault, standings
@@ -60,7 +60,7 @@ def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str |
     for line in _lines(found, errors, now):
         plain.say(line)
     if asked.as_json:
-        print(document("status", code, [_item(each) for each in found], errors))  # noqa: T201
+        hand_over(document("status", code, [_item(each) for each in found], errors))
     return code
 
 

@@ -16,7 +16,7 @@ from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, Usa
 from .examine import Examined, look
 from .plan import Job, matches
 from .progress import Plain, display
-from .report import Result, document
+from .report import Result, document, hand_over
 from .stored import Listing, Stored, Stray, read_listing
 from .survey import Place, survey
 from .verdicts import Verdict, dump_name, exit_of, of_dump, of_nothing, of_stray, summary
@@ -49,7 +49,7 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
         plain.say(line)
     if asked.as_json:
         items = [*(each.item for each in verdicts), *(each.item for each in failures)]
-        print(document("verify", code, items, errors))  # noqa: T201
+        hand_over(document("verify", code, items, errors))
     return code
 
 
@@ -112,7 +112,8 @@ class _Run:
         self.shown.started(name, stored.size)
         found: list[Examined] = []
         hint = place.job.dump.backend.hint
-        failure = attempt(stored.name.id, (), lambda: found.append(self._examined(place, stored)), hint)
+        secrets = known_secrets(place.job.dump.backend)
+        failure = attempt(stored.name.id, secrets, lambda: found.append(self._examined(place, stored)), hint)
         if failure:
             failure = replace(failure, text=f"{stored.name.stamp}: {failure.text}", database=stored.manifest.database)
             self.shown.ended(name, failure.line)

@@ -15,7 +15,7 @@ from .errors import NothingMatched, UsageError
 from .plan import Plan, Planned, Refused, Skipped
 from .progress import Plain, display
 from .redact import redact
-from .report import document, exit_code, summary
+from .report import document, exit_code, hand_over, summary
 from .runner import dry_run, run
 
 DRY_TOKEN = "status"  # noqa: S105  no secret: a run has a random one
@@ -41,7 +41,7 @@ def dump(asked: Asked) -> int:
         plain.say(told(error))
     code = exit_code(results, broken_files=bool(errors), signal=signal)
     if asked.as_json:
-        print(document("dump", code, [result.item for result in results], errors))  # noqa: T201
+        hand_over(document("dump", code, [result.item for result in results], errors))
     return code
 
 
