@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from resources import recipe_file
+from servers.process import another_second
 from support import end_of, pid_of, wait_for_bytes
 
 
@@ -18,17 +19,24 @@ def test_the_wrapper_dies(number, database, datadir, started, dbdump, unharmed, 
         f"""
         @recipe(localhost)
         def app(host):
-            return Dump(SQLite(path={str(database)!r}), wrap=[Slow()] if not __import__("os").environ.get("QUICK") else [],
-                        to=Directory({str(datadir)!r}))
+            quick = "QUICK" in __import__("os").environ
+            return Dump(SQLite(path={str(database)!r}), wrap=[] if quick else [Mine()], to=Directory({str(datadir)!r}))
+
+        class Mine(Slow):
+            def command(self): return [*super().command(), {str(tmp_path)!r}]
     """,
     )
     assert dbdump("dump", f"--recipes={recipes}", env={"QUICK": "1"}).returncode == 0
     unharmed.begin()
+    another_second()
     process = started("dump", f"--recipes={recipes}")
     wait_for_bytes(datadir, "app.db")
-    os.kill(pid_of("time.sleep(.05)", "python3"), number)
+    os.kill(pid_of(f".05) {tmp_path}", "python3"), number)
     code, out = end_of(process)
     said.append(out)
     assert code == 1
+    assert f"FAILED   localhost/app/app.db: python3: killed by {signal.Signals(number).name}" in out
+    assert "stored   " not in out
     unharmed.check()
+    another_second()
     unharmed.again("dump", f"--recipes={recipes}", env={"QUICK": "1"})

@@ -1,0 +1,166 @@
+"""Signals to dbdump itself, in every stage, and what it is as process 1 of a container (FAULTS, part B)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from resources import recipe_file
+from servers.process import another_second, program, wait_for
+from support import COMMAND, default_signals, end_of, needs_root, pid_of
+
+# Each of its stages waits, where AT names it, until the file `go` is there.
+_STAGED = """
+import os, time
+from pathlib import Path
+TOP = Path({top!r})
+
+def at(stage):
+    if os.environ.get("AT") == stage:
+        (TOP / "at").touch()
+        while not (TOP / "go").exists():
+            time.sleep(.02)
+
+at("import")
+
+@backend("staged")
+class Staged(Backend):
+    def prepare(self): at("prepare")
+    def get_db_list(self):
+        at("list")
+        return ["one"]
+    def prepare_db(self, database): at("prepare_db")
+    def get_command(self, database):
+        wait = f"touch {{TOP}}/at; until [ -e {{TOP}}/go ]; do sleep .02; done; "
+        return ["sh", "-c", (wait if os.environ.get("AT") == "command" else "") + "echo dumped"]
+    def shape_of(self, database):
+        at("decide")
+        return super().shape_of(database)
+    def cleanup_db(self, database): at("cleanup_db")
+    def cleanup(self): at("cleanup")
+
+@recipe(localhost)
+def app(host): return Dump(Staged(check_stream=True), wrap=[], to=Directory({datadir!r}), stall_timeout=1.0)
+"""
+STAGES = ("prepare", "list", "prepare_db", "command", "decide", "cleanup_db", "cleanup")
+
+
+@pytest.fixture
+def flags(tmp_path, datadir):
+    """The flags that dump one database, whose stages can be made to wait."""
+    return ["dump", f"--recipes={recipe_file(tmp_path, _STAGED.format(top=str(tmp_path), datadir=str(datadir)))}"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [*((each, signal.SIGTERM) for each in STAGES), ("import", signal.SIGINT), ("list", signal.SIGINT)],
+)
+def test_ended_twice_in_every_stage(
+    flags, dbdump, datadir, started, unharmed, said, tmp_path, monkeypatch, stage, number
+):
+    """49, 50: no traceback, exit 128 + n; what has its name is whole and was told, and what has not is gone."""
+    assert dbdump(*flags).returncode == 0
+    unharmed.begin()
+    another_second()
+    monkeypatch.setenv("AT", stage)
+    process = started(*flags)
+    wait_for((tmp_path / "at").exists, stage)
+    process.send_signal(number)
+    process.send_signal(number)
+    time.sleep(0.15)  # until it looks for signals, at the latest
+    (tmp_path / "go").touch()
+    code, out = end_of(process)
+    said.append(out)
+    assert code == 128 + number
+    stored = stage in ("decide", "cleanup_db", "cleanup")  # what is whole is committed
+    assert ("stored   localhost/app/one" in out) == stored
+    assert ("FAILED   localhost/app" in out) == (not stored and stage != "import")
+    assert len([path for path in datadir.rglob("*") if path.is_file()]) == (4 if stored else 2)
+    unharmed.check()
+    monkeypatch.delenv("AT")
+    another_second()
+    unharmed.again(*flags)
+
+
+@pytest.mark.parametrize(
+    ("call", "when", "begun"),
+    [("fsync", 1, ".*.dump.*.part"), ("linkat", 1, ".*.dump.*.part"), ("fsync", 2, "2*.dump"),
+     ("fsync", 3, ".*.json.*.part"), ("linkat", 2, ".*.json.*.part")],
+)  # fmt: skip
+def test_ended_twice_while_it_commits(flags, dbdump, unharmed, said, datadir, tmp_path, call, when, begun):
+    """50: between two calls of a commit: it is done to its end, or taken back, and its line is true."""
+    assert dbdump(*flags).returncode == 0
+    unharmed.begin()
+    place = datadir / "localhost" / "app" / "one"
+    before = set(place.iterdir())
+    another_second()
+    inject = ["-f", "-qq", "-o", tmp_path / "trace", "--seccomp-bpf", "-e", f"trace={call}",
+              "-e", f"inject={call}:delay_enter=500000:when={when}"]  # fmt: skip
+    with subprocess.Popen(
+        [program("strace", "strace"), *inject, *COMMAND, *flags], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, preexec_fn=default_signals,  # noqa: PLW1509
+    ) as process:  # fmt: skip
+        wait_for(lambda: set(place.glob(begun)) - before, "the commit")
+        for _ in range(2):
+            os.kill(pid_of(f"--recipes={tmp_path}", "python"), signal.SIGTERM)
+        code, out = end_of(process)
+    said.append(out)
+    assert code == 128 + signal.SIGTERM
+    stored = "stored   localhost/app/one" in out
+    assert len(set(place.iterdir()) - before) == (2 if stored else 0)
+    unharmed.check()
+    another_second()
+    unharmed.again(*flags)
+
+
+def test_stopped_and_continued(flags, unharmed, said, started, tmp_path, monkeypatch):
+    """53: it stood still for longer than a stall may last, as a laptop that sleeps: it goes on where it was."""
+    monkeypatch.setenv("AT", "command")
+    process = started(*flags)
+    wait_for((tmp_path / "at").exists, "the dump to begin")
+    process.send_signal(signal.SIGSTOP)
+    (tmp_path / "go").touch()
+    time.sleep(1.2)
+    process.send_signal(signal.SIGCONT)
+    code, out = end_of(process)
+    said.append(out)
+    assert code == 0, out
+    unharmed.check()
+    monkeypatch.delenv("AT")
+    another_second()
+    unharmed.again(*flags)
+
+
+_COUNTS = """
+@backend("counts")
+class Counts(Backend):
+    def get_db_list(self): return list("abcdef")
+    def get_command(self, database):
+        dead = "echo dead processes: $(grep -lsE '^State:.Z' /proc/[0-9]*/status | wc -l); [ $1 != c ] || kill -9 $$"
+        return ["sh", "-c", dead, "sh", database]
+
+@recipe(localhost)
+def app(host): return Dump(Counts(), wrap=[Gzip()], to=Directory({datadir!r}))
+"""
+
+
+@needs_root
+def test_as_the_first_process(dbdump, datadir, unharmed, said, tmp_path):
+    """54: as process 1 of a container it has nobody to wait for its children: no dump sees a dead one."""
+    flags = ["dump", f"--recipes={recipe_file(tmp_path, _COUNTS.format(datadir=str(datadir)))}", "--jobs=1"]
+    done = subprocess.run([program("unshare", "util-linux"), "-pf", "--mount-proc", *COMMAND, *flags], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    said.append(done.stdout)
+    assert done.returncode == 1
+    assert "FAILED   localhost/app/c: sh: killed by SIGKILL" in done.stdout
+    dumps = sorted(datadir.rglob("*.gz"))
+    assert len(dumps) == 5, done.stdout
+    for path in dumps:
+        assert (
+            subprocess.run(["gzip", "-dc", path], capture_output=True, check=True).stdout == b"dead processes: 0\n"
+        ), path
+    unharmed.check()
+    unharmed.no_next_run = "one database fails each time, by design"
