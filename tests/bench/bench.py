@@ -51,7 +51,7 @@ def main(small: bool = False, runs: int = 5, only: str = "") -> None:  # noqa: F
 
     Raises ContenderError where a command that is measured fails.
     """
-    scale, runs = (TINY, 1) if small else (FULL, runs)
+    scale, runs = (TINY, 0) if small else (FULL, runs)
     if not small:
         peers.install()
     with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="dbdump-bench-", dir="/tmp") as name:

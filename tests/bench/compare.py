@@ -51,9 +51,11 @@ class Bench:
         return self.top / "out"
 
     def compare(
-        self, title: str, contenders: Sequence[Contender], reference: str, least_runs: int = 1, *, network: bool = False
+        self, title: str, contenders: Sequence[Contender], reference: str, least_runs: int = 0, *, network: bool = False
     ) -> dict[str, float]:
         """Run each contender once to warm up, then all in turn; note it, and return their medians.
+
+        Where no further runs are wanted, that first one is noted.
 
         A peer that is missing or fails is noted as such. `network` says that loopback is looked at.
 
@@ -62,7 +64,7 @@ class Bench:
         say(f"\n{title}")
         rows = {each.name: self._warmed_up(each) for each in contenders}
         wanted = {row.name: self._wanted(row, least_runs) for row in rows.values()}
-        done: dict[str, list[Run]] = {name: [] for name in rows}
+        done: dict[str, list[Run]] = {name: [] if wanted[name] else list(row.runs) for name, row in rows.items()}
         for turn in range(max(wanted.values())):
             for each in contenders:
                 if turn < wanted[each.name] and not rows[each.name].missing:

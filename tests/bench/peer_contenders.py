@@ -46,7 +46,7 @@ def on_mariadb(bench: Bench, defaults: str) -> tuple[Contender, ...]:
         automysqlbackup(bench, "automysqlbackup, tuned", LARGE, defaults, "COMPDIRECT=yes"),
         _mydumper(bench, "mydumper", defaults),
         _mydumper(bench, "mydumper --compress", defaults, "--compress"),
-        _mydumper(bench, "mydumper, tuned", defaults, "--compress", "--rows=250000", "--threads=2"),
+        _mydumper(bench, "mydumper, tuned", defaults, "--compress", "--rows=250000"),
         borg("borgmatic"),
         borg("borgmatic, tuned", **fast),
         borg("borgmatic, tuned, 2nd archive", **fast, again="yes"),

@@ -36,9 +36,10 @@ _HOW = """\
   PostgreSQL and MariaDB are reached by unix sockets, and are not in it.
 - dbdump checks each exit status, syncs to disk, and writes a manifest with a SHA-256. Of the others only the lines
   with `sha256sum` make a checksum; borg hashes its chunks; nothing but borg and dbdump syncs.
-- Peers run as their packages ship them, except that the scripts' paths of configuration are ours. "Default" is what
-  their documentation does first. "Tuned" is the fastest setting that we found in it and that still compresses.
-  Rotation, mail and consistency checks are off.
+- Peers run as their packages ship them, except that the scripts' paths of configuration are ours. A plain name
+  is what their documentation does first. "Tuned" is the fastest setting that we found in it and that still compresses
+  about as well. The 2nd archive of borg finds all of its chunks in the repository: its best case; `stored` is the
+  whole repository. Rotation, mail and consistency checks are off.
 - A peer that is not installed has a row that says so.
 
 To repeat it, as root on Debian (peers are installed on the way: some by apt-get, those that would put jobs into cron or

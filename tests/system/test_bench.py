@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,12 @@ PEERS = ("autopostgresqlbackup", "automysqlbackup", "borgmatic", "mydumper", "dj
 BLOCKS = ("large", "mariadb", "sent_small", "listing")
 
 
-def test_the_benchmark_runs():
-    """Every contender has a row, whether it is installed or not; nothing is left in /tmp, and no file is changed."""
+def test_the_benchmark_runs(tmp_path):
+    """Every contender has a row, the missing ones too; nothing is left in /tmp, and no file is changed."""
     before, written = set(Path("/tmp").glob("dbdump-bench-*")), _written()
     done = subprocess.run([sys.executable, "-m", "invoke", "dev.bench", "--small", f"--only={','.join(BLOCKS)}"],
-                          cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # fmt: skip
+                          env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}, cwd=ROOT, capture_output=True,
+                          text=True, check=False, stdin=subprocess.DEVNULL)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     targets = [line.rstrip() for line in lines if line.startswith("target: ")]
@@ -24,6 +26,7 @@ def test_the_benchmark_runs():
     assert [line for line in lines if line.startswith("## ")] == [f"## {each}" for each in BLOCKS]
     rows = {line.split("|")[1].strip() for line in lines if line.startswith("| ")}
     assert {"dbdump", "by hand", "pg_dump -Fd -j2", "the original's pipeline", *PEERS} <= rows
+    assert "missing: autopostgresqlbackup not installed" in done.stdout
     assert not [line for line in lines if "it failed" in line]
     assert set(Path("/tmp").glob("dbdump-bench-*")) <= before
     assert _written() == written
