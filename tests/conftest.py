@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from servers.console import Console, console
 from servers.drills import drills
 from servers.far import disk, far
 from servers.gnupg import gnupg, private_home
@@ -24,6 +25,7 @@ from dbdump.links import Links, Reach
 
 __all__ = [
     "accounts",
+    "console",
     "disk",
     "drills",
     "far",
@@ -58,15 +60,18 @@ def datadir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dbdump(tmp_path: Path) -> Run:
+def dbdump(tmp_path: Path, console: Console | None) -> Run:
     """The console command, run to its end in an empty directory; whatever it says, no traceback."""
 
     def run(*arguments: object, env: dict[str, str] | None = None, **more: object) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env={**os.environ, **(env or {})}, cwd=more.pop("cwd", tmp_path), capture_output=True,
-            check=False, text=True, errors="surrogateescape", stdin=subprocess.DEVNULL, **more,
-        )  # fmt: skip
+        environment, cwd = {**os.environ, **(env or {})}, more.pop("cwd", tmp_path)
+        if console and console.can(environment, more):
+            done = console.run([str(each) for each in arguments], environment, cwd)
+        else:
+            done = subprocess.run(
+                [*COMMAND, *map(str, arguments)], env=environment, cwd=cwd, capture_output=True,
+                check=False, text=True, errors="surrogateescape", stdin=subprocess.DEVNULL, **more,
+            )  # fmt: skip
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         return done
 
