@@ -35,8 +35,8 @@ def restoring(bench: Bench) -> None:
     contenders = (
         line("by hand", f"{drop} && {unwrap} | {load}"),
         line("by hand, -j2", f"{drop} && {unwrap} > {spool} && {load} -j2 {spool}; rm {spool}"),
-        _ours("dbdump --jobs=1", kept, "restore", *flags, "--jobs=1"),
         _ours("dbdump --jobs=2", kept, "restore", *flags, "--jobs=2"),
+        _ours("dbdump --jobs=1", kept, "restore", *flags, "--jobs=1"),
     )
     medians = bench.compare("restore one large database, signed and encrypted", contenders, "by hand")
     bench.at_most(1.05, "of the line written by hand", medians["dbdump --jobs=2"] / medians["by hand"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,17 +40,21 @@ _BLOCKS = (
     back_blocks.verifying, back_blocks.restoring, many_blocks.listing_many, blocks.listing,
 )  # fmt: skip
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-_HERE = Path(__file__).parent
+HERE = Path(__file__).parent
 
 
 def main(small: bool = False, runs: int = 5, only: str = "") -> None:  # noqa: FBT001, FBT002  as invoke calls it
     """Measure, print tables and which targets are met, and write them into RESULTS.md, each block when it is done.
 
-    `small` is to see that the harness works: it installs and writes nothing. `only` are globs of the blocks to run,
-    with commas between them; empty: all of them. What RESULTS.md has of the others stays.
+    `small` is to see that the harness works: it installs nothing, and what it writes goes with its databases. `only`
+    are globs of the blocks to run, with commas between them; empty: all of them. What RESULTS.md has of the others
+    stays.
 
     Raises ContenderError where a command that is measured fails.
     """
+    chosen = [block for block in _BLOCKS if any(fnmatchcase(block.__name__, each) for each in (only or "*").split(","))]
+    if not chosen:
+        sys.exit(f"no block is called {only}: there are {', '.join(block.__name__ for block in _BLOCKS)}")
     scale, runs = (TINY, 0) if small else (FULL, runs)
     if not small:
         peers.install()
@@ -65,22 +69,20 @@ def main(small: bool = False, runs: int = 5, only: str = "") -> None:  # noqa: F
             bench = Bench(top, environment, scale, runs, machines, postgres)
             contenders.put_recipe(bench.recipes)
             far_contenders.put_recipes(bench.recipes, bench.out, machines, f"host={postgres.host!r}, user='postgres'")
-            for block in _BLOCKS:
-                if not only or any(fnmatchcase(block.__name__, each) for each in only.split(",")):
-                    measured = _measured(bench, block)
-                    say("\n" + render.render_block(measured, _limits().get(measured.name, "")))
-                    if small:
-                        _make([measured], top)  # that it can be done
-                    else:
-                        write([measured])
+            for block in chosen:
+                measured = _measured(bench, block)
+                say("\n" + render.render_block(measured, _limits().get(measured.name, "")))
+                write([measured], top if small else HERE)
 
 
-def write(measured: Iterable[Block] = ()) -> None:
-    """Put blocks into results.json in the place of older ones, and write the page and the picture anew."""
-    kept = results.load() | {each.name: each for each in measured}
+def write(measured: Iterable[Block] = (), directory: Path = HERE) -> None:
+    """Put blocks into results.json in the place of older ones, and make the page and the picture anew."""
+    file = directory / "results.json"
+    kept = results.load(file) | {each.name: each for each in measured}
     ordered = {each.__name__: kept[each.__name__] for each in _BLOCKS if each.__name__ in kept}
-    results.store(ordered)
-    _make(list(ordered.values()), _HERE)
+    results.store(ordered, file)
+    (directory / "RESULTS.md").write_text(render.render(ordered.values(), _limits()))
+    (directory / render.PICTURE).write_text(picture.picture(ordered.values()))
 
 
 def _measured(bench: Bench, block: Callable[[Bench], None]) -> Block:
@@ -94,14 +96,8 @@ def _measured(bench: Bench, block: Callable[[Bench], None]) -> Block:
     return Block(block.__name__, now, where, told, tuple(noted.parts), tuple(noted.targets), tuple(noted.notes))
 
 
-def _make(measured: Sequence[Block], directory: Path) -> None:
-    """Write the page and the picture into a directory."""
-    (directory / "RESULTS.md").write_text(render.render(measured, _limits()))
-    (directory / render.PICTURE).write_text(picture.picture(measured))
-
-
 def _limits() -> dict[str, str]:
-    return render.read_limits((_HERE / "LIMITS.md").read_text())
+    return render.read_limits((HERE / "LIMITS.md").read_text())
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def borgmatic(
     told = {"top": bench.top, "repository": repository, "compression": compression, "kind": kind}
     settings.write_text(_SETTINGS.format(**told) + "".join(f"        - {each}\n" for each in databases))
     argv = (peers.PYTHON, str(peers.unpacked("borgmatic")), "--config", str(settings), "create")
-    before = f"borg init --encryption {encryption} {repository}"
+    before = f"rm -rf {bench.top}/peers/pipes && borg init --encryption {encryption} {repository}"
     if again:
         before += " && " + " ".join(map(quote, argv))
     return Contender(name, typed, argv, before=before, environment=_environment(bench, ssh), peer=True)

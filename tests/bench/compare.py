@@ -84,7 +84,8 @@ class Bench:
 
     def typed(self, contender: Contender) -> str:
         """Return how a contender is typed, with short names for directories of a run."""
-        short = contender.typed.replace(str(self.out), "OUT").replace(str(self.top), "TOP")
+        short = contender.typed.replace(self.far.remotes[0], "REMOTE")
+        short = short.replace(str(self.out), "OUT").replace(str(self.top), "TOP")
         return short.replace(self.far.key, "KEY")
 
     def _warmed_up(self, contender: Contender) -> Row:

@@ -37,6 +37,6 @@ def versions() -> str:
 
 def _commit() -> str:
     """Return the commit that is checked out, where git knows one."""
-    argv = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    argv = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return f" ({done.stdout.strip()})" if done.returncode == 0 else ""

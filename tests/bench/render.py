@@ -49,6 +49,7 @@ systemd are only unpacked, django-dbbackup goes into an environment of its own, 
 .venv/bin/invoke dev.bench                          # all of it: hours
 .venv/bin/invoke dev.bench --only=large,mariadb     # some blocks; the others' parts of this page stay
 .venv/bin/invoke dev.bench --small                  # does it work? Tiny data, and this page stays as it is
+.venv/bin/invoke dev.bench --page                   # measure nothing; LIMITS.md was changed
 ```
 """
 

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
-FILE = Path(__file__).with_name("results.json")
-
 
 @dataclass(frozen=True)
 class Run:
@@ -92,14 +90,14 @@ class Block:
     notes: tuple[str, ...] = field(default=())
 
 
-def load(file: Path = FILE) -> dict[str, Block]:
+def load(file: Path) -> dict[str, Block]:
     """Return the blocks of a file by name; none where it is not there."""
     if not file.exists():
         return {}
     return {each["name"]: _block(each) for each in json.loads(file.read_text())}
 
 
-def store(blocks: Mapping[str, Block], file: Path = FILE) -> None:
+def store(blocks: Mapping[str, Block], file: Path) -> None:
     """Write blocks to a file, a line each run, so that a diff can be read."""
     file.write_text(json.dumps([asdict(each) for each in blocks.values()], indent=1, ensure_ascii=False) + "\n")
 

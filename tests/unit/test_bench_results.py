@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
+from bench.bench import write
 from bench.picture import picture
 from bench.render import read_limits, render, render_block, versus
 from bench.results import Block, Part, Row, Run, Target, load, store
@@ -37,6 +39,21 @@ def test_blocks_come_back_from_json_as_they_were(tmp_path):
 def test_no_file_has_no_blocks(tmp_path):
     """The first sitting begins with nothing."""
     assert load(tmp_path / "results.json") == {}
+
+
+def test_a_sitting_replaces_its_own_blocks_alone(tmp_path):
+    """Blocks that are measured again take the place of the older ones; the others stay, in the order of a full run."""
+    write([SMALL], tmp_path)
+    write([LARGE], tmp_path)
+    assert load(tmp_path / "results.json") == {"large": LARGE, "small": SMALL}
+    again = replace(LARGE, when="2026-12-01 10:00 UTC")
+    write([again], tmp_path)
+    assert list(load(tmp_path / "results.json").values()) == [again, SMALL]
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "2026-12-01" in page
+    assert "2026-11-25" not in page
+    assert page.index("## large") < page.index("## small")
+    assert "by hand" in (tmp_path / "times.svg").read_text()
 
 
 @pytest.mark.parametrize("line", [
