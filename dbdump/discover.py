@@ -9,7 +9,8 @@ import pwd
 import stat
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -44,8 +45,9 @@ def discover(directory: Path) -> Discovery:
     """
     _refuse_unsafe(directory)
     files = sorted(directory.glob("*.py"))
-    for helper in (file for file in files if file.name.startswith("_")):
-        _refuse_unsafe(helper)  # any recipe may import it
+    for each in _importable(directory):
+        if each not in files or each.name.startswith("_"):
+            _refuse_unsafe(each)  # any recipe may import it
     _new_package(directory)
     taken()
     recipes: list[Recipe] = []
@@ -134,6 +136,17 @@ def _refuse_twins(recipes: Sequence[Recipe]) -> None:
                 "Rename one of the functions.",
             )
         seen[recipe.id] = recipe
+
+
+def _importable(directory: Path) -> Iterator[Path]:
+    """Yield the files here that Python would run for an import, those below too, and the directories they are in."""
+    with suppress(PermissionError):  # nor may the import look there
+        for each in sorted(directory.iterdir()):
+            if each.is_dir() and each.name.isidentifier():
+                yield each
+                yield from _importable(each)
+            elif each.suffix in (".py", ".pyc", ".so") and each.is_file():
+                yield each
 
 
 def _refuse_unsafe(path: Path) -> None:
