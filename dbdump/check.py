@@ -13,7 +13,9 @@ from .check_target import target_findings
 from .check_wrappers import wrapper_findings
 from .errors import NothingMatched
 from .findings import Finding, guarded, once, summary
+from .plan import known_secrets
 from .progress import Plain
+from .redact import redact
 from .report import FAILED, Result, document, exit_code, hand_over
 from .survey import Place, survey
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -132,6 +133,15 @@ def checked_secrets(backend: Backend) -> dict[str, str]:
         if not isinstance(value, str) or {"\n", "\0"} & set(value):
             raise RecipeError(f"environment: the value of {name} is no text of one line", "Change it.")
     return secrets
+
+
+def known_secrets(backend: Backend) -> tuple[str, ...]:
+    """Return the values that no line may show, as far as a backend tells them before it is bound; it never raises."""
+    values: list[object] = []
+    with suppress(Exception):  # what is wrong with it is told where it is used
+        values += backend.env.values()
+        values += backend.environment().values()
+    return tuple(each for each in values if isinstance(each, str))
 
 
 def checked_backend(backend: Backend) -> None:

@@ -15,8 +15,9 @@ from .catalog import GLOBALS, printable
 from .choosing import Chosen, choose, choose_file, interrupted
 from .elsewhere import job_there, jobs_at
 from .errors import DbdumpError, DumpError, Interrupted, UsageError
-from .plan import Job
+from .plan import Job, known_secrets
 from .progress import Plain, display
+from .redact import redact
 from .report import Result
 from .restorer import Look, Restorer, told_things
 from .restoring import SecondPass, verified
@@ -55,15 +56,16 @@ def restore(asked: Asked, wanted: Wanted) -> int:
             return _told(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
     job = job_there(jobs_at(asked, wanted.to), chosen.job) if wanted.to else chosen.job
     restorer = Restorer(chosen, job, wanted.as_name, asked.slots, force=wanted.force)
-    look = _alone(chosen.job, restorer.look, here=asked.here)
+    look = _alone(chosen.job, restorer.look, here=asked.here, there=job)
     if not wanted.yes and not _agreed(chosen, job, look):
         raise UsageError("not restored: you did not say y")
     with display(eta=True) as shown:
         restorer.shown = shown
-        code = _told(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here), shown)
+        code = _told(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here, there=job), shown)
         if code:
             shown.say(f"         {_left(chosen.job, restorer, here=asked.here)}")
         if restorer.globals_fault:
+            restorer.globals_fault.message = redact(restorer.globals_fault.message, known_secrets(job.dump.backend))
             shown.say("\n".join(_failed(f"{chosen.job.id}/{GLOBALS}", restorer.globals_fault).lines))
             code = code or restorer.globals_fault.exit_code
     return code
@@ -110,8 +112,12 @@ def _pour(chosen: Chosen, shown: Plain, place: Place) -> None:
         SecondPass(place, stored, lambda _: None).to(standard_output(place.machines.local))
 
 
-def _alone(job: Job, work: Callable[[Place], Value], *, here: bool) -> Value:
-    """Do `work` with what one job reaches. Raises what it raises, and an error of its own after a signal."""
+def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job | None = None) -> Value:
+    """Do `work` with what one job reaches. Raises what it raises, and an error of its own after a signal.
+
+    Nobody is told the secrets of `job`, nor those of `there`.
+    """
+    secrets = {secret for each in (job, there or job) for secret in known_secrets(each.dump.backend)}
     done: list[Value] = []
     caught: list[DbdumpError] = []
 
@@ -119,6 +125,7 @@ def _alone(job: Job, work: Callable[[Place], Value], *, here: bool) -> Value:
         try:
             done.append(work(place))
         except DbdumpError as error:
+            error.message = redact(error.message, secrets)
             caught.append(error)
         return []
 
@@ -131,8 +138,8 @@ def _alone(job: Job, work: Callable[[Place], Value], *, here: bool) -> Value:
         raise caught[0]
     failure = seen.failures[0]
     if failure.bug:
-        Plain(to_stderr=True).say(failure.bug)
-    raise DumpError(failure.text, failure.hint)
+        Plain(to_stderr=True).say(redact(failure.bug, secrets))
+    raise DumpError(redact(failure.text, secrets), failure.hint)
 
 
 def _told(chosen: Chosen, work: Callable[[], None], shown: Plain) -> int:

@@ -20,7 +20,7 @@ from .errors import ConnectionLost, Interrupted, StageError
 from .locks import only_run
 from .machines import PER_HOST, Machines, Queues
 from .pipeline import Outcome, Pipeline, Write
-from .plan import Job, Plan, Planned, Refused, Skipped
+from .plan import Job, Plan, Planned, Refused, Skipped, known_secrets
 from .progress import Display
 from .redact import redact
 from .report import Result
@@ -56,7 +56,7 @@ def run(
 def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> tuple[list[Plan], Result | None]:
     """Return what `run` would do for one job, or how it would fail. Only the server is asked."""
     plans: list[Plan] = []
-    secrets: list[str] = []
+    secrets = [*known_secrets(job.dump.backend)]
 
     def plan() -> None:
         bound = Bound(job, machines.reach(job), new_stamp())
@@ -88,7 +88,7 @@ class Runner:
     def run_job(self, job: Job) -> list[Result]:
         """Dump the databases of one job; an error before the first of them is a result of its own."""
         results: list[Result] = []
-        secrets: list[str] = []
+        secrets = [*known_secrets(job.dump.backend)]
 
         def dump_all() -> None:
             with only_run(job):
@@ -153,6 +153,9 @@ class Runner:
         failure = attempt(name.id, planned.pipeline.values.values(), dump, backend.hint)
         seconds = time.monotonic() - started
         location = planned.store.location(name)
+        if failure and stored:  # it was the cleaning up that failed
+            text = f"{failure.text}; the dump itself is stored: {location}"
+            return replace(failure, text=text, stored_bytes=stored[0], seconds=seconds)
         return failure or Result(name.id, "stored", location, "", stored[0], seconds)
 
     def _store_or_again(self, planned: Planned) -> int:

@@ -183,7 +183,8 @@ class Said:
             case [self.token, b"tee", status]:
                 self.tee = int(status)
             case [b"[GNUPG:]", word, *_]:
-                self.status_words.add(word.decode("ascii", "replace"))
+                if len(self.status_words) < _MOST_STATUS_LINES:
+                    self.status_words.add(word.decode("ascii", "replace"))
                 if len(self.status_lines) < _MOST_STATUS_LINES:
                     self.status_lines.append(line.decode("utf-8", "backslashreplace").partition(" ")[2].strip())
             case [self.token, index, status]:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from .attempt import attempt
 from .machines import Machines
-from .plan import Job
+from .plan import Job, known_secrets
 from .report import Result
 from .signals import Signals
 from .writers.base import Store
@@ -67,4 +67,4 @@ def _one(job: Job, machines: Machines, work: Callable[[Place], Iterable[Found]])
             raise RuntimeError("a job is looked at before its defaults are filled in")
         found.extend(work(Place(job, job.dump.to.bound(machines.reach(job)), machines)))
 
-    return found, attempt(job.id, (), all_of_it)
+    return found, attempt(job.id, known_secrets(job.dump.backend), all_of_it)

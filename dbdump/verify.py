@@ -14,7 +14,7 @@ from .catalog import encode, printable
 from .elsewhere import job_there, jobs_at
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
 from .examine import Examined, look
-from .plan import Job, matches
+from .plan import Job, known_secrets, matches
 from .progress import Plain, display
 from .report import Result, document, hand_over
 from .stored import Listing, Stored, Stray, read_listing
