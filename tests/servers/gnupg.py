@@ -59,6 +59,8 @@ def gnupg() -> Iterator[GnuPG]:
     """The home of the tests: good keys, and one of each kind that is not."""
     with tempfile.TemporaryDirectory(prefix="dbdump-gpg-", dir="/tmp") as top:  # short, for the agent's socket
         made = GnuPG(Path(top))
+        # How often a passphrase is hashed: by itself the agent measures that, for some seconds.
+        (made.home / "gpg-agent.conf").write_text("s2k-count 65536\n")
         try:
             for name in ("signer", "ops", "second", "revoked"):
                 made.make(name, "future-default")

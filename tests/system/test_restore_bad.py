@@ -128,10 +128,15 @@ class Changing(Directory):
 CHANGES = ["piece[:-1] + bytes([piece[-1] ^ 1])", "piece[:-9]", "piece + b'x'", "b'x' * len(piece)", "b''"]
 
 
-@pytest.mark.parametrize("how", CHANGES)
-@pytest.mark.parametrize("wrap", ["", "Zstd()"])
-@pytest.mark.parametrize("form", ["plain", "custom"])
-def test_changed_while_it_is_restored(postgres, dbdump, datadir, tmp_path, gnupg, wrap, form, how):
+@pytest.mark.parametrize(
+    ("form", "wrap", "how"),
+    [
+        *(("plain", "", how) for how in CHANGES),  # as psql reads it, whatever is cut would be taken for the end
+        *(("plain", "Zstd()", how) for how in CHANGES[:2]),
+        *(("custom", wrap, CHANGES[1]) for wrap in ("", "Zstd()")),
+    ],
+)
+def test_changed_while_it_is_restored(postgres, dbdump, datadir, tmp_path, form, wrap, how):
     """The second pass is compared too: psql never commits what was not verified, whatever it was given."""
     postgres.create("moving")
     try:

@@ -46,9 +46,17 @@ def slow(tmp_path, datadir, sshd):
     return write
 
 
-@pytest.mark.parametrize("far", [False, True])
-@pytest.mark.parametrize(("program", "seen"), [(PROGRAM, True), (STUCK, False)])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "program", "seen", "far"),
+    [
+        (signal.SIGINT, PROGRAM, True, False),
+        (signal.SIGTERM, STUCK, False, False),
+        (signal.SIGKILL, PROGRAM, True, False),
+        (signal.SIGKILL, STUCK, False, False),
+        (signal.SIGTERM, PROGRAM, True, True),
+        (signal.SIGKILL, STUCK, False, True),
+    ],
+)
 def test_it_is_ended_in_the_middle(dbdump, started, slow, number, program, seen, far):
     """By a signal, or killed: nothing goes on, here or there, and what is left is said."""
     flags, marker = slow(program, far=far, contents="getattr(type(self), 'n', None)")
