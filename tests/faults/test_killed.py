@@ -7,12 +7,15 @@ import signal
 
 import pytest
 from resources import recipe_file
-from servers.process import another_second
 from support import end_of, pid_of, wait_for_bytes
+
+from dbdump import Directory
+from dbdump.catalog import DumpName
+from dbdump.testing import store
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_wrapper_dies(number, database, datadir, started, dbdump, unharmed, said, tmp_path):
+def test_the_wrapper_dies(number, database, datadir, started, unharmed, said, tmp_path):
     """38: whoever dies first is the cause; nothing is committed."""
     recipes = recipe_file(
         tmp_path,
@@ -26,9 +29,8 @@ def test_the_wrapper_dies(number, database, datadir, started, dbdump, unharmed, 
             def command(self): return [*super().command(), {str(tmp_path)!r}]
     """,
     )
-    assert dbdump("dump", f"--recipes={recipes}", env={"QUICK": "1"}).returncode == 0
+    store(Directory(str(datadir)), DumpName("localhost", "app", "app.db", "20200101T000000Z", ".sqlite"), b"old")
     unharmed.begin()
-    another_second()
     process = started("dump", f"--recipes={recipes}")
     wait_for_bytes(datadir, "app.db")
     os.kill(pid_of(f".05) {tmp_path}", "python3"), number)
@@ -38,5 +40,4 @@ def test_the_wrapper_dies(number, database, datadir, started, dbdump, unharmed, 
     assert f"FAILED   localhost/app/app.db: python3: killed by {signal.Signals(number).name}" in out
     assert "stored   " not in out
     unharmed.check()
-    another_second()
     unharmed.again("dump", f"--recipes={recipes}", env={"QUICK": "1"})
