@@ -8,6 +8,7 @@ import pwd
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -245,12 +246,11 @@ def quick_ciphers(values: Mapping[str, list[str]], plain: Mapping[str, list[str]
 
 def _existing(files: Iterable[str]) -> Iterable[str]:
     for file in files:
-        try:
+        # ssh passes over what it cannot read, be it of a user that there is not, or too long for a name.
+        with suppress(RuntimeError, OSError):
             path = Path(_home() + file[1:] if file.startswith("~/") else file).expanduser()
-        except RuntimeError:  # of a user that there is not
-            continue
-        if path.is_file() and os.access(path, os.R_OK):  # ssh passes over what it cannot read
-            yield str(path)
+            if path.is_file() and os.access(path, os.R_OK):
+                yield str(path)
 
 
 def _home() -> str:

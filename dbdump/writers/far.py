@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -20,7 +21,11 @@ from .session import Missing
 
 _BLOCK = 2 << 20  # bytes gathered before they are sent, by each job: the far end starts two programs for each
 _ASK_SECONDS = 120.0  # for an answer that takes no long work
+_LONGEST_LINE = 64 << 20  # bytes: longer than any manifest
 _SLOWEST = 20e6  # bytes a second that the far disk is given to sync and to read back what it was sent
+_SIZE = re.compile(r" *([0-9]{1,18})")  # BSD's wc puts spaces before it
+_RECEIVED = re.compile(r" *([0-9]{1,18}) *([0-9a-f]{64})?")
+_CONDITION = re.compile(r"(\S*) (\S*) (.*)", re.DOTALL)
 
 
 @cache
@@ -74,11 +79,11 @@ class ShellSession:
     def received(self) -> tuple[int, str]:
         """Return what was stored; see Session."""
         self._flush()
-        size, *sha256 = self._ask("received", timeout=self._work_seconds).split()
+        size, sha256 = self._read_as(_RECEIVED, self._ask("received", timeout=self._work_seconds))
         if not sha256:  # no program there computes it
             self._blind = True
-            sha256 = [sha256_of(self.fetch(self._part))]
-        return int(size), sha256[0]
+            sha256 = sha256_of(self.fetch(self._part))
+        return int(size), sha256
 
     def name(self, part: str, final: str, sha256: str) -> bool:
         """Give a final name; see Session."""
@@ -107,13 +112,13 @@ class ShellSession:
         faults = []
         while (answer := self._line(_ASK_SECONDS))[0] in ("fault", "no"):
             faults.append(answer[1])
-        room, now, path = self._checked(answer)[1].split(" ", 2)
-        free = int(room) << 10 if room.isdecimal() else None
-        return Condition(path, tuple(faults), not faults, free, float(now) if now.isdecimal() else None)
+        room, now, path = self._read_as(_CONDITION, self._checked(answer)[1])
+        free = int(room) << 10 if _SIZE.fullmatch(room) else None
+        return Condition(path, tuple(faults), not faults, free, float(now) if _SIZE.fullmatch(now) else None)
 
     def fetch(self, file: str) -> Iterator[bytes]:
         """Yield the bytes of a file; see Session."""
-        left = int(self._ask("fetch", file))
+        left = int(*self._read_as(_SIZE, self._ask("fetch", file)))
         while left:
             if not self._pending:
                 self._read(self._patience)
@@ -152,6 +157,11 @@ class ShellSession:
 
     def _answer(self, timeout: float = _ASK_SECONDS) -> str:
         return self._checked(self._line(timeout))[1]
+
+    def _read_as(self, pattern: re.Pattern[str], answer: str) -> Sequence[str]:
+        if match := pattern.fullmatch(answer):
+            return match.groups("")
+        raise WriteError(f"{self._place}: answered {answer[:60]!r}", "Is it another program that answers there?")
 
     def _checked(self, answer: tuple[str, str]) -> tuple[str, str]:
         match answer:
@@ -228,6 +238,9 @@ class ShellSession:
                 self._running.end()
             raise ConnectionLost(f"{self._place}: its shell ended", "See the log of its sshd.")
         self._pending += self._buffer[:count]
+        if len(self._pending) > _LONGEST_LINE:
+            self.broken = True
+            raise WriteError(f"{self._place}: a line of more than {_LONGEST_LINE} bytes", "Look at what is there.")
 
     def _stalled(self, timeout: float) -> WriteError:
         self.broken = True
