@@ -62,8 +62,8 @@ def test(c: Context, only: str = "", coverage: bool = False) -> None:
     """Run the tests, on real servers that they start and stop."""
     python = shlex.quote(sys.executable)
     runner = f"{python} -m coverage run -m pytest" if coverage else f"{python} -m pytest"
-    # Two files at once, since most of their time is waiting; the tests of one file may look for the same things.
-    c.run(f"{runner} {only or '-n 2 --dist loadfile'}", pty=False)
+    # Four files at once, since most of their time is waiting; the tests of one file may look for the same things.
+    c.run(f"{runner} {only or '-n 4 --dist loadfile'}", pty=False)
     if coverage:
         c.run(f"{python} -m coverage combine -q && {python} -m coverage report")
 
@@ -81,7 +81,7 @@ def faults(c: Context, long: bool = False, seed: str = "", runs: int = 0, only: 
     """Inject faults into real dumps, and see after each that nothing was harmed."""
     seed = shlex.quote(seed or (secrets.token_hex(4) if long else "1"))
     setting = f"FAULTS_SEED={seed} FAULTS_RUNS={runs or (200 if long else 30)}{' FAULTS_LONG=1' if long else ''}"
-    c.run(f"{setting} {shlex.quote(sys.executable)} -m pytest tests/faults {only or '-n 2 --dist loadfile'}", echo=True)
+    c.run(f"{setting} {shlex.quote(sys.executable)} -m pytest tests/faults {only or '-n 4 --dist loadfile'}", echo=True)
 
 
 @task
