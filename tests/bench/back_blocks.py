@@ -10,18 +10,40 @@ from .compare import Bench
 from .contenders import Contender, console, line
 from .workload import LARGE, make_large
 
+_UNWRAPPED = """\
+from dbdump import Directory, Dump, PostgreSQL, localhost, recipe
+
+
+@recipe(localhost)
+def unwrapped(host):
+    return Dump(PostgreSQL(include=[{database!r}], globals=False), wrap=[], to=Directory({datadir!r}))
+"""
+
 
 def verifying(bench: Bench) -> None:
-    """Compare on one large dump that is not encrypted."""
+    """Compare on one large dump that is as pg_dump wrote it."""
+    make_large(bench.postgres, bench.scale)
+    (recipes := bench.top / "verified").mkdir(mode=0o700)
+    (kept := bench.top / "unwrapped").mkdir(mode=0o700)
+    (recipes / "bench.py").write_text(_UNWRAPPED.format(database=LARGE, datadir=str(kept)))
+    flags = (f"--recipes={recipes}",)
+    _run(bench, console("dbdump", "dbdump", "dump", *flags))
+    contenders = (line("sha256sum", f"sha256sum {_file(kept)}"), console("dbdump", "dbdump", "verify", *flags))
+    medians = bench.compare("verify one large dump, not compressed", contenders, "sha256sum")
+    ratio = medians["sha256sum"] / medians["dbdump"]
+    bench.target("at least 0.8x of the speed of sha256sum", f"{ratio:.2f}x", met=ratio >= 0.8)
+
+
+def verifying_compressed(bench: Bench) -> None:
+    """Compare on the same, compressed: what is read is not what has to be looked at; there is no target."""
     kept = _dumped(bench, "plain", ())
     file = _file(kept)
     contenders = (
         line("sha256sum", f"sha256sum {file}"),
+        line("by hand", f"sha256sum {file} && zstd -q -d <{file} | pg_restore -f /dev/null"),
         _ours("dbdump", kept, "verify"),
     )
-    medians = bench.compare("verify one large dump", contenders, "sha256sum")
-    ratio = medians["sha256sum"] / medians["dbdump"]
-    bench.target("at least 0.8x of the speed of sha256sum", f"{ratio:.2f}x", met=ratio >= 0.8)
+    bench.compare("verify one large dump, compressed", contenders, "by hand")
 
 
 def restoring(bench: Bench) -> None:
@@ -34,21 +56,28 @@ def restoring(bench: Bench) -> None:
     flags = (f"--database={LARGE}", "--force", "--yes", f"--sign={key}", f"--encrypt={key}")
     contenders = (
         line("by hand", f"{drop} && {unwrap} | {load}"),
+        line("by hand, read first", f"{unwrap} | pg_restore -f /dev/null && {drop} && {unwrap} | {load}"),
         line("by hand, -j2", f"{drop} && {unwrap} > {spool} && {load} -j2 {spool}; rm {spool}"),
         _ours("dbdump --jobs=2", kept, "restore", *flags, "--jobs=2"),
         _ours("dbdump --jobs=1", kept, "restore", *flags, "--jobs=1"),
     )
     medians = bench.compare("restore one large database, signed and encrypted", contenders, "by hand")
-    bench.at_most(1.05, "of the line written by hand", medians["dbdump --jobs=2"] / medians["by hand"])
+    ratio = medians["dbdump --jobs=1"] / medians["by hand, read first"]
+    bench.at_most(1.05, "of the line by hand that reads all of it first, too", ratio)
+    bench.at_most(1.05, "of the line by hand that reads it once", medians["dbdump --jobs=1"] / medians["by hand"])
 
 
 def _dumped(bench: Bench, name: str, flags: Sequence[str]) -> Path:
     """Dump the large database into a directory that is not emptied before each run, and return it."""
     make_large(bench.postgres, bench.scale)
     (kept := bench.top / name).mkdir(mode=0o700)
-    argv = _ours("dbdump", kept, "dump", f"--database={LARGE}", *flags).argv
-    subprocess.run(argv, env=bench.environment, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    _run(bench, _ours("dbdump", kept, "dump", f"--database={LARGE}", *flags))
     return kept
+
+
+def _run(bench: Bench, command: Contender) -> None:
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    subprocess.run(command.argv, env=bench.environment, check=True, **quiet)
 
 
 def _file(kept: Path) -> Path:

@@ -37,7 +37,8 @@ from .workload import FULL, TINY
 _BLOCKS = (
     blocks.large, mysql_blocks.mariadb, blocks.blobs, blocks.small, blocks.thousand, far_blocks.encrypted,
     far_blocks.incompressible, far_blocks.sent_small, far_blocks.hosts, far_blocks.streams, blocks.plain, memory,
-    back_blocks.verifying, back_blocks.restoring, many_blocks.listing_many, blocks.listing,
+    back_blocks.verifying, back_blocks.verifying_compressed, back_blocks.restoring, many_blocks.listing_many,
+    blocks.listing,
 )  # fmt: skip
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 HERE = Path(__file__).parent
