@@ -125,7 +125,7 @@ class Pipeline:
         except Stalled:
             raise self._stall(said) from None
         except ConnectionLost:
-            if not shell.ended:
+            if not (shell.ended or self._in_vain(said)):  # who ends all that is left there loses it, too
                 raise
         finally:
             running.end()

@@ -82,7 +82,7 @@ class Wrap:
     def inverse(self): return ["cat"]
     def most_bytes(self, size): return size
 
-@recipe(localhost)
+@recipe({host})
 def app(host):
     return Dump({backend}, wrap={wrap}, to=Directory({datadir!r}))
 """
@@ -92,8 +92,10 @@ def app(host):
 def shell(tmp_path, datadir):
     """Write a recipe whose databases hold what `script` prints for $1, and return the flags that dump them."""
 
-    def write(script: str, databases: str = "one", wrap: str = "[]", backend: str = "Shell()") -> list[str]:
-        text = _SHELL.format(script=script, databases=databases.split(), wrap=wrap, backend=backend,
+    def write(
+        script: str, databases: str = "one", wrap: str = "[]", backend: str = "Shell()", host: str = "localhost"
+    ) -> list[str]:
+        text = _SHELL.format(script=script, databases=databases.split(), wrap=wrap, backend=backend, host=host,
                              datadir=str(datadir), marker=str(tmp_path))  # fmt: skip
         return ["dump", f"--recipes={recipe_file(tmp_path, text)}"]
 
@@ -246,3 +248,24 @@ def test_the_log_takes_no_more(shell, datadir, unharmed, said, tmp_path, reader,
     expected = "no space left on device" if reader == "full" else "broken pipe" if code else ""
     assert done.stderr.count("dbdump: stdout: ") == bool(expected)
     assert expected in done.stderr
+
+
+@needs_root
+@pytest.mark.parametrize("way", ["setpriv", "su", "fabric", "openssh"])
+def test_who_is_ended_in_vain_may_run_as_anybody_anywhere(shell, dbdump, sshd, unharmed, tmp_path, way):
+    """48: as another user, and on another host, whose processes we may not signal."""
+    env = {}
+    for each in ("setpriv", "runuser") if way == "su" else ():
+        env = shim(tmp_path / "bin", each, _NOISY)
+    far = (
+        f"Host('far', ssh={sshd.remote('bash')!r}, transport={way!r})" if way in ("fabric", "openssh") else "localhost"
+    )
+    su = "mysql" if far == "localhost" else None
+    began = time.monotonic()
+    flags = shell("sleep 100", backend=f"Shell(su={su!r})", wrap="[Wrap('exit 3')]", host=far)
+    done = dbdump(*flags, env=env)
+    assert done.returncode == 1
+    assert "/app/one: sh: exit status 3" in done.stdout
+    assert time.monotonic() - began < 20
+    unharmed.check()
+    unharmed.again(*shell("echo fine", backend=f"Shell(su={su!r})", host=far), env=env)
