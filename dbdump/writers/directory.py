@@ -7,7 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -208,9 +208,8 @@ class DirectorySink:
                 for final, text in (small | {self._name.manifest_file: manifest.to_json()}).items():
                     part = self._written(final, text)
                     self._give_name(part, final, hashlib.sha256(text).hexdigest(), named)
-            except BaseException:
-                for name in reversed(named):
-                    os.unlink(name, dir_fd=self._directory)
+            except BaseException as error:
+                self._take_back(named, error)
                 raise
         self.abort()
 
@@ -225,6 +224,19 @@ class DirectorySink:
         os.close(self._directory)
         os.close(self._place)
         self._directory = -1
+
+    def _take_back(self, named: Sequence[str], error: BaseException) -> None:
+        """Remove what has its name already, after `error`. Raises WriteError of both where that cannot be."""
+        for name in reversed(named):
+            try:
+                os.unlink(name, dir_fd=self._directory)
+            except OSError as second:
+                first, why = (os.strerror(each.errno or 0).lower() if isinstance(each, OSError) else str(each)
+                              for each in (error, second))  # fmt: skip
+                raise WriteError(
+                    f"{self._location}: {first}; and {name} cannot be removed: {why}",
+                    "Look at that disk, and at what list says of it.",
+                ) from error
 
     def _new_part(self, final: str) -> tuple[str, int]:
         part, file = new_part(final, self._directory)

@@ -87,3 +87,20 @@ def test_a_call_of_the_local_writer_fails(datadir, unharmed, call, before, step)
         if not any(failed):
             break
     assert turn, "no call failed"
+
+
+@pytest.mark.parametrize(
+    ("fsync", "unlink"), [(5, 2), (7, 3), (9, 4)], ids=["the dump", "the signature", "the manifest"]
+)
+def test_a_disk_that_dies_in_the_commit(datadir, unharmed, fsync, unlink):
+    """41: what has its name already, and cannot be taken back, is whole, and the run that failed says so."""
+    unharmed.no_next_run, unharmed.killed = "the disk is dead", True  # nobody can tidy up
+    code, said, _ = fail(datadir, FIRST, f"fsync:error=EIO:when={fsync}+", f"unlinkat:error=EROFS:when={unlink}+")
+    assert code == 1
+    assert "input/output error" in said
+    assert "cannot be removed: read-only file system" in said
+    (dump,) = datadir.rglob(f"{FIRST}.sql")
+    assert dump.read_bytes() == one_dump.DATA * one_dump.PIECES
+    unharmed.check()
+    for path in dump.parent.iterdir():
+        path.unlink()
