@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from faults.invariant import Unharmed
-from faults.running import adopt_orphans
+from faults.running import adopt_orphans, reap
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -41,3 +41,4 @@ def unharmed(request: pytest.FixtureRequest, datadir: Path, dbdump: Run, said: l
         invariant.clients.append(request.getfixturevalue("mariadb").clients)
     yield invariant
     invariant.end()
+    reap()

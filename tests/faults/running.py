@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -33,6 +34,14 @@ def adopt_orphans() -> None:
     """Make every orphan among the descendants of this process its child, so that none escapes `running`."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
+
+
+def reap() -> None:
+    """Take note of the orphans that have ended, as init would have."""
+    for each in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        if int(each) not in SERVERS:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(int(each), os.WNOHANG)
 
 
 def processes() -> dict[int, Process]:
