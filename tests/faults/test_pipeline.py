@@ -6,17 +6,15 @@ import json
 import os
 import re
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
-from resources import recipe_file
-from servers.process import another_second, program, wait_for
-from support import COMMAND, end_of, needs_root
+from servers.process import another_second, program
+from support import COMMAND
 
 from dbdump import Directory
 from dbdump.catalog import DumpName
 from dbdump.testing import store
+from faults.shell import ShellSite, shim
 
 # A program that is made to fail at its n-th write, where n is one more for each dump; only where it is fed by a pipe,
 # so that what is asked of it before, and the signature of a manifest, work.
@@ -27,15 +25,6 @@ case " $* " in *" --detach-sign "*) exec {real} "$@";; esac
 n=1; until mkdir {counter}/$n 2>/dev/null; do n=$((n+1)); done
 exec {strace} {follow} -qq -o /dev/null -e trace=write -e inject=write:{fault}:when=$n{more} {real} "$@"
 """
-
-
-def shim(directory: Path, name: str, text: str, **more: object) -> dict[str, str]:
-    """Put a program before the real one on a PATH, and return the variables that have it found."""
-    directory.mkdir(exist_ok=True)
-    path = directory / name
-    path.write_text(text.format(real=program(name, name), **more))
-    path.chmod(0o755)
-    return {"PATH": f"{directory}:{os.environ['PATH']}"}
 
 
 @pytest.mark.parametrize(
@@ -65,41 +54,10 @@ def test_a_wrapper_fails_at_any_write(dbdump, databases, datadir, gnupg, unharme
     unharmed.again(*flags, "--database=d0.db", env=home)
 
 
-# A backend of databases that each hold what a line of sh says; how it is wrapped, and more of it.
-_SHELL = """
-@backend("shell")
-class Shell(Backend):
-    def get_db_list(self): return {databases!r}
-    def get_command(self, database): return ["sh", "-c", {script!r}, "sh", database, {marker!r}]
-
-@dataclass(frozen=True)
-class Wrap:
-    script: str
-    suffix = ".x"
-    program = "sh"
-    def on(self, programs, ask): return self
-    def command(self): return ["sh", "-c", self.script, {marker!r}]
-    def inverse(self): return ["cat"]
-    def most_bytes(self, size): return size
-
-@recipe({host})
-def app(host):
-    return Dump({backend}, wrap={wrap}, to=Directory({datadir!r}))
-"""
-
-
 @pytest.fixture
 def shell(tmp_path, datadir):
-    """Write a recipe whose databases hold what `script` prints for $1, and return the flags that dump them."""
-
-    def write(
-        script: str, databases: str = "one", wrap: str = "[]", backend: str = "Shell()", host: str = "localhost"
-    ) -> list[str]:
-        text = _SHELL.format(script=script, databases=databases.split(), wrap=wrap, backend=backend, host=host,
-                             datadir=str(datadir), marker=str(tmp_path))  # fmt: skip
-        return ["dump", f"--recipes={recipe_file(tmp_path, text)}"]
-
-    return write
+    """Write recipes whose databases hold what a line of sh prints, and return the flags that dump them."""
+    return ShellSite(tmp_path, datadir)
 
 
 def test_sigpipe_is_ignored_by_whoever_started_it(dbdump, shell, unharmed, said, tmp_path):
@@ -160,112 +118,3 @@ def test_no_child_has_what_is_another_s(dbdump, shell, datadir, unharmed):
     assert all(lines[0] == "0 /dev/null" for lines in seen)
     pipes = [line.split()[1] for lines in seen for line in lines[1:3]]
     assert len(set(pipes)) == 48
-
-
-def test_who_waits_for_a_lock_in_vain_is_ended_at_once(postgres, shell, unharmed, said, started, tmp_path):
-    """48: pg_dump waits for a lock, and what reads it is dead: nobody waits for either of them."""
-    server = f'PostgreSQL(host={postgres.host!r}, user="postgres", include=["held"], globals=False)'
-    dies = f"until [ -e {tmp_path}/go ]; do sleep .05; done; kill -9 $$"
-    postgres.create("held")
-    psql = ["psql", "-XAtqw", "-d", "held"]
-    with subprocess.Popen(psql, env=postgres.environment, stdin=subprocess.PIPE, text=True) as holder:
-        try:
-            holder.stdin.write("CREATE TABLE t (); BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE;\n")
-            holder.stdin.flush()
-            wait_for(lambda: postgres.sql("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock'"), "the lock")
-            process = started(*shell("", backend=server, wrap=f"[Wrap({dies!r})]"))
-            waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'"
-            wait_for(lambda: postgres.sql(waits), "pg_dump to wait")
-            began = time.monotonic()
-            (tmp_path / "go").touch()
-            code, out = end_of(process)
-            said.append(out)
-            assert code == 1
-            assert "FAILED   localhost/app/held: sh: killed by SIGKILL" in out
-            assert time.monotonic() - began < 15
-            holder.communicate("ROLLBACK;\n")
-            unharmed.check()
-            unharmed.again(*shell("", backend=server))
-        finally:
-            holder.kill()
-    postgres.drop("held")
-
-
-_NOISY = '#!/bin/sh\necho WELCOME\nexec {real} "$@"\n'
-
-
-@needs_root
-@pytest.mark.parametrize("noisy", [[], ["setpriv"], ["setpriv", "runuser"]])
-def test_what_another_user_s_login_says_is_not_in_the_stream(
-    dbdump, shell, datadir, accounts, unharmed, tmp_path, noisy
-):
-    """55, 56, 57: with start-up files that talk, without a shell, and where we are is closed to him: only the dump."""
-    env = {}
-    for each in noisy:
-        env = shim(tmp_path / "bin", each, _NOISY)
-    for user in (accounts.user("chatty"), "mysql"):
-        said = unharmed.again(*shell("id -un; pwd", backend=f"Shell(su={user!r})"), env=env)
-        (stored,) = set(datadir.rglob("*.dump"))
-        assert stored.read_text() == f"{user}\n/\n"
-        assert "WELCOME" not in said
-        another_second()
-        for path in datadir.rglob("*.dump*"):
-            path.unlink()
-
-
-@needs_root
-def test_whoever_cannot_be_become_in_silence_is_not(dbdump, shell, unharmed, tmp_path):
-    """55: where each way prints something, which would be in the dump, none is used, and what was printed is said."""
-    for each in ("setpriv", "runuser", "su"):
-        env = shim(tmp_path / "bin", each, _NOISY)
-    done = dbdump(*shell("echo never", backend="Shell(su='mysql')"), env=env)
-    assert done.returncode == 1
-    assert "su: cannot run commands as mysql (setpriv: WELCOME; runuser: WELCOME; su: WELCOME)" in done.stdout
-    unharmed.check()
-    unharmed.again(*shell("echo now", backend="Shell(su='mysql')"))
-
-
-@pytest.mark.parametrize(
-    ("reader", "task", "code"),
-    [("full", "dump", 0), ("full", "dump --json", 1), ("full", "list", 0), ("full", "status --nagios", 3),
-     ("gone", "dump", 0), ("gone", "list --json", 1)],
-)  # fmt: skip
-def test_the_log_takes_no_more(shell, datadir, unharmed, said, tmp_path, reader, task, code):
-    """63, 64: on a full disk, or where nobody reads, a dump goes on; it is said once, and a document is missed."""
-    flags = shell("echo fine")
-    unharmed.again(*flags)
-    another_second()
-    reading, writing = os.pipe()
-    os.close(reading)
-    with Path("/dev/full").open("w") as full, os.fdopen(writing, "w") as gone:
-        line = [*COMMAND, *task.split(), *flags[1:]]
-        done = subprocess.run(line, cwd=tmp_path, stdout=full if reader == "full" else gone, stderr=subprocess.PIPE,
-                              text=True, check=False)  # fmt: skip
-    said += [f"stored   localhost/app/one  {path}" for path in datadir.rglob("*.dump")]
-    assert done.returncode == code, done.stderr
-    assert len(list(datadir.rglob("*.dump"))) == 1 + task.startswith("dump")
-    assert "Traceback" not in done.stderr
-    expected = "no space left on device" if reader == "full" else "broken pipe" if code else ""
-    assert done.stderr.count("dbdump: stdout: ") == bool(expected)
-    assert expected in done.stderr
-
-
-@needs_root
-@pytest.mark.parametrize("way", ["setpriv", "su", "fabric", "openssh"])
-def test_who_is_ended_in_vain_may_run_as_anybody_anywhere(shell, dbdump, sshd, unharmed, tmp_path, way):
-    """48: as another user, and on another host, whose processes we may not signal."""
-    env = {}
-    for each in ("setpriv", "runuser") if way == "su" else ():
-        env = shim(tmp_path / "bin", each, _NOISY)
-    far = (
-        f"Host('far', ssh={sshd.remote('bash')!r}, transport={way!r})" if way in ("fabric", "openssh") else "localhost"
-    )
-    su = "mysql" if far == "localhost" else None
-    began = time.monotonic()
-    flags = shell("sleep 100", backend=f"Shell(su={su!r})", wrap="[Wrap('exit 3')]", host=far)
-    done = dbdump(*flags, env=env)
-    assert done.returncode == 1
-    assert "/app/one: sh: exit status 3" in done.stdout
-    assert time.monotonic() - began < 20
-    unharmed.check()
-    unharmed.again(*shell("echo fine", backend=f"Shell(su={su!r})", host=far), env=env)

@@ -1,0 +1,75 @@
+"""Where a dump runs: as whom, from where, and who reads what it says (FAULTS, part B)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from servers.process import another_second
+from support import COMMAND, needs_root
+
+from faults.shell import NOISY, ShellSite, shim
+
+
+@pytest.fixture
+def shell(tmp_path, datadir):
+    """Write recipes whose databases hold what a line of sh prints, and return the flags that dump them."""
+    return ShellSite(tmp_path, datadir)
+
+
+@needs_root
+@pytest.mark.parametrize("noisy", [[], ["setpriv"], ["setpriv", "runuser"]])
+def test_what_another_user_s_login_says_is_not_in_the_stream(
+    dbdump, shell, datadir, accounts, unharmed, tmp_path, noisy
+):
+    """55, 56, 57: with start-up files that talk, without a shell, and where we are is closed to him: only the dump."""
+    env = {}
+    for each in noisy:
+        env = shim(tmp_path / "bin", each, NOISY)
+    for user in (accounts.user("chatty"), "mysql"):
+        said = unharmed.again(*shell("id -un; pwd", backend=f"Shell(su={user!r})"), env=env)
+        (stored,) = set(datadir.rglob("*.dump"))
+        assert stored.read_text() == f"{user}\n/\n"
+        assert "WELCOME" not in said
+        another_second()
+        for path in datadir.rglob("*.dump*"):
+            path.unlink()
+
+
+@needs_root
+def test_whoever_cannot_be_become_in_silence_is_not(dbdump, shell, unharmed, tmp_path):
+    """55: where each way prints something, which would be in the dump, none is used, and what was printed is said."""
+    for each in ("setpriv", "runuser", "su"):
+        env = shim(tmp_path / "bin", each, NOISY)
+    done = dbdump(*shell("echo never", backend="Shell(su='mysql')"), env=env)
+    assert done.returncode == 1
+    assert "su: cannot run commands as mysql (setpriv: WELCOME; runuser: WELCOME; su: WELCOME)" in done.stdout
+    unharmed.check()
+    unharmed.again(*shell("echo now", backend="Shell(su='mysql')"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "task", "code"),
+    [("full", "dump", 0), ("full", "dump --json", 1), ("full", "list", 0), ("full", "status --nagios", 3),
+     ("gone", "dump", 0), ("gone", "list --json", 1)],
+)  # fmt: skip
+def test_the_log_takes_no_more(shell, datadir, unharmed, said, tmp_path, reader, task, code):
+    """63, 64: on a full disk, or where nobody reads, a dump goes on; it is said once, and a document is missed."""
+    flags = shell("echo fine")
+    unharmed.again(*flags)
+    another_second()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with Path("/dev/full").open("w") as full, os.fdopen(writing, "w") as gone:
+        line = [*COMMAND, *task.split(), *flags[1:]]
+        done = subprocess.run(line, cwd=tmp_path, stdout=full if reader == "full" else gone, stderr=subprocess.PIPE,
+                              text=True, check=False)  # fmt: skip
+    said += [f"stored   localhost/app/one  {path}" for path in datadir.rglob("*.dump")]
+    assert done.returncode == code, done.stderr
+    assert len(list(datadir.rglob("*.dump"))) == 1 + task.startswith("dump")
+    assert "Traceback" not in done.stderr
+    expected = "no space left on device" if reader == "full" else "broken pipe" if code else ""
+    assert done.stderr.count("dbdump: stdout: ") == bool(expected)
+    assert expected in done.stderr
