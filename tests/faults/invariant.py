@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from servers.process import wait_for
 
 from dbdump.catalog import printable
-from faults.running import running
+from faults.running import described, running
 
 _BESIDE = (".sig", ".json", ".verified")  # files of a dump
 
@@ -85,7 +86,10 @@ class Unharmed:
         def left() -> dict[int, str]:
             return {pid: line for pid, line in running().items() if pid not in self._processes}
 
-        wait_for(lambda: not left(), f"the end of all that was started; first there were {left()}", self.patience)
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not left(), "", self.patience)
+        told = "\n".join(described(pid, line) for pid, line in left().items())
+        assert not told, f"after {self.patience} s there still runs:\n{told}"
         first = [each for connected in self.clients for each in connected()]
         wait_for(lambda: not any(ask() for ask in self.clients), f"the end of connections {first}", self.patience)
 

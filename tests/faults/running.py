@@ -73,6 +73,17 @@ def running() -> dict[int, str]:
     return {pid: each.line for pid, each in ours.items() if groups[each.group] != {"sleep 5", "sh"}}
 
 
+def described(pid: int, line: str) -> str:
+    """Return what can be told of a process that should have ended: its state, what it waits for, what it has open."""
+    top = Path(f"/proc/{pid}")
+    with contextlib.suppress(OSError):
+        status = dict(each.split(":\t", 1) for each in (top / "status").read_text().splitlines() if ":\t" in each)
+        opened = ", ".join(f"{each.name} {each.readlink()}" for each in (top / "fd").iterdir())
+        waits = (top / "wchan").read_text()
+        return f"{pid} {line} [{status['State']}, of {status['PPid']}, in {waits}; open: {opened}]"
+    return f"{pid} {line}"
+
+
 def below(pid: int, top: int, found: dict[int, Process]) -> bool:
     """Whether `top` is an ancestor of `pid`."""
     while pid in found:

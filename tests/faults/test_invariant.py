@@ -72,7 +72,7 @@ def sleeping(*argv: str):
 )
 def test_a_process_that_is_left(looked_at, argv):
     """Ours are found, wherever they went."""
-    with sleeping(*argv), pytest.raises(AssertionError, match="the end of all that was started"):
+    with sleeping(*argv), pytest.raises(AssertionError, match="there still runs"):
         looked_at.end()
 
 
