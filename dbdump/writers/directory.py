@@ -19,7 +19,7 @@ from ..links import Reach
 from ..stored import Entry
 from .base import Condition, Store
 from .on_host import on_host
-from .safe import condition_of, hold, new_part, open_directories, remove, remove_dead_parts, translated
+from .safe import condition_of, hold, lock, new_part, open_directories, remove, remove_dead_parts, translated
 
 _PIECE = 1 << 20
 
@@ -201,7 +201,7 @@ class DirectorySink:
             os.fsync(self._file)
             self._compare(manifest)
             # One commit at a time in a directory: one that is rolled back takes nothing of another's along.
-            fcntl.flock(self._directory, fcntl.LOCK_EX)
+            lock(self._directory, fcntl.LOCK_EX)
             try:
                 self._give_name(self._part, self._name.file, manifest.sha256, named)
                 small = {} if signature is None else {self._name.signature_file: signature}

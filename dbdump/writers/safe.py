@@ -132,7 +132,7 @@ def new_part(final: str, directory: int) -> tuple[str, int]:
         part = f".{final}.{secrets.token_hex(4)}.part"
         file = os.open(part, flags, 0o600, dir_fd=directory)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, fcntl.LOCK_EX)
             if os.fstat(file).st_nlink:  # none of them removed it before it was locked
                 return part, file
         except BaseException:
@@ -177,11 +177,17 @@ def remove(name: str, directory: int) -> None:
 def hold(directory: int, where: str | Path, *, alone: bool) -> None:
     """Hold an open directory until it is closed: `alone`, or with others. Raises Locked where that cannot be."""
     try:
-        fcntl.flock(directory, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        lock(directory, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise at_work(where, alone=alone) from None
+
+
+def lock(file: int, how: int) -> None:
+    """Lock an open file, as flock does; on a file system without locks do nothing."""
+    try:
+        fcntl.flock(file, how)
     except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # a file system without locks
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
             raise
 
 

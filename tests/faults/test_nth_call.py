@@ -89,6 +89,14 @@ def test_a_call_of_the_local_writer_fails(datadir, unharmed, call, before, step)
     assert turn, "no call failed"
 
 
+@pytest.mark.parametrize("error", ["ENOLCK", "EOPNOTSUPP"])
+def test_a_file_system_without_locks(datadir, unharmed, error):
+    """A dump is stored there all the same; a temporary file that is left there is nobody's to remove."""
+    unharmed.no_next_run = "none failed"
+    assert fail(datadir, FIRST, f"flock:error={error}") == (0, "", True)
+    unharmed.said.append(stored(FIRST))
+
+
 @pytest.mark.parametrize(
     ("fsync", "unlink"), [(5, 2), (7, 3), (9, 4)], ids=["the dump", "the signature", "the manifest"]
 )
