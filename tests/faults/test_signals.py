@@ -109,7 +109,7 @@ def test_ended_twice_while_it_commits(flags, unharmed, said, datadir, tmp_path, 
     ) as process:  # fmt: skip
         wait_for(lambda: set(place.glob(begun)) - before, "the commit")
         for _ in range(2):
-            os.kill(pid_of(f"--recipes={tmp_path}", "python"), signal.SIGTERM)
+            os.kill(pid_of(f"--recipes={tmp_path}", COMMAND[0]), signal.SIGTERM)
         code, out = end_of(process)
     said.append(out)
     assert code == 128 + signal.SIGTERM
