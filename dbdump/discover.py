@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 
+from .aside import stdout_aside
 from .errors import NothingMatched, RecipeError
 from .recipe import Recipe, taken
 
@@ -40,8 +41,8 @@ def recipe_directory(flag: str | None) -> Path:
 def discover(directory: Path) -> Discovery:
     """Import every recipe file of `directory`; those that begin with `_` are for others to import.
 
-    A file that is broken, or that others can write, is reported, and the others are used. Raises
-    RecipeError where the directory itself is missing or unsafe, or two recipes have one id.
+    A file that is broken, or that others can write, is reported, and the others are used. What they print goes to
+    stderr. Raises RecipeError where the directory itself is missing or unsafe, or two recipes have one id.
     """
     _refuse_unsafe(directory)
     files = sorted(directory.glob("*.py"))
@@ -62,7 +63,8 @@ def discover(directory: Path) -> Discovery:
             sys.modules[f"{PACKAGE}.{file.stem}"] = None  # type: ignore[assignment]  # none imports it
     for file in safe:
         try:
-            recipes += _import(file)
+            with stdout_aside():
+                recipes += _import(file)
         except RecipeError as error:
             errors.append(error)
             # What it had declared itself is not used; what it imported is whole.

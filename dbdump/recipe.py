@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, overload
 
+from .aside import stdout_aside
 from .backends.base import Backend
 from .errors import RecipeError
 from .host import Host
@@ -68,7 +69,8 @@ class Recipe:
     def dump(self) -> Dump:
         """Call the function. Raises RecipeError, naming file and line, for whatever goes wrong in it."""
         try:
-            dump = self.function(self.host)
+            with stdout_aside():
+                dump = self.function(self.host)
         except RecipeError as error:
             raise RecipeError(f"{self.source}: {self.id}: {error.message}", error.hint) from error
         except (Exception, SystemExit) as error:

@@ -114,6 +114,14 @@ def test_the_schema_is_one():
     assert len(SCHEMA["allOf"]) == len(COMMANDS)
 
 
+def test_a_recipe_that_prints_is_not_in_it(document, recipes):
+    """What its file says, or a program that it starts, is no part of the document."""
+    with (recipes / "site.py").open("a") as site:
+        site.write("import os\nprint('hello')\nos.system('echo hello')\n")
+    assert statuses(document("dump")) == {"stored": 2, "skipped": 1}
+    document("list")
+
+
 def test_dump(tmp_path, document, recipes, datadir, blocked):
     """What was stored, was left out, and failed, each with the name of its database as it is."""
     add(recipes, "gone", str(tmp_path / "gone.db"), datadir)

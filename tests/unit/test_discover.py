@@ -223,3 +223,16 @@ def test_loading_again_reads_again(tmp_path):
     assert ids(directory) == ["localhost/one"]
     recipe_file(tmp_path, ONE.replace("def one", "def other"))
     assert ids(directory) == ["localhost/other"]
+
+
+def test_what_recipe_files_print_goes_to_stderr(tmp_path, capfd):
+    """stdout is promised to others: what files, and the functions in them, or what they start, write goes elsewhere."""
+    talks = "import os, sys\nprint('file')\nos.system('echo child')\nprint('real', file=sys.__stdout__)\n"
+    directory = recipe_file(tmp_path, talks + ONE.replace("def one(host): ", "def one(host): print('function'); "))
+    sys.stdout.write("before\n")
+    (found,) = discover(directory).recipes
+    found.dump()
+    sys.stdout.write("after\n")
+    said = capfd.readouterr()
+    assert said.out == "before\nafter\n"
+    assert sorted(said.err.split()) == ["child", "file", "function", "real"]
