@@ -249,7 +249,8 @@ class MySQL(Backend):
         return [] if self.defaults is None else [f"--defaults-file={self.defaults}"]
 
     def _program(self, name: str) -> list[str]:
-        return [name, *self._file, "--default-character-set=utf8mb4"]
+        # An option file may have `force`, which would make an error a success.
+        return [name, *self._file, "--default-character-set=utf8mb4", "--skip-force"]
 
 
 def _place(connection: dict[str, str]) -> str:

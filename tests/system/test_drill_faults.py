@@ -146,6 +146,16 @@ def test_what_mariadb_does_not_take_is_bad(of_mariadb, mariadb, to):
     assert mariadb.sql("SHOW DATABASES") == before
 
 
+def test_an_option_file_hides_no_error(of_mariadb, mariadb):
+    """What `force` in the operator's own file has the client go on after, counts."""
+    drills = of_mariadb(ONE)
+    drills.change("drilled_faults", lambda sql: sql.replace(b"\nCREATE TABLE `t`", b"\nCREATE TABLE nothing `t`"))
+    forced = Path(mariadb.defaults_file(name="forced"))
+    forced.write_text(f"{forced.read_text()}[mysql]\nforce\n")
+    drills.of("mysql", f"defaults={forced}")
+    refuses(drills, "error in your SQL syntax", "--to=localhost")
+
+
 def test_what_sqlite_does_not_take_is_bad(drills, tmp_path):
     """So with SQLite."""
     with closing(sqlite3.connect(tmp_path / "drilled_faults")) as made:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from servers.mariadb import identifier
 from test_mysql import AWKWARD, CONTENT, HISTORY, dump_text
@@ -155,6 +157,21 @@ def test_what_is_left_is_said(mariadb, dumped, dbdump, flags):
         assert done.returncode == 1
         assert "Access denied" in done.stdout
         assert "left: broken, as far as it came" in done.stdout
+    finally:
+        mariadb.sql("DROP USER half@localhost")
+
+
+def test_an_option_file_hides_no_error(mariadb, dumped, dbdump, flags):
+    """`force` in the operator's own file does not make a success of what went wrong."""
+    dumped("forced", "CREATE TABLE a AS SELECT 1 AS one")
+    mariadb.sql("CREATE USER half@localhost; GRANT CREATE, DROP ON forced.* TO half@localhost")
+    mariadb.drop("forced")
+    try:
+        path = Path(mariadb.defaults_file("half"))
+        path.write_text(f"{path.read_text()}[mysql]\nforce\n")
+        done = dbdump("restore", flags[0], f"--defaults={path}", flags[2], "--database=forced", "--yes")
+        assert done.returncode == 1
+        assert "denied" in done.stdout
     finally:
         mariadb.sql("DROP USER half@localhost")
 

@@ -359,7 +359,7 @@ def bound(tools: str, version: str, *more: str, grants: Sequence[str] = (), **op
 
 
 FLAGS = ["--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G"]
-UTF8 = "--default-character-set=utf8mb4"
+OURS = ["--default-character-set=utf8mb4", "--skip-force"]
 HISTORY = "system_versioning_insert_history\tOFF"
 
 
@@ -367,17 +367,17 @@ HISTORY = "system_versioning_insert_history\tOFF"
     ("make", "argv"),
     [
         (lambda: bound(MYSQL_8, "8.0.36", defaults="/x/my.cnf", mysqldump_options="-h db1"),
-         ["mysqldump", "--defaults-file=/x/my.cnf", UTF8, "--single-transaction", *FLAGS, "--no-tablespaces",
+         ["mysqldump", "--defaults-file=/x/my.cnf", *OURS, "--single-transaction", *FLAGS, "--no-tablespaces",
           "--set-gtid-purged=OFF", "-h", "db1", "--databases", "--", "shop"]),
         (lambda: bound(MYSQL_8, "10.6.1-MariaDB", ignore_tables=["shop.a b", "other.t"]),
-         ["mysqldump", UTF8, "--single-transaction", *FLAGS, "--no-tablespaces", "--set-gtid-purged=OFF",
+         ["mysqldump", *OURS, "--single-transaction", *FLAGS, "--no-tablespaces", "--set-gtid-purged=OFF",
           "--column-statistics=0", "--ignore-table=shop.a b", "--databases", "--", "shop"]),
         (lambda: bound(MARIADB, "10.11.19-MariaDB", HISTORY, "history\t73686f70", "unsafe\t73686f70\t6d"),
-         ["mariadb-dump", UTF8, "--lock-tables", *FLAGS, "--no-tablespaces", "--dump-history",
+         ["mariadb-dump", *OURS, "--lock-tables", *FLAGS, "--no-tablespaces", "--dump-history",
           "--databases", "--", "shop"]),
         (lambda: bound(MARIADB, "10.6.1-MariaDB", "history\t73686f70", "unsafe\t73686f70\t6d",
                        ignore_tables=["shop.m"], mysqldump_options="--skip-dump-history"),
-         ["mariadb-dump", UTF8, "--single-transaction", *FLAGS, "--no-tablespaces", "--ignore-table=shop.m",
+         ["mariadb-dump", *OURS, "--single-transaction", *FLAGS, "--no-tablespaces", "--ignore-table=shop.m",
           "--databases", "--", "shop"]),
     ],
     ids=["MySQL 8", "MySQL's client, MariaDB's server", "locks and history", "ignored, without history"],
@@ -392,14 +392,14 @@ def test_the_command_of_a_database(make: Callable[[], MySQL], argv):
 def test_users_are_dumped_as_each_make_can():
     """MariaDB's program knows how; for MySQL it is the tables of accounts, and a FLUSH after they are loaded."""
     maria, mysql = bound(MARIADB, "10.11.19-MariaDB"), bound(MYSQL_8, "8.0.36")
-    assert maria.get_globals_command() == ["mariadb-dump", UTF8, "--insert-ignore", "--system=users"]
-    assert maria.get_restore_command("@globals") == ["mariadb", UTF8, "--binary-mode"]
+    assert maria.get_globals_command() == ["mariadb-dump", *OURS, "--insert-ignore", "--system=users"]
+    assert maria.get_restore_command("@globals") == ["mariadb", *OURS, "--binary-mode"]
     command = mysql.get_globals_command()
     assert command[-11:-9] == ["mysql", "user"]
     assert command[-12] == "--"
     assert {"--replace", "--no-create-info", "--set-gtid-purged=OFF"} < set(command)
     assert mysql.get_restore_command("@globals")[2:] == [
-        '"$@" && exec "$@" --execute="FLUSH PRIVILEGES"', "sh", "mysql", UTF8, "--binary-mode", "--database=mysql",
+        '"$@" && exec "$@" --execute="FLUSH PRIVILEGES"', "sh", "mysql", *OURS, "--binary-mode", "--database=mysql",
     ]  # fmt: skip
     assert bound(MYSQL_8, "8.0.36", globals=False).get_globals_command() is None
     assert bound(MYSQL_5_6, "5.6.51").get_globals_command() is None
