@@ -217,6 +217,13 @@ def sftp_over(channel: Any, account: str) -> Any:
         return SFTPClient(channel)
 
 
+def settled(sftp: Any, file: Any) -> None:
+    """Wait for the answer to every write of a pipelined file. Raises OSError where one of them was refused."""
+    # paramiko has no public name for it, and throws away what has not been answered when the file is closed.
+    while file._reqs:  # noqa: SLF001
+        sftp._read_response(file._reqs.popleft())  # noqa: SLF001
+
+
 def synced(sftp: Any, file: Any) -> bool:
     """Have an open file written to its disk; return False where that server cannot, as RFC drafts of SFTP have none."""
     from paramiko.sftp import CMD_EXTENDED  # noqa: TID251, PLC0415

@@ -47,7 +47,6 @@ class SFTPSession:
         self._here = self._home
         self._part = ""
         self._file: Any = None
-        self._sent = 0
         self.broken = False
 
     def go(self, root: str, names: Sequence[str], *, make: bool) -> str:
@@ -74,7 +73,7 @@ class SFTPSession:
         with self._words():
             left = tuple(self._swept()) if adding else ()
             self._file = self._sftp.open(self._at(part), "wbx", bufsize=0)
-            self._part, self._sent = part, 0
+            self._part = part
             self._sftp.chmod(self._at(part), 0o600)
             self._file.set_pipelined(True)
         return left
@@ -83,14 +82,13 @@ class SFTPSession:
         """Take the next bytes; see Session."""
         with self._words():
             self._file.write(bytes(piece))
-            self._sent += len(piece)
 
     def received(self) -> tuple[int, str]:
         """Return what was stored: its size, and the SHA-256 of what is read back, or nothing; see Session."""
-        from ..ssh import synced  # noqa: PLC0415
+        from ..ssh import settled, synced  # noqa: PLC0415
 
         with self._words():
-            self._file.set_pipelined(False)
+            settled(self._sftp, self._file)
             synced(self._sftp, self._file)
             self._file.close()
             size = int(self._sftp.stat(self._at(self._part)).st_size)

@@ -14,7 +14,7 @@ from servers.relay import Relay
 
 from dbdump import Remote
 from dbdump.errors import WriteError
-from dbdump.testing import dump_name, manifest_of
+from dbdump.testing import dump_name, manifest_of, store
 
 KIND = "sftp"
 
@@ -138,6 +138,20 @@ def test_the_answer_to_the_commit_is_lost(far, own_sshd):
     assert process.returncode == 0, text
     assert len(list(far.path.rglob("2*.bin.json"))) == 2
     wait_for(lambda: not far.parts(), "the part to go")
+
+
+@pytest.mark.parametrize("transport", ["fabric", "openssh"])
+def test_a_write_that_the_server_refuses(accounts, own_sshd, reach, tmp_path, transport):
+    """70, 79: one in the middle leaves a hole in a file of the right size; only its own answer tells of it."""
+    # It seeks before each write, and a few times before the first.
+    command = "strace -o /dev/null -e inject=lseek:error=EIO:when=30 /usr/lib/openssh/sftp-server"
+    server = own_sshd(inside=("sh", "-c", f'exec "$@" -o "ForceCommand={command}"', "sh"))
+    path = accounts.directory_of("dash", tmp_path.name)
+    to = Remote(server.remote("dash"), str(path), transport=transport, read_back=False).bound(reach)
+    data = os.urandom(2_000_000)  # 62 writes: paramiko looks at the answers when there are a hundred
+    with pytest.raises(WriteError, match="failure"):
+        store(to, dump_name(), data)
+    assert not [each for each in path.rglob("*") if each.is_file()]
 
 
 def test_interrupted_while_it_is_sent(far, sshd):
