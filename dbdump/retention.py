@@ -27,9 +27,10 @@ class Keep:
     """Which dumps of each database to keep; what no rule keeps is pruned.
 
     `last` keeps the newest; `hourly` to `yearly` the newest one of each of the last so many hours, days, ISO
-    weeks, months and years, in UTC, that have one at all; `within` ("36h", "14d", "8w") all that are no older
-    than that before the newest. So do restic's and borg's options of these names. Nothing is pruned while the
-    newest is smaller by more than `shrink_alarm`, a fraction, than the median of those before it.
+    weeks, months and years, in UTC, that have one at all, and where there are fewer, the oldest of all as well;
+    `within` ("36h", "14d", "8w") all that are no older than that before the newest. So do restic's options of these
+    names. Nothing is pruned while the newest is smaller by more than `shrink_alarm`, a fraction, than the median of
+    those before it.
     """
 
     last: int = 0
@@ -152,5 +153,8 @@ def _by_count(past: Sequence[Dated], keep: Keep) -> list[tuple[str, Sequence[Dat
         newest: dict[object, Dated] = {}
         for each in past:
             newest.setdefault(period(each.started.astimezone(UTC)), each)
-        chosen.append((name, list(newest.values())[: getattr(keep, name)]))
+        count = getattr(keep, name)
+        chosen.append((name, list(newest.values())[:count]))
+        if len(newest) < count:  # no history is cut that there is room for
+            chosen.append((f"oldest {name}", [each for each in past[-1:] if each not in newest.values()]))
     return chosen

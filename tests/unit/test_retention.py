@@ -49,7 +49,31 @@ def test_rules_add_up():
     dumps = every(timedelta(hours=12), 100)
     result = retain(dumps, Keep(last=1, weekly=2, monthly=2, yearly=5), NOW)
     assert result.kept[dumps[0].name] == ("newest", "last", "weekly", "monthly", "yearly")
-    assert days(result) == ["20261125T030000Z", "20261122T150000Z", "20261031T150000Z"]
+    assert days(result) == ["20261125T030000Z", "20261122T150000Z", "20261031T150000Z", "20261006T150000Z"]
+    assert result.kept[dumps[-1].name] == ("oldest yearly",)
+
+
+def test_the_oldest_is_kept_while_a_rule_is_not_filled():
+    """As restic does: of a history of six weeks, three years of it are kept as far back as they go."""
+    dumps = every(timedelta(days=1), 40)
+    result = retain(dumps, Keep(daily=3, yearly=3), NOW)
+    assert days(result) == ["20261125T030000Z", "20261124T030000Z", "20261123T030000Z", "20261017T030000Z"]
+    assert result.kept[dumps[-1].name] == ("oldest yearly",)
+    assert len(retain(dumps, Keep(daily=3, yearly=1), NOW).kept) == 3
+
+
+def test_one_that_does_not_count_is_not_the_oldest():
+    """The oldest of those that count is."""
+    dumps = [*every(timedelta(days=1), 40), dumped(NOW - timedelta(days=40), bad=True)]
+    assert retain(dumps, Keep(yearly=3), NOW).kept[dumps[-2].name] == ("oldest yearly",)
+
+
+def test_the_oldest_of_a_period_needs_no_rule_twice():
+    """Where each dump is of a period of its own, or only the newest there is, nothing is called the oldest."""
+    dumps = every(timedelta(days=40), 3)
+    result = retain(dumps, Keep(monthly=5), NOW)
+    assert set(result.kept.values()) == {("newest", "monthly"), ("monthly",)}
+    assert retain([], Keep(monthly=5), NOW) == Retention()
 
 
 @pytest.mark.parametrize(("within", "count"), [("36h", 37), ("2d", 49), ("1w", 100), ("99999w", 100)])
@@ -168,6 +192,25 @@ def test_nothing_is_lost_that_must_not_be(dumps, keep):
     for group in (past, [each for each in past if each.verified]):
         assert {each.name for each in group[-1:]} <= set(result.kept)
     assert not (result.held and result.pruned)
+
+
+_PERIODS = {
+    "hourly": "%Y%m%d%H", "daily": "%Y%m%d", "weekly": "%G%V", "monthly": "%Y%m", "yearly": "%Y",
+}  # fmt: skip
+
+
+@given(_dumps, _keeps)
+def test_each_rule_is_filled_or_keeps_the_oldest(dumps, keep):
+    """Of each period that it still counts the newest is kept; where there are fewer, the oldest of all is as well."""
+    kept = retain(dumps, keep, NOW).kept
+    past = sorted((each for each in dumps if each.started <= NOW and not each.bad), key=lambda each: each.started)
+    for rule, form in _PERIODS.items():
+        newest = {f"{each.started:{form}}": each for each in past}
+        wanted = list(newest.values())[::-1][: getattr(keep, rule)]
+        assert all(rule in kept[each.name] for each in wanted)
+        is_oldest = [name for name, why in kept.items() if f"oldest {rule}" in why]
+        unfilled = len(newest) < getattr(keep, rule) and past and past[0] not in wanted
+        assert is_oldest == ([past[0].name] if unfilled else [])
 
 
 @given(_dumps, _keeps)
