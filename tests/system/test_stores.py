@@ -246,10 +246,11 @@ def test_a_file_system_without_locks(accounts, sshd, reach, tmp_path, said, erro
 @pytest.mark.parametrize("transport", ["fabric", "openssh"])
 def test_a_server_that_does_not_replace(accounts, own_sshd, reach, tmp_path, transport):
     """Where SFTP's rename is the only one, a record is put in place of another all the same."""
+    # Not of the account that is for SFTP anyway: what its Match block says goes before this.
     more = 'exec "$@" -o "ForceCommand=internal-sftp -P posix-rename"'
     server = own_sshd(inside=("sh", "-c", more, "sh"))
-    path = accounts.directory_of("sftp", tmp_path.name)
-    to = Remote(server.remote("sftp"), str(path), transport=transport).bound(reach)
+    path = accounts.directory_of("dash", tmp_path.name)
+    to = Remote(server.remote("dash"), str(path), transport=transport).bound(reach)
     store(to, NAME, b"whole")
     for fault in ("first", "second"):
         record = Record(manifest_of(NAME, b"whole").sha256, "2026-11-23T03:00:00+00:00", None, fault)
