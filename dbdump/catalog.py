@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from .errors import WriteError
 
@@ -20,6 +21,7 @@ RECORD_SUFFIX = ".verified"
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half a character: JSON can hold one, and no name of a file
+_CUT = re.compile(r"[\w.%~-]{120}~sha256-[0-9a-f]{64}", re.ASCII)  # the directory of a long name
 _LONGEST = 200  # bytes; a file name may have 255, and a temporary one is longer than its final one
 _MOST_TOLD = 200  # characters of what is wrong with a file
 
@@ -47,6 +49,20 @@ def encode(name: str) -> str:
     if len(text) > _LONGEST:
         text = f"{text[:120]}~sha256-{hashlib.sha256(raw).hexdigest()}"
     return text or "%"
+
+
+def decode(directory: str) -> str | None:
+    """Return the name that `encode` makes `directory` of; None where it makes none, or has cut a long one."""
+    if not directory.isascii():
+        return None
+    whole = directory.rpartition("~")[0] or directory
+    name = unquote_to_bytes(whole).decode("utf-8", "surrogateescape")
+    return name if encode(name) == directory else None
+
+
+def is_cut(directory: str) -> bool:
+    """Whether `encode` may have made it of a long name, which it does not tell."""
+    return bool(_CUT.fullmatch(directory))
 
 
 def new_stamp(now: datetime | None = None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from .catalog import MANIFEST_SUFFIX, RECORD_SUFFIX, DumpName, Manifest, encode
+from .catalog import MANIFEST_SUFFIX, RECORD_SUFFIX, DumpName, Manifest, decode, encode, is_cut
 from .errors import WriteError
 
 SIGNATURE_SUFFIX = MANIFEST_SUFFIX + ".sig"
@@ -25,7 +25,8 @@ Level = Literal["bytes", "content", "structure", "restored"]
 class Entry:
     """One file of a recipe: the directory of its database, its own name, its size in bytes.
 
-    `text` is what is in it, where `is_text` says so of its name, and it can be read.
+    `text` is what is in it, where `is_text` says so of its name, and it can be read. One without a name, and of
+    0 bytes, tells of the directory itself: there may be nothing in it.
     """
 
     directory: str
@@ -150,10 +151,14 @@ class Stray:
 
 @dataclass(frozen=True)
 class Listing:
-    """All dumps of a recipe, the newest first, and what is none."""
+    """All dumps of a recipe, the newest first, and what is none.
+
+    `directories` are those of its databases, also of those that have no dump.
+    """
 
     dumps: tuple[Stored, ...]
     strays: tuple[Stray, ...]
+    directories: tuple[str, ...] = ()
 
     def of(self, database: str) -> Sequence[Stored]:
         """Return the dumps of one database, the newest first."""
@@ -164,7 +169,9 @@ def read_listing(host: str, recipe: str, entries: Iterable[Entry]) -> Listing:
     """Return what the files of a recipe are; what is not of dbdump is passed over."""
     directories: dict[str, dict[str, Entry]] = {}
     for each in entries:
-        directories.setdefault(each.directory, {})[each.file] = each
+        files = directories.setdefault(each.directory, {})
+        if each.file:
+            files[each.file] = each
     dumps: list[Stored] = []
     strays: list[Stray] = []
     for directory, files in directories.items():
@@ -174,7 +181,8 @@ def read_listing(host: str, recipe: str, entries: Iterable[Entry]) -> Listing:
             else:
                 strays.append(file)
     dumps.sort(key=lambda each: (each.manifest.begun, each.name.directory), reverse=True)
-    return Listing(tuple(dumps), tuple(sorted(strays, key=lambda each: each.path)))
+    ours = sorted(each for each in directories if decode(each) is not None or is_cut(each))
+    return Listing(tuple(dumps), tuple(sorted(strays, key=lambda each: each.path)), tuple(ours))
 
 
 def _read_directory(host: str, recipe: str, directory: str, files: dict[str, Entry]) -> Iterator[Stored | Stray]:

@@ -11,7 +11,7 @@ from ..backends.base import Backend
 from ..catalog import DumpName
 from ..errors import Locked, WriteError
 from ..machines import Machines
-from ..stored import Listing, Record, read_listing
+from ..stored import Entry, Listing, Record, read_listing
 from ..writers.base import Store, Writer
 from ..writers.directory import Directory
 from .dumps import ODD_NAMES, dump_name, job_of, manifest_of, refused, store
@@ -31,6 +31,11 @@ class _Nothing(Backend):
 def _listing(to: Store) -> Listing:
     name = dump_name()
     return read_listing(name.host, name.recipe, to.entries(name.host, name.recipe))
+
+
+def _files(to: Store) -> list[str]:
+    name = dump_name()
+    return [each.file for each in to.entries(name.host, name.recipe) if each.file]
 
 
 def _names(to: Store) -> set[DumpName]:
@@ -141,8 +146,7 @@ class WriterContract:
             store(to, other, b"two")
             to.note(name, b"{}")
             to.delete(name)
-            assert [each.file for each in to.entries(name.host, name.recipe)].count(other.file) == 1
-            assert len(list(to.entries(name.host, name.recipe))) == len((other.file, other.manifest_file))
+            assert sorted(_files(to)) == [other.file, other.manifest_file]
             to.delete(name)
             assert _names(to) == {other}
 
@@ -154,6 +158,15 @@ class WriterContract:
                 assert not list(to.entries("db1", "shop"))
             for missing in (to.read, to.signature):
                 self.is_missing(missing, dump_name())
+
+    def test_a_database_that_has_no_dump_is_told(self, tmp_path: Path) -> None:
+        """Its directory is an entry, with no file's name: so it is known that it was begun."""
+        with self.made(tmp_path) as to:
+            to.open(dump_name("begun")).abort()
+            store(to, dump_name(), b"whole")
+            directories = {each for each in to.entries("db1", "shop") if not each.file}
+            assert directories == {Entry("begun", "", 0), Entry("orders", "", 0)}
+            assert _listing(to).directories == ("begun", "orders")
 
     def test_entries_that_are_not_wanted_any_more(self, tmp_path: Path) -> None:
         """Who stops in the middle of them leaves nothing that is in the way of others."""
@@ -182,12 +195,12 @@ class WriterContract:
         name = dump_name()
         with self.made(tmp_path) as to:
             store(to, name, b"whole")
-            files = {each.file for each in to.entries(name.host, name.recipe)}
+            files = set(_files(to))
             for fault in ("", "x" * 5000, "changed"):
                 to.note(name, _record(name, fault).to_json())
                 (found,) = _listing(to).dumps
                 assert found.record == _record(name, fault)
-            assert {each.file for each in to.entries(name.host, name.recipe)} == files | {name.record_file}
+            assert set(_files(to)) == files | {name.record_file}
 
     def test_how_a_place_is_can_be_told(self, tmp_path: Path) -> None:
         """Before anything was stored, and after it; nothing is made to find it out."""
@@ -260,5 +273,5 @@ class WriterContract:
 
     def has_nothing(self, to: Store, name: DumpName) -> None:
         """Assert that nothing is stored under `name`, nor listed."""
-        assert not list(to.entries(name.host, name.recipe))
+        assert not _files(to)
         self.is_missing(to.read, name)

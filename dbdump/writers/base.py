@@ -82,7 +82,10 @@ class Store(Protocol):
         ...
 
     def entries(self, host: str, recipe: str) -> Iterator[Entry]:
-        """Yield every file of a recipe, in no order, but no symbolic link; nothing where nothing was ever stored."""
+        """Yield every file of a recipe, in no order, but no symbolic link; nothing where nothing was ever stored.
+
+        Each of its directories is one more, without a name of a file: a database may have no other.
+        """
         ...
 
     def read(self, name: DumpName) -> Iterator[bytes]:

@@ -77,6 +77,7 @@ class Directory:
         with translated(top), contextlib.suppress(FileNotFoundError), os.scandir(top) as directories:
             for directory in directories:
                 if directory.is_dir(follow_symlinks=False):
+                    yield Entry(directory.name, "", 0)
                     yield from _files(directory.path, directory.name)
 
     def read(self, name: DumpName) -> Iterator[bytes]:

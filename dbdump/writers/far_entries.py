@@ -11,16 +11,18 @@ from ..stored import Entry
 _GONE = re.compile(rb"(\./[^/:]+/[^/:]+): No such file or directory")
 # Of ls: mode, links, user, group, size, and three words of the time. A name with a line end in it is nobody's of ours.
 _LISTED = re.compile(rb"-\S*(?:\s+\S+){3}\s+([0-9]{1,18})(?:\s+\S+){3}\s+(\./[^/]+/[^/]+)")
+_DIRECTORY = re.compile(rb"d\S*(?:\s+\S+){7}\s+\./([^/]+)")
 
 
 def read_entries(lines: Iterable[bytes]) -> list[Entry]:
-    """Return what `lines` tell of: `-rw… ./DIRECTORY/FILE` and `./DIRECTORY/FILE:LINE OF ITS TEXT`.
+    """Return what `lines` tell of: `drwx… ./DIRECTORY`, `-rw… ./DIRECTORY/FILE`, `./DIRECTORY/FILE:LINE OF ITS TEXT`.
 
     A text that could not be read is None; a file that went before its text was read is left out.
     """
     sizes: dict[bytes, int] = {}
     texts: defaultdict[bytes, bytearray] = defaultdict(bytearray)
     gone: set[bytes] = set()
+    directories: list[bytes] = []
     before, of = b"\n", bytearray()  # what the last line of a text began with, and where it went
     for line in lines:
         if line.startswith(before):
@@ -33,9 +35,13 @@ def read_entries(lines: Iterable[bytes]) -> list[Entry]:
             of += b"\n"
         elif listed := _LISTED.fullmatch(line):
             sizes[listed[2]] = int(listed[1])
+        elif match := _DIRECTORY.fullmatch(line):
+            directories.append(match[1])
         elif match := _GONE.search(line):
             gone.add(match[1])
-    return [_entry(path, size, texts.get(path)) for path, size in sizes.items() if path not in gone]
+    return [Entry(each.decode("utf-8", "surrogateescape"), "", 0) for each in directories] + [
+        _entry(path, size, texts.get(path)) for path, size in sizes.items() if path not in gone
+    ]
 
 
 def _entry(path: bytes, size: int, lines: bytearray | None) -> Entry:

@@ -40,12 +40,17 @@ class Session(Protocol):
         """Take the next bytes of it."""
         ...
 
-    def received(self) -> tuple[int, str]:
-        """Return its size in bytes and its SHA-256, computed there on what was synced."""
+    def received(self, size: int) -> tuple[int, str]:
+        """Return its size in bytes and its SHA-256, computed there on what was synced.
+
+        `size` is what it should be: the more there is, the longer that may take.
+        """
         ...
 
-    def name(self, part: str, final: str, sha256: str) -> bool:
+    def name(self, part: str, final: str, sha256: str, size: int) -> bool:
         """Give it its final name; return whether that is new. What is there already and differs is refused.
+
+        `size` is as for `received`: who was not asked that before reads it all.
 
         Raises ConnectionLost where neither is there.
         """
@@ -64,7 +69,7 @@ class Session(Protocol):
         ...
 
     def entries(self) -> Sequence[Entry]:
-        """Return all files one directory below here, but no symbolic link."""
+        """Return all directories here, and all files in them, but no symbolic link; see Store."""
         ...
 
     def condition(self, *, deep: bool) -> Condition:

@@ -83,7 +83,7 @@ class SFTPSession:
         with self._words():
             self._file.write(bytes(piece))
 
-    def received(self) -> tuple[int, str]:
+    def received(self, size: int) -> tuple[int, str]:  # noqa: ARG002  each answer comes soon
         """Return what was stored: its size, and the SHA-256 of what is read back, or nothing; see Session."""
         from ..ssh import settled, synced  # noqa: PLC0415
 
@@ -91,10 +91,10 @@ class SFTPSession:
             settled(self._sftp, self._file)
             synced(self._sftp, self._file)
             self._file.close()
-            size = int(self._sftp.stat(self._at(self._part)).st_size)
-        return size, sha256_of(self.fetch(self._part)) if self._read_back else ""
+            stored = int(self._sftp.stat(self._at(self._part)).st_size)
+        return stored, sha256_of(self.fetch(self._part)) if self._read_back else ""
 
-    def name(self, part: str, final: str, sha256: str) -> bool:
+    def name(self, part: str, final: str, sha256: str, size: int) -> bool:  # noqa: ARG002  as above
         """Give a final name; see Session. SFTP's own rename never replaces a file."""
         with self._words():
             if self._exists(final):
@@ -137,12 +137,13 @@ class SFTPSession:
         """Return all files below; see Session."""
         with self._words():
             found = chain.from_iterable(each for _, each in list_directories(self._sftp, [self._here]))
-            below = list_directories(self._sftp, [self._at(each.name) for each in found if stat.S_ISDIR(each.mode)])
+            directories = [each.name for each in found if stat.S_ISDIR(each.mode)]
+            below = list_directories(self._sftp, map(self._at, directories))
             files = {
                 join(path, each.name): each for path, inside in below for each in inside if stat.S_ISREG(each.mode)
             }
             texts = dict(read_files(self._sftp, [path for path, each in files.items() if Entry.is_text(each.name)]))
-        return [
+        return [Entry(each, "", 0) for each in directories] + [
             Entry(basename(dirname(path)), each.name, each.size, texts.get(path))
             for path, each in files.items() if path in texts or not Entry.is_text(each.name)
         ]  # fmt: skip

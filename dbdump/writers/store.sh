@@ -207,23 +207,23 @@ unname() {
   try rm -f -- "$final" && flush . && say ok
 }
 
-# Run find on the files one directory below, with the arguments given. No symbolic link is one, or leads to one. A name
-# with a line end or a colon is none of ours, and its lines could be mistaken for those of another.
-files_below() {
-  find . -mindepth 2 -maxdepth 2 -type f ! -path '*:*' ! -path '*
+# Run find on the directories here and the files in them, with the arguments given. No symbolic link is one, or leads
+# to one. A name with a line end or a colon is none of ours, and its lines could be mistaken for those of another.
+below() {
+  find . -mindepth 1 -maxdepth 2 '(' -type d ! -path './*/*' -o -type f -path './*/*' ')' ! -path '*:*' ! -path '*
 *' "$@"
 }
 
-# All files one directory below, as ls tells of them; then the manifests and records, each line behind its file's
+# All directories here and the files in them, as ls tells of them; then the manifests and records, each line behind its file's
 # name; then which of these could not be read. What goes meanwhile is no fault.
 entries() {
   for each in find grep; do
     command -v "$each" >/dev/null || { no "it has no $each program"; return 1; }
   done
   {
-    told=$(files_below -exec ls -lnd {} + 2>&1 >&6 | grep -v 'No such file or directory$')
+    told=$(below -exec ls -lnd {} + 2>&1 >&6 | grep -v 'No such file or directory$')
     [ -z "$told" ] || { no "$told"; return 1; }
-    told=$(files_below '(' -name '[0-9]*.json' -o -name '[0-9]*.verified' ')' -exec grep -aH '' {} + 2>&1 >&6)
+    told=$(below -type f '(' -name '[0-9]*.json' -o -name '[0-9]*.verified' ')' -exec grep -aH '' {} + 2>&1 >&6)
   } 6>&1
   printf '%s\n' "$told"
   say ok

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from dbdump.catalog import GLOBALS, DumpName, Manifest, encode, new_stamp, printable
+from dbdump.catalog import GLOBALS, DumpName, Manifest, decode, encode, is_cut, new_stamp, printable
 from dbdump.errors import WriteError
 from dbdump.testing import ODD_NAMES, dump_name, manifest_of
 
@@ -88,6 +88,21 @@ def test_a_manifest_reads_as_it_was_written():
     """One JSON object, with a name that is no text kept as it is."""
     manifest = replace(manifest_of(dump_name("bad\udce9"), b"data"), stages=({"name": "a", "argv": [], "status": 0},))
     assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+@given(NAMES)
+def test_an_encoded_name_is_read_back(name):
+    """A directory tells the name of its database, unless that was cut."""
+    directory = encode(name)
+    assert decode(directory) == (None if is_cut(directory) or not name else name)
+    assert is_cut(directory) is ("~sha256-" in directory)
+
+
+@given(st.one_of(st.text(), st.text("aA%2d~1.-@/", max_size=9)))
+def test_a_directory_of_another_name_is_none(directory):
+    """What `encode` never makes is the directory of no database."""
+    name = decode(directory)
+    assert name is None or encode(name) == directory
 
 
 @given(st.one_of(st.binary(), st.text().map(str.encode), st.from_regex(rb'\{"schema": ?[0-9],?.*\}')))

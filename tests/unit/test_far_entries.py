@@ -36,6 +36,16 @@ def test_a_file_that_is_no_text_has_a_size():
     ]
 
 
+def test_a_directory_is_an_entry_of_no_file():
+    """Of ls of coreutils, busybox and BSD; its own name may have spaces."""
+    lines = [
+        b"drwx------ 2 1000 1000 4096 Nov 25 04:39 ./one",
+        b"drwx------    2 0        0                40 Nov 25  2020 ./@globals",
+        b"drwx------+  1 501  20  64 Jan  1 12:00 ./a b",
+    ]
+    assert read_entries(lines) == [Entry("one", "", 0), Entry("@globals", "", 0), Entry("a b", "", 0)]
+
+
 @given(st.dictionaries(st.sampled_from(["a", "b", "@globals", "x%20y"]), st.binary(), min_size=1))
 def test_every_byte_of_a_text_comes_through(texts):
     """With a line end at its end or without, with empty lines, colons and what looks like another's line."""

@@ -255,7 +255,16 @@ def test_a_manifest_with_an_odd_value(changed):
 )
 def test_what_is_not_ours_is_passed_over(file):
     """Other files in the directories are nobody's business."""
-    assert read([*dumped(), entry(file), entry(file, b"{}", directory="other")]) == read(dumped())
+    found, alone = read([*dumped(), entry(file), entry(file, b"{}", directory="other")]), read(dumped())
+    assert (found.dumps, found.strays) == (alone.dumps, alone.strays)
+
+
+def test_directories_of_databases_are_told():
+    """Those too that have no file; what dbdump never called a directory is nobody's business."""
+    names = ["@globals", "Shop", "x" * 300, "a b"]
+    others = ["lost+found", ".snapshot", "Shop", "a b", "caf\u00e9", "%", ""]
+    directories = [Entry(each, "", 0) for each in [*map(encode, names), *others]]
+    assert read([*dumped(), *directories]).directories == tuple(sorted(["orders", *map(encode, names)]))
 
 
 @pytest.mark.parametrize("database", ODD_NAMES)
