@@ -18,6 +18,7 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
     "yearly": lambda when: when.year,
 }
 _HISTORY = 5  # dumps before the newest, whose median size it is compared with
+_MOST_AHEAD = timedelta(minutes=1)  # clocks of two machines differ; check warns where it is more
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 SHRINK_ALARM = 0.5
 
@@ -97,17 +98,22 @@ class Retention:
     held: str = ""
 
 
+def is_future(begun: datetime, now: datetime) -> bool:
+    """Whether a dump began after `now`, by more than clocks differ: then it counts for nothing, in any task."""
+    return begun - now > _MOST_AHEAD
+
+
 def retain(dumps: Sequence[Dated], keep: Keep, now: datetime) -> Retention:
     """Return what `keep` makes of the committed dumps of one database.
 
     The newest is always kept, and so is the newest that was verified. Two kinds count for nothing, and are
-    kept: those that began after `now`, as a clock was wrong, and nobody knows which; and bad ones, which must
+    kept: those from the future, as a clock was wrong, and nobody knows which; and bad ones, which must
     not push out what may be good.
     """
     reasons: dict[DumpName, list[str]] = {}
     past: list[Dated] = []
     for each in sorted(dumps, key=lambda each: (each.started, each.name.file), reverse=True):
-        if each.started > now:
+        if is_future(each.started, now):
             reasons[each.name] = ["from the future"]
         elif each.bad:
             reasons[each.name] = ["bad"]

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .catalog import MANIFEST_SUFFIX, encode, printable
-from .retention import SHRINK_ALARM, shrunken, usual
+from .catalog import MANIFEST_SUFFIX, decode, encode, printable
+from .retention import SHRINK_ALARM, is_future, shrunken, usual
 from .spans import ago
 from .stored import Drill, Listing, Record, Stored, Stray
 
 State = Literal["unknown", "missing", "failed", "stale", "shrunken", "ok", "excluded"]
 WORST_FIRST: tuple[State, ...] = ("unknown", "missing", "failed", "stale", "shrunken", "ok", "excluded")
 FINE = ("ok", "excluded")
+
+_MISSING_HINT = "Dump it, exclude it in its recipe, or remove its directory, which has no dump."
 
 
 @dataclass(frozen=True)
@@ -71,36 +73,49 @@ class Standing:
 
 
 def standings(host: str, recipe: str, listing: Listing, rule: Rule) -> list[Standing]:
-    """Return how each database of a recipe stands; a recipe without any is missing."""
+    """Return how each database of a recipe stands, also one that has only a directory; a recipe without any is missing.
+
+    One that has no dump is called by its directory where that does not tell its name.
+    """
     dumps: dict[str, list[Stored]] = {}
     for each in listing.dumps:
         dumps.setdefault(each.manifest.database, []).append(each)
-    manifests: dict[str, list[Stray]] = {}
+    strays: dict[str, list[Stray]] = {each: [] for each in listing.directories}
     for stray in listing.strays:
-        if stray.path.endswith(MANIFEST_SUFFIX):
-            manifests.setdefault(stray.path.partition("/")[0], []).append(stray)
-    found = [_standing(theirs, manifests.pop(encode(database), ()), rule) for database, theirs in dumps.items()]
-    for directory, strays in manifests.items():  # whose database is called by the name of its directory
-        found.append(Standing(host, recipe, directory, "failed", _odd(strays[-1])))
+        directory = stray.path.partition("/")[0]
+        if directory in strays or stray.path.endswith(MANIFEST_SUFFIX):
+            strays.setdefault(directory, []).append(stray)
+    found = [_standing(theirs, strays.pop(encode(database), ()), rule) for database, theirs in dumps.items()]
+    for directory, theirs in strays.items():
+        found.append(_without_dump(host, recipe, decode(directory) or directory, theirs))
     return found or [Standing(host, recipe, None, "missing", "no dump at all")]
 
 
+def _without_dump(host: str, recipe: str, database: str, strays: Sequence[Stray]) -> Standing:
+    if odd := _of_manifests(strays):
+        return Standing(host, recipe, database, "failed", _odd(odd[-1]))
+    left = f", and {_odd(strays[-1])}" if strays else ""
+    return Standing(host, recipe, database, "missing", f"no dump at all{left}", _MISSING_HINT)
+
+
 def _standing(dumps: Sequence[Stored], strays: Sequence[Stray], rule: Rule) -> Standing:
-    """Return how a database with `dumps`, the newest first, and with manifests that are of no dump, stands."""
+    """Return how a database with `dumps`, the newest first, and with files of no dump, stands."""
     name, now = dumps[0].name, rule.now
-    good = [each for each in dumps if each.manifest.begun <= now and not fault_of(each, now)]
-    age = (now - good[0].manifest.begun).total_seconds() if good else None
+    past = [each for each in dumps if not is_future(each.manifest.begun, now)]
+    good = [each for each in past if not fault_of(each, now)]
+    age = max(0.0, (now - good[0].manifest.begun).total_seconds()) if good else None
     sizes = [each.size for each in good]
-    reasons: list[tuple[State, str]] = [("failed", fault) for fault in _faults(dumps, now) if fault]
-    reasons += [("failed", _odd(each)) for each in strays if _stamp(each) >= name.stamp]
+    reasons: list[tuple[State, str]] = [("failed", fault) for fault in _faults(past, now) if fault]
+    newest = past[0].name.stamp if past else ""
+    reasons += [("failed", _odd(each)) for each in _of_manifests(strays) if _stamp(each) >= newest]
     if age is None or age > rule.max_age.total_seconds():
         reasons.append(("stale", "no good dump" if age is None else "its last good dump is too old"))
     if good and (smaller := shrunken(sizes, rule.alarm)):
         reasons.append(("shrunken", smaller))
-    if dumps[0].manifest.begun > now:
+    if len(past) < len(dumps):
         reasons.append(("ok", f"{name.stamp} is from the future, and does not count: a clock is wrong"))
     state: State = min((state for state, _ in reasons), key=WORST_FIRST.index, default="ok")
-    recorded = [(each, each.record) for each in dumps if each.record]
+    recorded = [(each, each.record) for each in past if each.record]
     drilled = [(each, record.drill) for each, record in recorded if record.drill]
     return Standing(
         name.host, name.recipe, name.database, state, "; ".join(text for _, text in reasons), "",
@@ -119,7 +134,7 @@ def _faults(dumps: Sequence[Stored], now: datetime) -> Iterator[str]:
 
     A dump that nobody has looked at does not mend what was found in the one before it.
     """
-    yield _size_fault(dumps[0])
+    yield from map(_size_fault, dumps[:1])
     yield next((_verify_fault(each, now) for each in dumps if each.record), "")
     yield next((_drill_fault(each, now) for each in dumps if each.record and each.record.drill), "")
 
@@ -143,6 +158,10 @@ def own_fault(record: Record) -> str:
 def _drill_fault(stored: Stored, now: datetime) -> str:
     drill = stored.record and stored.record.drill
     return f"{stored.name.stamp} failed its drill {ago(drill.at, now)}: {drill.fault}" if drill and drill.fault else ""
+
+
+def _of_manifests(strays: Sequence[Stray]) -> list[Stray]:
+    return [each for each in strays if each.path.endswith(MANIFEST_SUFFIX)]
 
 
 def _stamp(stray: Stray) -> str:

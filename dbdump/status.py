@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from rich.filesize import decimal
 
 from .asked import Asked, asked_jobs, told
-from .catalog import GLOBALS, printable
+from .catalog import GLOBALS, is_cut, printable
 from .errors import BadDump, DbdumpError, NothingMatched, UsageError
 from .monitor import nagios as nagios_line
 from .monitor import write_metrics
@@ -66,7 +66,8 @@ def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str |
 
 def _if_wanted(each: Standing, job: Job) -> Standing:
     """Return how a database stands for a recipe: one that it leaves out by now may be as old as it likes."""
-    if each.database is None or not each.dumps or each.database == GLOBALS or selected(each.database, job.dump.backend):
+    name = each.database
+    if name in (None, GLOBALS) or selected(name, job.dump.backend) or (not each.dumps and is_cut(name)):
         return each
     return replace(each, state="excluded", message="; ".join(filter(None, ["left out by the recipe", each.message])))
 

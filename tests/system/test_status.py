@@ -237,6 +237,17 @@ def test_one_from_the_future(dbdump, datadir, dumped):
     )
 
 
+def test_one_from_the_future_hides_no_fault(dbdump, datadir, dumped):
+    """What is wrong with the newest of the past is told as if that were the newest of all."""
+    put_back(datadir, -2, "orders")
+    assert dbdump("dump", "--database=orders").returncode == 0
+    (_, stored) = [each for each in listing(datadir) if each.manifest.database == "orders"]
+    os.truncate(datadir.joinpath(*stored.name.directory, stored.name.file), 10)
+    done = dbdump("status", "--database=orders")
+    assert done.returncode == 4
+    assert re.match(rf"FAILED .* {stored.name.stamp} has 10 bytes, .*; no good dump; .* future", done.stdout)
+
+
 def test_a_recipe_without_a_dump(dbdump, datadir, dumped, recipes):
     """It is missing, whatever else is there; a disk that is not mounted looks the same."""
     with (recipes / "site.py").open("a") as site:
@@ -249,6 +260,26 @@ def test_a_recipe_without_a_dump(dbdump, datadir, dumped, recipes):
     assert done.stdout.endswith("2 ok, 1 missing\n")
     datadir.rename(datadir.with_name("unmounted"))
     assert dbdump("status").stdout.splitlines()[-1] == "0 ok, 2 missing"
+
+
+def test_a_database_that_never_had_a_dump(tmp_path, dbdump, datadir, recipes):
+    """It is missing, whatever the others are, until it is dumped or the recipe leaves it out."""
+    (tmp_path / "shop" / "carts").write_text("no database")
+    assert dbdump("dump").returncode == 1
+    done = dbdump("status")
+    assert done.returncode == 4
+    missing, hint, fine, last = done.stdout.splitlines()
+    assert (missing, last) == ("MISSING   localhost/shop/carts: no dump at all", "1 ok, 1 missing")
+    assert hint.startswith("         hint: Dump it, exclude it in its recipe, or remove its directory")
+    assert fine.startswith("ok        localhost/shop/orders  ")
+    assert dbdump("status", "--database=carts").stdout.startswith(missing)
+    assert dbdump("status", "--database=orders").returncode == 0
+    (datadir / "localhost" / "shop" / "carts" / f"{new_stamp()}.sqlite.zst").touch()
+    assert re.match(f"{missing}, and .*: no manifest: it was never finished\n", dbdump("status").stdout)
+    site = recipes / "site.py"
+    site.write_text(site.read_text().replace("SQLite(", "SQLite(exclude=['carts'], "))
+    done = dbdump("status")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 ok, 1 excluded")
 
 
 def test_databases_that_are_asked_for(dbdump, dumped):

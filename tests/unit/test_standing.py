@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbdump.catalog import DumpName, new_stamp
+from dbdump.catalog import DumpName, encode, new_stamp
 from dbdump.errors import RecipeError, UsageError
 from dbdump.monitor import nagios, unknown
 from dbdump.spans import age, ago, parse_span
@@ -102,6 +102,15 @@ HISTORIES = {
     "from the future beside a fresh one": (
         [stored(-1), stored(3)], "ok", 3,
         "20261125T040000Z is from the future, and does not count: a clock is wrong"),
+    "from the future by no more than clocks differ": ([stored(-0.01), stored(30)], "ok", 0, ""),
+    "from the future beside one that is cut": (
+        [stored(-1), stored(3, size=10, told=1000), stored(25)], "failed", 25,
+        "20261125T000000Z has 10 bytes, and its manifest says 1000; "
+        "20261125T040000Z is from the future, and does not count: a clock is wrong"),
+    "from the future and verified, beside one that failed": (
+        [stored(-1, record(1)), stored(3, record(2, "bit flip")), stored(25)], "failed", 25,
+        "20261125T000000Z failed verify 2.0 h ago: bit flip; "
+        "20261125T040000Z is from the future, and does not count: a clock is wrong"),
     "from the future beside an old one": (
         [stored(-1), stored(30)], "stale", 30, "its last good dump is too old; "
         "20261125T040000Z is from the future, and does not count: a clock is wrong"),
@@ -128,7 +137,32 @@ def test_what_is_not_finished_is_not_looked_at():
     part = Stray("orders/.20261125T025900Z.sql.zst.0123abcd.part", 1, "not finished")
     unnamed = stray(0.1, ".sql.zst", bad=False)
     assert standing([stored(3)], part, unnamed).state == "ok"
-    assert standing([], part, unnamed).state == "missing"
+    found = standing([], part, unnamed)
+    assert (found.database, found.state) == (None, "missing")
+
+
+def only_directories(*directories: str, strays: Sequence[Stray] = ()) -> list[tuple[str | None, str, str]]:
+    """Return what is told, beside a fresh dump, of the databases that have these directories."""
+    found = standings("db1", "shop", Listing((stored(3),), tuple(strays), ("orders", *directories)), RULE)
+    return [(each.database, each.state, each.message) for each in found if each.database != "orders"]
+
+
+def test_a_database_that_never_had_a_dump_is_missing():
+    """Its directory is all that there is of it, or there is what a run that failed has left."""
+    part = Stray("Carts~1/.20261125T025900Z.sql.zst.0123abcd.part", 1, "not finished")
+    assert only_directories() == []
+    assert only_directories("a%20b") == [("a b", "missing", "no dump at all")]
+    assert only_directories("Carts~1", strays=[part]) == [
+        ("Carts", "missing", "no dump at all, and .20261125T025900Z.sql.zst.0123abcd.part: not finished")
+    ]
+    cut = encode("x" * 300)
+    assert only_directories(cut) == [(cut, "missing", "no dump at all")]
+
+
+def test_a_database_with_nothing_but_manifests_of_no_dump_is_told_once():
+    """It has failed, and is called by its name."""
+    odd = Stray("a%20b/20261125T000000Z.sql.json", 1, "it was moved", bad=True)
+    assert only_directories("a%20b", strays=[odd]) == [("a b", "failed", "20261125T000000Z.sql.json: it was moved")]
 
 
 @pytest.mark.parametrize(("hours", "state"), [(1, "failed"), (3, "failed"), (4, "ok"), (-9, "failed")])
@@ -138,6 +172,7 @@ def test_a_newer_manifest_that_is_of_no_dump(hours, state):
     assert found.state == state
     assert found.good is not None
     assert (found.message == "") is (state == "ok")
+    assert standing([stored(-100), stored(3)], stray(hours)).state == state
 
 
 def test_a_database_with_nothing_but_manifests_of_no_dump():
