@@ -30,8 +30,8 @@ def check(asked: Asked) -> int:
     def look(place: Place) -> Iterator[Finding]:
         secrets = known_secrets(place.job.dump.backend)
         for each in once(_findings(place, asked.databases)):
-            message = redact(each.message, secrets)
-            yield replace(each, message=message, host=place.job.host.name, recipe=place.job.recipe)
+            message, bug = redact(each.message, secrets), redact(each.bug, secrets)
+            yield replace(each, message=message, bug=bug, host=place.job.host.name, recipe=place.job.recipe)
 
     seen = survey(jobs, look, here=asked.here)
     findings = [*seen.found, *map(_of_result, seen.failures)]
@@ -43,8 +43,8 @@ def check(asked: Asked) -> int:
     if seen.signal is None and any(each.severity == "error" for each in findings):
         code = FAILED
     plain = Plain(to_stderr=asked.as_json)
-    for failure in seen.failures:
-        for line in failure.bug.splitlines():
+    for bug in [*(each.bug for each in seen.found), *(each.bug for each in seen.failures)]:
+        for line in bug.splitlines():
             plain.say(line)
     for line in _lines(findings) if not asked.as_json else ():
         plain.say(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from .bound import Bound
@@ -31,7 +31,7 @@ def database_findings(job: Job, reach: Reach, patterns: Sequence[str]) -> Iterat
     for program in missing:
         yield Finding("error", program, "not found on the PATH of the user who runs it", f"Install {program} there.")
     hint = bound.backend.hint
-    questions = (_plans(bound, patterns), bound.backend.check(wanted))
+    questions = (_plans(bound, patterns), _checked(bound, wanted))
     for each in (each for question in questions for each in guarded(question, "backend", hint=hint)):
         if each.stage not in missing and not any(f"{program}: not found" in each.message for program in missing):
             yield replace(each, message=redact(each.message, bound.secrets))
@@ -52,6 +52,10 @@ def _plans(bound: Bound, patterns: Sequence[str]) -> Iterator[Finding]:
             yield error_of(each.error, "command", each.name.database, bound.backend.hint)
     if plans:
         yield Finding("ok", DATABASES, _counted(plans))
+
+
+def _checked(bound: Bound, wanted: Callable[[str], bool]) -> Iterator[Finding]:
+    yield from bound.backend.check(wanted)  # which may raise before it yields
 
 
 def _counted(plans: Sequence[Plan]) -> str:

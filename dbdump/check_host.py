@@ -13,16 +13,18 @@ from .plan import Job
 from .script import Stage
 from .shell import Shell
 
-_ASK = "id -un; date -u +%s"
+_ASK = 'printf "%s\\n" "$(id -un 2>/dev/null)" "$(date -u +%s 2>/dev/null)"'  # a dump needs neither
 
 
 def host_findings(job: Job, reach: Reach) -> Iterator[Finding]:
     """Yield whether the host of a job can be reached, as whom, and how its clock goes. Raises ConnectError."""
     shell: Shell = reach.host
     before = time.time()
-    name, told = Pipeline((Stage("host", ("sh", "-c", _ASK)),)).answer(shell).decode("utf-8", "replace").split()[:2]
+    said = Pipeline((Stage("host", ("sh", "-c", _ASK)),)).answer(shell).decode("utf-8", "replace")
+    name, told = [*said.split("\n"), ""][:2]
+    how = f", as {name}" if name else ""
     if not isinstance(shell, RemoteShell):
-        yield Finding("ok", "host", f"it is this machine, as {name}")
+        yield Finding("ok", "host", f"it is this machine{how}")
         return
-    yield Finding("ok", "host", f"reached {shell.link.account}, as {name}")
+    yield Finding("ok", "host", f"reached {shell.link.account}{how}")
     yield clock(float(told) if told.isdecimal() else None, before, time.time(), job.host.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ _STATUSES = {"ok": "ok", "warning": "warning", "error": "failed"}
 class Finding:
     """One thing that was looked at: `stage` names it, `message` says how it is, `hint` what to do about it.
 
-    `database` is empty where it is about the whole recipe; `host` and `recipe` are filled in by who asked.
+    `database` is empty where it is about the whole recipe; `host` and `recipe` are filled in by who asked. `bug` is
+    a traceback, of an error that no operator can cause.
     """
 
     severity: Severity
@@ -33,6 +35,7 @@ class Finding:
     database: str = ""
     host: str = ""
     recipe: str = ""
+    bug: str = ""
 
     @property
     def lines(self) -> list[str]:
@@ -59,13 +62,16 @@ def error_of(error: DbdumpError, stage: str, database: str = "", hint: Callable[
 def guarded(
     findings: Iterable[Finding], stage: str, database: str = "", hint: Callable[[str], str] = lambda _: ""
 ) -> Iterator[Finding]:
-    """Yield `findings`; an error that ends them is one as well, and what comes after is still looked at."""
+    """Yield `findings`; an error that ends them is one as well, a bug too, and what comes after is still looked at."""
     try:
         yield from findings
     except Interrupted:
         raise
     except DbdumpError as error:
         yield error_of(error, stage, database, hint)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a bug in one look must not hide the others
+        text, trace = f"bug: {type(error).__name__}: {error}", traceback.format_exc()
+        yield Finding("error", stage, text, "Please report it with the traceback.", database, bug=trace)
 
 
 def once(findings: Iterable[Finding]) -> Iterator[Finding]:

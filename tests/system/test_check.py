@@ -50,6 +50,41 @@ def test_it_works_from_an_empty_environment(dbdump, database, datadir, tmp_path)
     assert done.stdout.splitlines()[-1] == "0 errors, 0 warnings"
 
 
+def test_a_host_without_id_or_date_is_looked_at(dbdump, database, datadir, tmp_path):
+    """A dump needs neither: what is not known is said, and nothing fails by it."""
+    env = only(tmp_path / "few", "sh", "gzip")
+    done = dbdump("check", "--backend=sqlite", f"--option=path={database}", f"--datadir={datadir}", env=env)
+    assert done.returncode == 0, done.stdout
+    assert line_of(done, "host: ").endswith("host: it is this machine")
+    assert "databases: 1 to dump" in done.stdout
+
+
+def test_a_bug_in_one_look_hides_no_other(database, datadir, tmp_path):
+    """What a backend of others raises is told as its error, with the traceback; all else is looked at."""
+    recipes = recipe_file(tmp_path, f"""
+        @backend("odd")
+        class Odd(Backend):
+            suffix = ".bin"
+            secret: str = "hush"
+            def get_db_list(self): return ["one"]
+            def get_command(self, database): return ["true"]
+            def environment(self): return {{"SECRET": self.secret}}
+            def check(self, wanted): raise ValueError("of hush")
+
+        @recipe(localhost)
+        def shop(host): return Dump(Odd(), to=Directory({str(datadir / "missing")!r}))
+        """)  # fmt: skip
+    argv = [*COMMAND, "check", f"--recipes={recipes}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert line_of(done, "ERROR", "bug: ").endswith("backend: bug: ValueError: of ***")
+    assert "in check" in done.stdout
+    assert "hush" not in done.stdout + done.stderr
+    for word in ("host: ", "databases: 1 to dump", "target: "):
+        assert word in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 errors, 0 warnings"
+
+
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 CHECKED = {

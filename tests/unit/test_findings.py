@@ -141,3 +141,23 @@ def test_a_finding_is_one_line_with_its_hint_on_another():
     found = Finding("error", "connect", "no\nway", "Do.", "new\nline", "db1", "shop")
     assert found.lines == [r"ERROR    db1/shop/new\nline  connect: no\nway", "         hint: Do."]
     assert Finding("ok", "zstd", "1.5.4", host="db1", recipe="shop").lines == ["ok       db1/shop  zstd: 1.5.4"]
+
+
+def test_a_bug_in_one_look_is_a_finding_of_it():
+    """Whatever is raised: it names the look, has its traceback, and what comes after is still looked at."""
+
+    def look():
+        yield Finding("ok", "first", "is there")
+        raise ValueError("of a plug-in")
+
+    first, bug = guarded(look(), "backend")
+    assert first.stage == "first"
+    assert (bug.severity, bug.stage, bug.message) == ("error", "backend", "bug: ValueError: of a plug-in")
+    assert bug.hint == "Please report it with the traceback."
+    assert "in look" in bug.bug
+    with pytest.raises(KeyboardInterrupt):
+        list(guarded((_ for _ in [1] if _raises(KeyboardInterrupt)), "backend"))
+
+
+def _raises(kind: type[BaseException]) -> bool:
+    raise kind
