@@ -65,8 +65,8 @@ Faults = Callable[[Sequence[Stored]], Sequence[str]]
 def cuts(listing: Listing, keep: Keep, now: datetime, faults: Faults) -> Iterator[Cut]:
     """Yield what is to be done with each database that has a dump.
 
-    `faults` says of each dump what is wrong with its manifest's signature, or nothing. Where nothing would go it is
-    not asked.
+    `faults` says of each dump what is wrong with its manifest's signature, or nothing. Where nothing would go, and
+    nothing is held, it is not asked.
     """
     lost = [each.lost for each in listing.strays if each.lost]
     for database in sorted({each.manifest.database for each in listing.dumps}):
@@ -76,7 +76,7 @@ def cuts(listing: Listing, keep: Keep, now: datetime, faults: Faults) -> Iterato
 
 def _cut(dumps: Sequence[Stored], lost: Sequence[Stored], keep: Keep, now: datetime, faults: Faults) -> Cut:
     cut = _unchecked(dumps, lost, keep, now)
-    if not (cut.pruned or cut.lost):
+    if not (cut.pruned or cut.lost or cut.held):
         return cut
     judged = list(zip(dumps, faults(dumps), strict=True))
     good = [each for each, fault in judged if not fault]

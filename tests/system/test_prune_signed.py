@@ -93,6 +93,16 @@ def test_a_planted_history_prunes_nothing(signing, pruning):
     assert left(fakes) == [0, 1, 2, 3, 4]
 
 
+def test_a_planted_small_dump_holds_nothing(signing, pruning):
+    """Nobody who can write there keeps the disk from being pruned, as one that shrank would."""
+    dumps = signing.days(4)
+    fake = put(pruning.datadir, "orders", timedelta(minutes=1), size=1)
+    said = pruning()
+    assert "held" not in said
+    assert f"ignored  {stamp(fake)}  localhost/shop/orders  its manifest is not signed\n" in said
+    assert left(dumps) == [0, 1]
+
+
 def test_where_none_is_signed_nothing_goes(signing, pruning, datadir):
     """A datadir from before the recipe signed is held, and that is said."""
     dumps = days(datadir, count=4)

@@ -89,6 +89,17 @@ def test_a_dump_with_a_fault_takes_no_place():
     assert stamps(found.pruned) == ["20261122"]
 
 
+def test_a_small_dump_that_is_not_signed_holds_nothing():
+    """It counts for nothing; one that is signed holds all."""
+    files = [*entries(NOW, size=1), *daily(6)[2:]]
+    found = cut(files, Keep(last=2), lambda stored: "not signed" if stored.size == 1 else "")
+    assert not found.held
+    assert stamps(found.ignored) == ["20261125"]
+    assert stamps(found.kept) == ["20261124", "20261123"]
+    assert stamps(found.pruned) == ["20261120", "20261121", "20261122"]
+    assert cut(files, Keep(last=2)).held
+
+
 def test_a_manifest_alone():
     """It goes where its dump would go; where that would be kept it tells of a loss, and stays."""
     files = [*daily(3), *entries(NOW - timedelta(days=1, hours=1), lost=True),
@@ -132,6 +143,10 @@ def test_of_any_files_what_must_stay_stays(files, keep, unsigned):
         assert set(gone) <= set(counted) - set(counted[:1]) - set(verified[:1])
         assert gone == sorted(gone, key=lambda name: name.stamp)
         assert all(each.size == 0 for each in found.lost)
+        signed = [each for each in _made(files) if each.file.partition(".")[0] not in unsigned_stamps]
+        if counted:  # whoever adds to them what is not signed makes nothing of it
+            assert stamps(found.pruned) == stamps(cut(signed, keep).pruned)
+            assert found.held == cut(signed, keep).held
 
 
 _names = st.sampled_from(["notes.txt", "20200101T000000Z.sql", ".20200101T000000Z.sql.0a1b2c3d.part", "x.json", "-rf",
