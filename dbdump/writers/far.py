@@ -22,7 +22,7 @@ from .session import Missing
 _BLOCK = 2 << 20  # bytes gathered before they are sent, by each job: the far end starts two programs for each
 _ASK_SECONDS = 120.0  # for an answer that takes no long work
 _LONGEST_LINE = 64 << 20  # bytes: longer than any manifest
-_SLOWEST = 20e6  # bytes a second that the far disk is given to sync and to read back what it was sent
+_SLOWEST = 20e6  # bytes a second that the far disk is given to sync and to read back a file
 _SIZE = re.compile(r" *([0-9]{1,18})")  # BSD's wc puts spaces before it
 _RECEIVED = re.compile(r" *([0-9]{1,18}) *([0-9a-f]{64})?")
 _CONDITION = re.compile(r"(\S*) (\S*) (.*)", re.DOTALL)
@@ -43,7 +43,7 @@ class ShellSession:
         self._token = secrets.token_hex(8).encode()
         self._pending = bytearray()
         self._block = bytearray()
-        self._part, self._sent = "", 0
+        self._part = ""
         self._alone = False  # what was asked for last
         self._blind = False  # whether no program there computes a SHA-256
         self._buffer = memoryview(bytearray(65536))
@@ -62,7 +62,7 @@ class ShellSession:
 
     def open(self, part: str, *, adding: bool) -> tuple[str, ...] | None:
         """Begin a file; see Session."""
-        self._part, self._sent, self._alone = part, 0, False
+        self._part, self._alone = part, False
         self._block.clear()
         left = []
         self._send("open", part, "dump" if adding else "record")
@@ -76,18 +76,19 @@ class ShellSession:
         if len(self._block) >= _BLOCK:
             self._flush()
 
-    def received(self) -> tuple[int, str]:
+    def received(self, size: int) -> tuple[int, str]:
         """Return what was stored; see Session."""
         self._flush()
-        size, sha256 = self._read_as(_RECEIVED, self._ask("received", timeout=self._work_seconds))
+        stored, sha256 = self._read_as(_RECEIVED, self._ask("received", timeout=self._work_seconds(size)))
         if not sha256:  # no program there computes it
             self._blind = True
             sha256 = sha256_of(self.fetch(self._part))
-        return int(size), sha256
+        return int(stored), sha256
 
-    def name(self, part: str, final: str, sha256: str) -> bool:
+    def name(self, part: str, final: str, sha256: str, size: int) -> bool:
         """Give a final name; see Session."""
-        return self._ask("name", part, final, "-" if self._blind else sha256, timeout=self._work_seconds) == "new"
+        known = "-" if self._blind else sha256
+        return self._ask("name", part, final, known, timeout=self._work_seconds(size)) == "new"
 
     def replace(self, part: str, final: str) -> None:
         """Give a name that another file has; see Session."""
@@ -140,15 +141,13 @@ class ShellSession:
         self.broken = True
         self._running.end()
 
-    @property
-    def _work_seconds(self) -> float:
-        """How long the far end may sync and read back what it was sent: nothing is heard of it meanwhile."""
-        return self._patience + self._sent / _SLOWEST
+    def _work_seconds(self, size: int) -> float:
+        """How long the far end may sync and read back `size` bytes: nothing is heard of it meanwhile."""
+        return self._patience + size / _SLOWEST
 
     def _flush(self) -> None:
         if self._block:
             self._send("data", str(len(self._block)), data=self._block)
-            self._sent += len(self._block)
             self._block.clear()
 
     def _ask(self, *request: str, timeout: float = _ASK_SECONDS) -> str:

@@ -172,7 +172,7 @@ class FarSink:
         compare(self._session, self._account, manifest.stored_bytes, manifest.sha256)
         named: list[str] = []
         try:
-            self._give_name(self._name.file, manifest.sha256, named)
+            self._give_name(self._name.file, manifest.sha256, manifest.stored_bytes, named)
             if signature is not None:
                 self._put(self._name.signature_file, signature, named)
             self._put(self._name.manifest_file, manifest.to_json(), named)
@@ -189,10 +189,6 @@ class FarSink:
         """The directory there, and the temporary file in it."""
         self._opening.result()
         return self._where, self._part
-
-    def received(self) -> tuple[int, str]:
-        """Return the size in bytes and the SHA-256 of what is stored there, after it was synced."""
-        return self._session.received()
 
     def abort(self) -> None:
         """Remove the temporary file, and let go of the session; what cannot be removed, the next run removes."""
@@ -214,14 +210,14 @@ class FarSink:
         helper.clear(self._session.group, self._part)
         self._pool.give(helper)
 
-    def _give_name(self, final: str, sha256: str, named: list[str]) -> None:
+    def _give_name(self, final: str, sha256: str, size: int, named: list[str]) -> None:
         try:
-            new = self._session.name(self._part, final, sha256)
+            new = self._session.name(self._part, final, sha256, size)
         except ConnectionLost:
             # Whether it was done nobody knows, and asking again is harmless.
             self._session = self._pool.take(fresh=True)
             self._session.go(self._root, self._name.directory, make=False)
-            new = self._session.name(self._part, final, sha256)
+            new = self._session.name(self._part, final, sha256, size)
         if new:
             named.append(final)
 
@@ -230,7 +226,7 @@ class FarSink:
         self._session.write(memoryview(text))
         sha256 = hashlib.sha256(text).hexdigest()
         compare(self._session, self._account, len(text), sha256)
-        self._give_name(final, sha256, named)
+        self._give_name(final, sha256, len(text), named)
 
 
 def begun(session: Session, final: str, *, adding: bool) -> tuple[str, tuple[str, ...]]:
@@ -244,7 +240,7 @@ def begun(session: Session, final: str, *, adding: bool) -> tuple[str, tuple[str
 
 def compare(session: Session, account: str, size: int, sha256: str) -> None:
     """Raise WriteError where what is stored is not what was sent."""
-    stored = session.received()
+    stored = session.received(size)
     # An empty SHA-256: of an account for SFTP only, whose recipe wants no reading back.
     if stored[0] != size or stored[1] not in (sha256, ""):
         raise WriteError(

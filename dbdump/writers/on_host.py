@@ -35,6 +35,7 @@ fi
 { { tee -a -- "$2"; echo "tee $?" >&7; } | digest >&7; } 7>&1
 status=$?
 { kill $ticker; wait $ticker; } 2>/dev/null
+echo "size $(($(wc -c <"$2")))"
 exit $status"""
 
 _SIZE = re.compile(rb"size (\d+)\n")
@@ -69,8 +70,7 @@ class HostSink(FarSink):
         if tee is None or tee[1] != b"0" or sha256 is None:
             told = cause(outcome.said.messages, "tee")
             raise WriteError(f"{where}: {told or 'not written'}", hint_for(told))
-        stored_bytes, _ = self.received()
-        return replace(outcome, stored_bytes=stored_bytes, sha256=sha256[1].decode(), statuses=outcome.statuses[:-1])
+        return replace(outcome, stored_bytes=size, sha256=sha256[1].decode(), statuses=outcome.statuses[:-1])
 
 
 class HostDirectory(FarDirectory):

@@ -82,11 +82,11 @@ FAR = st.lists(
     | st.binary(max_size=20)
 ).map(lambda lines: b"\n".join(lines) + b"\n")  # fmt: skip
 ASKED = {
-    "received": lambda session: session.received(),
+    "received": lambda session: session.received(1),
     "condition": lambda session: session.condition(deep=True),
     "entries": lambda session: session.entries(),
     "fetch": lambda session: list(session.fetch("x")),
-    "name": lambda session: session.name("a", "b", "c"),
+    "name": lambda session: session.name("a", "b", "c", 1),
     "open": lambda session: session.open("a", adding=True),
     "hold": lambda session: session.hold(alone=True),
     "go": lambda session: session.go("/", ["a"], make=True),

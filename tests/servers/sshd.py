@@ -122,6 +122,21 @@ class Accounts:
             finally:
                 environment.unlink()
 
+    @contextmanager
+    def with_programs(self, kind: str, **texts: str) -> Iterator[None]:
+        """Let sh scripts with these texts be found there before the programs of the same names."""
+        with tempfile.TemporaryDirectory(dir=self.home(kind)) as top:
+            Path(top).chmod(0o755)
+            for name, text in texts.items():
+                Path(top, name).write_text(f"#!/bin/sh\n{text}\n")
+                Path(top, name).chmod(0o755)
+            environment = self.home(kind) / ".ssh" / "environment"
+            environment.write_text(f"PATH={top}:/usr/bin:/bin\n")
+            try:
+                yield
+            finally:
+                environment.unlink()
+
     def processes(self, kind: str) -> list[int]:
         """Return the processes that run as it."""
         return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if _owner(pid) == self.uids[kind]]

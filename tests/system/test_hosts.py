@@ -22,10 +22,14 @@ from servers.relay import Relay
 from servers.sshd import with_sudo
 from support import end_of, files, gone, manifests, paste, pid_of, processes
 
+from dbdump import Directory
 from dbdump.errors import ConnectionLost
-from dbdump.links import Links
-from dbdump.script import Said
+from dbdump.host import LocalShell
+from dbdump.links import Links, Reach
+from dbdump.pipeline import Pipeline
+from dbdump.script import Said, Stage
 from dbdump.shell import Running
+from dbdump.testing import dump_name, manifest_of
 
 TRANSPORTS = ("fabric", "openssh")
 fabric_only = pytest.mark.parametrize("db1", ["fabric"], indirect=True)  # what no transport changes
@@ -220,6 +224,26 @@ def test_what_stays_on_the_host_does_not_travel(relay, db1, places, dbdump):
     assert file.stat().st_size > 6_000_000
     assert file.stat().st_uid == db1.accounts.uids[KIND]
     assert between.passed < 100_000
+
+
+@fabric_only
+def test_a_large_dump_is_hashed_there_for_longer_than_a_stall(accounts, sshd, db1, places, tmp_path):
+    """Who has so much to read may take his time, also where another session is asked after an answer was lost."""
+    once = accounts.home(KIND) / f"{tmp_path.name}.once"
+    programs = {
+        "openssl": 'sleep 1.5; exec /usr/bin/openssl "$@"',
+        "ln": f'[ -e {once} ] || {{ : >{once}; kill -KILL $PPID; exit; }}; exec /bin/ln "$@"',
+    }
+    size, place = 60_000_000, places["host"]
+    pipeline = Pipeline((Stage("head", ("head", "-c", str(size), "/dev/zero")),))
+    with accounts.with_programs(KIND, **programs), closing(Links()) as links:
+        host = links.shell(sshd.remote(KIND), "fabric")
+        sink = Directory(str(place.path), on="host").bound(Reach(links, host, LocalShell(), 1.0)).open(dump_name())
+        grown: list[int] = []
+        outcome = sink.run(pipeline, host, grown.append)
+        sink.commit(manifest_of(dump_name(), bytes(size)))
+    assert outcome.stored_bytes == sum(grown) == size
+    assert max(file.stat().st_size for file in place.path.rglob("*.sql*")) == size
 
 
 def test_a_relayed_dump_leaves_no_file_on_its_way(sshd, db1, places, started, tmp_path, monkeypatch):
