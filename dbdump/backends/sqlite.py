@@ -63,9 +63,11 @@ class SQLite(Backend):
         ("no such file|not a file", "Look at the recipe's path."),
         ("not a database|corrupt|malformed", "Look at the file with: sqlite3 FILE 'PRAGMA integrity_check'."),
         ("in WAL mode", "Let the user that su names write there, or run it as the file's owner."),
+        (r"is in use|-(wal|journal) is in the way",
+         "Stop the program that has it open: it would write its journal into the new file."),
         ("locked", "Somebody holds an exclusive lock on it; find out who with: fuser -v FILE."),
         ("disk is full|No space left", "The copy goes to TMPDIR first; give one with room for the database."),
-    )
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         patterns = [self.path] if isinstance(self.path, str) else list(self.path)
@@ -136,10 +138,10 @@ class SQLite(Backend):
         return paths.pop()
 
     def contents(self, database: str) -> int | None:
-        """Return how many tables the file has, 1 for what is no sound database, None where there is none."""
+        """Return how many things the file has, 1 for what is no sound database, None where there is none."""
         try:
             there = self.output(["sh", "-c", _IS_THERE, "sh", database])
-            return self.count(database)[0] if there else None
+            return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
         except StageError:
             return 1
 

@@ -2,6 +2,7 @@
 
 list PATTERN...        the files that match, in hex, a line each
 dump binary|sql PATH   a consistent copy of the database, or SQL that makes one, on stdout
+things PATH            how many things it has: tables, and whatever else a database may have
 count PATH             how many tables it has, and how many rows they have, each counted
 """
 
@@ -192,6 +193,16 @@ def count(path: str) -> None:
     sys.stdout.write(f"{len(tables)} {rows}\n")
 
 
+def things(path: str) -> None:
+    """Write how many things the database at `path` has; a number in its header is one too."""
+    uri = "file:" + quote(os.fsencode(os.path.abspath(path))) + "?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
+        (found,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        for pragma in ("user_version", "application_id"):
+            found += db.execute(f"PRAGMA {pragma}").fetchone()[0] != 0
+    sys.stdout.write(f"{found}\n")
+
+
 def main(verb: str, *arguments: str) -> None:
     """Run one command; an error of the database or the system is one line on stderr and exit status 1."""
     try:
@@ -201,6 +212,8 @@ def main(verb: str, *arguments: str) -> None:
                     sys.stdout.write(os.fsencode(path).hex() + "\n")
         elif verb == "count":
             count(*arguments)
+        elif verb == "things":
+            things(*arguments)
         else:
             dump(*arguments)
     except (sqlite3.Error, OSError) as error:

@@ -3,14 +3,18 @@
 binary|sql PATH new|replace    PATH gets its name when it is whole; a file that is there stays, or is replaced at once
 """
 
+import contextlib
+import fcntl
 import os
 import signal
 import sqlite3
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 
 PIECE = 1 << 20
+LOCKS = (0x40000000, 512)  # the bytes that SQLite locks in a file: where they begin, and how many
 
 
 def refuse_journals(path: str) -> None:
@@ -21,6 +25,25 @@ def refuse_journals(path: str) -> None:
     for suffix in ("-wal", "-journal"):
         if os.path.exists(path + suffix) and os.path.getsize(path + suffix):
             raise FileExistsError(f"{path}{suffix} is in the way: somebody uses the file, or died over it")
+
+
+@contextlib.contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold the locks of SQLite on a file that is there. Raises FileExistsError where somebody else has one of them.
+
+    In WAL mode everybody has who has it open. A file that this user cannot write to cannot be locked either.
+    """
+    if not os.access(path, os.W_OK):
+        yield
+        return
+    with open(path, "r+b") as file:
+        start, count = LOCKS
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, count, start)
+        except BlockingIOError:
+            raise FileExistsError(f"{path} is in use") from None
+        refuse_journals(path)
+        yield
 
 
 def copy(part: str) -> None:
@@ -77,6 +100,8 @@ def restore(form: str, path: str, how: str) -> None:
     """Make the file."""
     path = os.path.realpath(path)
     refuse_journals(path)
+    with locked(path):
+        pass
     if how == "new" and os.path.lexists(path):
         raise FileExistsError(f"{path} is in the way")
     directory = os.path.dirname(path)
@@ -88,10 +113,11 @@ def restore(form: str, path: str, how: str) -> None:
         like(part, path)
         sync(part)
         refuse_journals(path)
-        if how == "new":
-            os.link(part, path)
-        else:
-            os.replace(part, path)
+        with locked(path):
+            if how == "new":
+                os.link(part, path)
+            else:
+                os.replace(part, path)
         sync(directory)
     finally:
         for each in (part, part + "-journal", part + "-wal", part + "-shm"):

@@ -37,6 +37,12 @@ def leftovers(path: Path) -> list[str]:
     return sorted(each.name for each in path.parent.iterdir() if each.name.startswith((path.name, ".dbdump")))
 
 
+def rows(path: Path) -> list[tuple[int]]:
+    """Return the rows of t."""
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute("SELECT x FROM t").fetchall()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_all_of_it_comes_back(made, dbdump, form):
     """Content of every kind, to where it was; and the file is its owner's alone."""
@@ -124,6 +130,24 @@ def test_what_is_no_database_is_in_the_way_too(made, dbdump, spoil):
     assert "is not empty" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "sql",
+    ["CREATE VIEW v AS SELECT 42", "PRAGMA user_version=7", "PRAGMA application_id=9",
+     "CREATE VIRTUAL TABLE v USING fts5(body, content='')"],
+)  # fmt: skip
+def test_whatever_is_in_a_file_is_in_the_way(made, dbdump, sql):
+    """So is a database that has no table with rows of its own."""
+    path, flags = made(sql="CREATE TABLE t (x)")
+    path.unlink()
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(sql)
+    there = path.read_bytes()
+    done = dbdump("restore", *flags)
+    assert done.returncode == 1
+    assert f"{path} on localhost is not empty" in done.stderr
+    assert path.read_bytes() == there
+
+
 def test_an_empty_file_is_no_hindrance(made, dbdump):
     """One that has nothing in it is replaced."""
     path, flags = made()
@@ -155,6 +179,26 @@ def test_a_journal_is_in_the_way(made, dbdump, suffix, force):
         assert not path.exists()
         assert f"left: nothing of {path}" in done.stdout
     assert not [name for name in leftovers(path) if name.startswith(".dbdump")]
+
+
+def test_a_file_in_use_is_in_the_way(made, dbdump):
+    """A program that has it open in WAL mode keeps it, though its journal is empty: it would go on with that."""
+    path, flags = made(sql="PRAGMA journal_mode=WAL; CREATE TABLE t (x); INSERT INTO t VALUES (7)")
+    with closing(sqlite3.connect(path, isolation_level=None)) as program:
+        program.execute("INSERT INTO t VALUES (8)")
+        program.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert path.with_name("app.db-wal").stat().st_size == 0
+        done = dbdump("restore", *flags, "--force")
+        assert done.returncode == 1
+        assert f"{path} is in use" in done.stdout
+        assert "Stop the program" in done.stdout
+        assert "as it was before" in done.stdout
+        program.execute("INSERT INTO t VALUES (9)")
+    assert rows(path) == [(7,), (8,), (9,)]
+    done = dbdump("restore", *flags, "--force")
+    assert done.returncode == 0, done.stdout
+    assert rows(path) == [(7,)]
+    assert leftovers(path) == ["app.db"]
 
 
 @needs_root
