@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from .asked import Asked, asked_jobs, told
 from .catalog import GLOBALS, encode, printable
@@ -37,7 +38,7 @@ class _Kept:
 
 
 def choose(asked: Asked, at: str | None, *, with_globals: bool) -> Chosen:
-    """Return the dump that is asked for: the latest, or that of the stamp `at`.
+    """Return the dump that is asked for: the latest that is not from the future, or that of the stamp `at`.
 
     Raises UsageError where that is more than one, and BadDump where it is none, or bad already by its manifest.
     """
@@ -46,7 +47,10 @@ def choose(asked: Asked, at: str | None, *, with_globals: bool) -> Chosen:
     jobs, errors = asked_jobs(asked)
     kept, notes = _all_kept(jobs, here=asked.here)
     one, database = _one_of(kept, asked.databases, errors)
-    stored = _of_stamp(one, database, None if at == "latest" else at)
+    stamp, now = None if at == "latest" else at, datetime.now(UTC)
+    stored = _of_stamp(one, database, stamp, now)
+    ahead = [each for each in one.listing.of(database) if stamp is None and each.is_future(now)]
+    notes += [f"{each.name.id}: {each.future_note}" for each in ahead[:1]]
     first = _globals_of(one, stored) if with_globals else None
     return Chosen(one.job, stored, first, (*notes, *map(told, errors)))
 
@@ -115,11 +119,13 @@ def _names(listing: Listing, wanted: Sequence[str]) -> set[str]:
     return chosen if GLOBALS in wanted else chosen - {GLOBALS}
 
 
-def _of_stamp(kept: _Kept, database: str, stamp: str | None) -> Stored:
+def _of_stamp(kept: _Kept, database: str, stamp: str | None, now: datetime) -> Stored:
     """Return the latest dump of a database, or that of a stamp. Raises BadDump where it would be one that is bad."""
     listing = kept.listing
     dumps = listing.of(database)
-    good = next((each for each in dumps if stamp in (None, each.name.stamp)), None)
+    good = next(
+        (each for each in dumps if stamp == each.name.stamp or (stamp is None and not each.is_future(now))), None
+    )
     bad = [each for each in listing.strays if (each.bad or each.lost) and _directory(each) == encode(database)]
     newest = max(bad, key=_stamp, default=None)
     if newest and stamp is None and (good is None or _stamp(newest) > good.name.stamp):
@@ -130,6 +136,9 @@ def _of_stamp(kept: _Kept, database: str, stamp: str | None) -> Stored:
     for each in bad:
         if _stamp(each) == stamp:
             raise BadDump(_says(kept, each), "Find out who touched it, and restore another one.")
+    if dumps and stamp is None:
+        why = "no dump but from the future: a clock is wrong"
+        raise BadDump(f"{dumps[0].name.id}: {why}", f"Restore it all the same: --at={dumps[0].name.stamp}.")
     there = _some([each.name.stamp for each in dumps])
     raise BadDump(f"{kept.job.id}/{printable(database)}: no dump of {stamp}", f"There is: {there}." if there else "")
 

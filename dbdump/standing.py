@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from .catalog import MANIFEST_SUFFIX, decode, encode, printable
-from .retention import SHRINK_ALARM, is_future, shrunken, usual
+from .retention import SHRINK_ALARM, shrunken, usual
 from .spans import ago
 from .stored import Drill, Listing, Record, Stored, Stray
 
@@ -101,7 +101,7 @@ def _without_dump(host: str, recipe: str, database: str, strays: Sequence[Stray]
 def _standing(dumps: Sequence[Stored], strays: Sequence[Stray], rule: Rule) -> Standing:
     """Return how a database with `dumps`, the newest first, and with files of no dump, stands."""
     name, now = dumps[0].name, rule.now
-    past = [each for each in dumps if not is_future(each.manifest.begun, now)]
+    past = [each for each in dumps if not each.is_future(now)]
     good = [each for each in past if not fault_of(each, now)]
     age = max(0.0, (now - good[0].manifest.begun).total_seconds()) if good else None
     sizes = [each.size for each in good]
@@ -113,7 +113,7 @@ def _standing(dumps: Sequence[Stored], strays: Sequence[Stray], rule: Rule) -> S
     if good and (smaller := shrunken(sizes, rule.alarm)):
         reasons.append(("shrunken", smaller))
     if len(past) < len(dumps):
-        reasons.append(("ok", f"{name.stamp} is from the future, and does not count: a clock is wrong"))
+        reasons.append(("ok", dumps[0].future_note))
     state: State = min((state for state, _ in reasons), key=WORST_FIRST.index, default="ok")
     recorded = [(each, each.record) for each in past if each.record]
     drilled = [(each, record.drill) for each, record in recorded if record.drill]

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from .catalog import MANIFEST_SUFFIX, RECORD_SUFFIX, DumpName, Manifest, decode, encode, is_cut
 from .errors import WriteError
+from .retention import is_future
 
 SIGNATURE_SUFFIX = MANIFEST_SUFFIX + ".sig"
 _DUMP = re.compile(r"\d{8}T\d{6}Z(?:\.\w+)+")
@@ -112,6 +113,15 @@ class Stored:
     size: int
     signed: bool
     record: Record | None = None
+
+    def is_future(self, now: datetime) -> bool:
+        """Whether it is from the future, and so counts for nothing: neither as the latest nor as a good one."""
+        return is_future(self.manifest.begun, now)
+
+    @property
+    def future_note(self) -> str:
+        """What is said then."""
+        return f"{self.name.stamp} is from the future, and does not count: a clock is wrong"
 
     @property
     def wrapped(self) -> tuple[str, ...]:

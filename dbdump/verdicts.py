@@ -103,6 +103,17 @@ def of_nothing(host: str | None, recipe: str | None, database: str | None) -> Ve
     return Verdict("missing", name, text, hint, item)
 
 
+def of_future(stored: Stored) -> Verdict:
+    """Return the verdict on a database whose latest dump is wanted, and that has only dumps from the future."""
+    text, hint = "no dump but from the future: a clock is wrong", "Take another dump; --all verifies those as well."
+    name = stored.name
+    item: dict[str, object] = {
+        "status": "missing", "host": name.host, "recipe": name.recipe, "database": name.database, "message": text,
+        "hint": hint,
+    }  # fmt: skip
+    return Verdict("missing", name.id, text, hint, item)
+
+
 def summary(verdicts: Sequence[Verdict], failures: Sequence[Result], seconds: float) -> list[str]:
     """Return the last lines: the counts, and whatever is not good, each with its hint."""
     count = Counter[str](each.status for each in verdicts) + Counter[str](each.status for each in failures)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 
 from .asked import Asked, asked_jobs, told
@@ -19,7 +20,7 @@ from .progress import Plain, display
 from .report import Result, document, hand_over
 from .stored import Listing, Stored, Stray, read_listing
 from .survey import Place, survey
-from .verdicts import Verdict, dump_name, exit_of, of_dump, of_nothing, of_stray, summary
+from .verdicts import Verdict, dump_name, exit_of, of_dump, of_future, of_nothing, of_stray, summary
 
 
 def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
@@ -75,7 +76,9 @@ class _Run:
         host, recipe = place.job.host.name, place.job.recipe
         with place.store.held(host, recipe, alone=False):
             listing = read_listing(host, recipe, place.store.entries(host, recipe))
-            futures = [self.pool.submit(self._one, place, each) for each in self._chosen(listing)]
+            chosen, ahead = self._chosen(listing)
+            futures = [self.pool.submit(self._one, place, each) for each in chosen]
+            yield from (self._said(of_future(each)) for each in ahead)
             for stray in listing.strays:
                 if stray.bad or stray.lost:
                     if self._is_wanted(stray):
@@ -91,11 +94,19 @@ class _Run:
         if not (self.wanted or listing.dumps):
             yield self._said(of_nothing(host, recipe, None))
 
-    def _chosen(self, listing: Listing) -> list[Stored]:
-        """Return the dumps that are asked for, the newest first: all, or the latest of each database."""
-        wanted = [each for each in listing.dumps if self._matches(each.manifest.database)]
-        latest = {each.manifest.database: each for each in reversed(wanted)}
-        return wanted if self.every else list(latest.values())
+    def _chosen(self, listing: Listing) -> tuple[list[Stored], list[Stored]]:
+        """Return the dumps that are asked for, the newest first: all, or the latest of each database.
+
+        And those of databases that have no other than from the future.
+        """
+        wanted, now = [each for each in listing.dumps if self._matches(each.manifest.database)], datetime.now(UTC)
+        if self.every:
+            return wanted, []
+        latest = {each.manifest.database: each for each in reversed(wanted) if not each.is_future(now)}
+        ahead = {each.manifest.database: each for each in reversed(wanted) if each.is_future(now)}
+        for each in (each for database, each in ahead.items() if database in latest):
+            self.shown.notice(f"{each.name.id}: {each.future_note}")
+        return list(latest.values()), [each for database, each in ahead.items() if database not in latest]
 
     def _matches(self, database: str) -> bool:
         self.seen |= {each for each in self.wanted if matches(database, [each])}
@@ -158,7 +169,7 @@ class _Run:
             )
         name = dump_name(stored)
         self.shown.started(name, stored.size)
-        done = drill(place, stored, to, partial(self.shown.advanced, name))
+        done = drill(place, stored, examined.marks, to, partial(self.shown.advanced, name))
         record = replace(examined.record, drill=done)
         if not done.fault:
             return replace(examined, record=replace(record, level="restored"))

@@ -178,6 +178,24 @@ def test_a_stamp_says_which(site, stamp):
     assert rows(site.top / "app.db") == contents["new" if stamp == "latest" else stamp]
 
 
+def test_the_latest_is_none_from_the_future(site):
+    """What a wrong clock dated is said to be there, and restored only where its stamp is asked for."""
+    ahead = site.ahead(site.dump())
+    stamp = ahead.name[:16]
+    assert f"--at={stamp}" in refused(site, "no dump but from the future")
+    sqlite_database(site.top / "app.db.new", 200_000).replace(site.top / "app.db")
+    site.dump()
+    content = rows(site.top / "app.db")
+    done = site("restore", "--yes", "--force")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rows(site.top / "app.db") == content
+    assert f"localhost/app/app.db: {stamp} is from the future, and does not count: a clock is wrong\n" in done.stderr
+    done = site("restore", "--yes", "--force", f"--at={stamp}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rows(site.top / "app.db") != content
+    assert "future" not in done.stderr
+
+
 def test_a_copy_of_a_dump(site, dbdump, tmp_path):
     """A file with its manifest beside it: by its recipe, or by flags; verified as any other."""
     before = rows(site.top / "app.db")

@@ -85,6 +85,15 @@ def app(host):
         manifest |= {"stored_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), **changes}
         Path(f"{file}.json").write_text(json.dumps(manifest))
 
+    def ahead(self, file: Path) -> Path:
+        """Have a dump be of a day to come, as if a clock had been wrong, and return where it is then."""
+        future = file.with_name("20991231T235959Z" + file.name[16:])
+        manifest = json.loads(Path(f"{file}.json").read_text())
+        manifest |= {"file": future.name, "started": "2099-12-31T23:59:59Z", "finished": "2099-12-31T23:59:59Z"}
+        Path(f"{file}.json").unlink()
+        Path(f"{future}.json").write_text(json.dumps(manifest))
+        return file.rename(future)
+
     def refused(self, said: str, *flags: str, **more) -> str:
         """Verify, and see that it fails with what is said, and a hint; return all of it."""
         done = self("verify", *flags, **more)
@@ -440,6 +449,26 @@ def test_the_latest_or_all(site):
     said = site.refused("truncated", "--all")
     assert "3 good, 1 bad" in said
     assert Path(f"{new}.verified").exists()
+
+
+def test_the_latest_is_none_from_the_future(site):
+    """It is said that there is one; --all reads that as well, and where there is no other the latest is missing."""
+    future = site.ahead(site.dump())
+    said = site.refused("MISSING  localhost/app/app.db: no dump but from the future: a clock is wrong")
+    assert "0 good, 0 bad, 1 missing; " in said
+    (item,) = json.loads(site("verify", "--json").stdout)["results"]
+    assert (item["status"], item["database"]) == ("missing", "app.db")
+    site.dump()
+    file = site.files()[0]
+    done = site("verify")
+    assert done.returncode == 0, done.stdout
+    assert f"good     localhost/app/app.db {file.name[:16]}  " in done.stdout
+    note = "localhost/app/app.db: 20991231T235959Z is from the future, and does not count: a clock is wrong"
+    assert note in done.stdout
+    done = site("verify", "--all")
+    assert f"good     localhost/app/app.db {future.name[:16]}  " in done.stdout
+    assert "2 good, 0 bad; " in done.stdout
+    assert note not in done.stdout
 
 
 def test_one_that_is_missing(site):
