@@ -9,6 +9,8 @@ HINTS = (
     ("large object", "The role must own it or be superuser, or leave them out: --no-large-objects."),
     ("mktemp:|cat: .*No space", "Several at once read the dump from a file in TMPDIR: give it room, or --jobs=1."),
     ('(role|tablespace) ".*" does not exist', "Restore it too, with --globals."),
+    ("cannot drop the currently open database",
+     "dbdump connects to it to drop others: give it another name with --as, or empty it yourself."),
     ("permission denied", "GRANT pg_read_all_data TO the role, or dump as a superuser."),
     ("LOCK TABLE", "Somebody holds that lock: see pg_locks and pg_stat_activity, or raise lock_wait_timeout."),
     ("server version mismatch", "Install the pg_dump of the server's version, or a newer one."),

@@ -262,6 +262,20 @@ def test_what_to_do_is_said(postgres, dbdump, flags, created, monkeypatch, tmp_p
     assert "--jobs=1" in done.stdout
 
 
+def test_the_maintenance_database_is_not_replaced(postgres, dbdump, flags):
+    """Nobody can drop what he is connected to: that is said, with what to do, and it stays."""
+    try:
+        postgres.sql("CREATE TABLE kept AS SELECT 1 AS one")
+        assert dbdump("dump", *flags, "--database=postgres").returncode == 0
+        done = dbdump("restore", *flags, "--database=postgres", "--yes", "--force")
+        assert done.returncode == 1
+        assert "cannot drop the currently open database" in done.stdout
+        assert "another name with --as" in done.stdout
+        assert "left: postgres, as it was before" in done.stdout
+    finally:
+        postgres.sql("DROP TABLE kept")
+
+
 def test_globals_come_first(postgres, dbdump, flags, created):
     """Roles are restored before the database that belongs to them; those that are there already are no error."""
     created("rented", "CREATE TABLE t AS SELECT 1 AS one")
