@@ -109,19 +109,23 @@ sweep() {
   set -f
 }
 
-# Hold the directory $1 until `drop`, with others (-s) or alone (-x). Where there is no flock, or a file system
-# without locks, nothing is held.
+# Whether flock said that the file system has no locks: nothing is held there.
+lockless() {
+  case $told in
+    *'not implemented' | *'not supported' | *'No locks available') ;;
+    *) return 1 ;;
+  esac
+}
+
+# Hold the directory $1 until `drop`, with others (-s) or alone (-x). Where there is no flock, nothing is held.
 keep() {
   [ -n "$flock" ] || return 0
   told=$( (: <"$1") 2>&1) || { no "$told"; return 1; }
   exec 5<"$1"
   if told=$(flock -n "$2" 5 2>&1); then kept=$1; return; fi
   exec 5<&-
-  case $told in
-    '') say locked "$1" ;;
-    *'not implemented' | *'not supported' | *'No locks available') return 0 ;;
-    *) no "$told" ;;
-  esac
+  ! lockless || return 0
+  if [ -z "$told" ]; then say locked "$1"; else no "$told"; fi
   return 1
 }
 
@@ -146,8 +150,8 @@ open() {
   told=$( (set -C && : >"$new") 2>&1) || { no "$told"; return 1; }
   part=$new checked=
   exec 4>>"$part"
-  [ -z "$flock" ] || flock -n 4
-  # Another run swept it before it was held.
+  # Another run may hold it for a moment, because it takes it for dead: then it is gone.
+  [ -z "$flock" ] || told=$(flock 4 2>&1) || lockless || { forget; no "$told"; return 1; }
   [ -f "$part" ] || { forget; say again; return; }
   say ok
 }

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -241,6 +242,23 @@ def test_a_file_system_without_locks(accounts, sshd, reach, tmp_path, said, erro
                 to.open(NAME)
     finally:
         (home / ".ssh" / "environment").unlink()
+
+
+def test_a_file_that_is_taken_for_dead_before_it_is_held_is_begun_anew(accounts, sshd, reach, tmp_path):
+    """Another run that looks for what the dead left may come between a new file and its lock: it loses no dump."""
+    path, flag = accounts.directory_of("bash", tmp_path.name), accounts.home("bash") / tmp_path.name
+    to = Remote(sshd.remote("bash"), str(path)).bound(reach)
+    late = f"case $* in *4) : >{flag}.made; until [ -e {flag}.found ]; do sleep 0.05; done ;; esac"
+    slow = f"[ -e {flag}.found ] || {{ : >{flag}.found; sleep 0.5; }}"
+    programs = {"flock": f'{late}; exec /usr/bin/flock "$@"', "rm": f'{slow}; exec /bin/rm "$@"'}
+    with accounts.with_programs("bash", **programs), ThreadPoolExecutor(1) as beside:
+        opening = beside.submit(to.open, NAME)
+        wait_for(Path(f"{flag}.made").exists, "the first file")
+        store(to, replace(NAME, stamp="20261122T203001Z"), b"another")
+        sink = opening.result()
+        sink.write(memoryview(b"whole"))
+        sink.commit(manifest_of(NAME, b"whole"))
+    assert len(read_listing("db1", "shop", to.entries("db1", "shop")).dumps) == 2
 
 
 @pytest.mark.parametrize("transport", ["fabric", "openssh"])
