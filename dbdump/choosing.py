@@ -58,18 +58,27 @@ def choose(asked: Asked, at: str | None, *, with_globals: bool) -> Chosen:
 def choose_file(asked: Asked, path: str) -> Chosen:
     """Return the dump in the file `path`, and the job that its manifest names.
 
-    Raises BadDump where it is none, and UsageError where no recipe, and no flag, says how to restore it.
+    Raises BadDump where it is none, UsageError where no recipe, and no flag, says how to restore it, or where it is of
+    another than the flags say, and NothingMatched where they say none.
     """
     stored, writer = read_copy(path)
     manifest = stored.manifest
     if asked.databases and not matches(manifest.database, asked.databases):
         raise UsageError(f"{path} is a dump of {stored.name.id}", "Leave --database out.")
+    narrowed = bool(asked.hosts or asked.recipes or asked.tags)
     try:
-        jobs, errors = asked_jobs(asked if asked.backend else replace(asked, hosts=(), recipes=(), tags=()))
+        jobs, errors = asked_jobs(asked)
     except NothingMatched:
+        if narrowed:
+            raise
         jobs, errors = [], []
     if not asked.backend:
         jobs = [each for each in jobs if each.id == f"{manifest.host}/{manifest.recipe}"]
+    if not jobs and narrowed:
+        raise UsageError(
+            f"{path} is a dump of {stored.name.id}, which --host, --recipe or --tag leaves out",
+            "Leave them out, or bring a dump of what they say.",
+        )
     if len(jobs) != 1:
         raise UsageError(
             f"{path} is a dump of {stored.name.id}, and there is no such recipe",

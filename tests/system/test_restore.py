@@ -235,6 +235,35 @@ def test_a_copy_of_a_dump(site, dbdump, tmp_path):
     refused(site, "not the name of a dump", f"--file={copies}/renamed.sqlite.zst.gpg")
 
 
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (["--host=localhost", "--recipe=app", "--tag=prod"], 0, ""),
+        (["--recipe=other"], 2, "is a dump of localhost/app/app.db, which --host, --recipe or --tag leaves out"),
+        (["--host=elsewhere"], 2, "is a dump of localhost/app/app.db, which --host"),
+        (["--tag=test"], 2, "is a dump of localhost/app/app.db, which --host"),
+        (["--host=nobody"], 3, "no recipe is for host 'nobody'"),
+        (["--recipe=none"], 3, "no recipe matches"),
+    ],
+)
+def test_a_copy_of_a_dump_that_flags_leave_out(site, flags, code, said):
+    """They are not passed over: what is of another host, recipe or tag than they say is refused."""
+    where = f'return Dump(SQLite(path="/nowhere"), to=Directory({str(site.datadir)!r}))'
+    site.more["before"] = f"""
+@recipe(localhost, tags=["test"])
+def other(host): {where}
+@recipe(Host("elsewhere", ssh="nobody@127.0.0.1"))
+def app(host): {where}
+"""
+    site.more["tags"] = ', tags=["prod"]'
+    file = site.dump("--host=localhost", "--recipe=app")
+    if not code:
+        done = site("restore", "--yes", "--force", f"--file={file}", *flags)
+        assert done.returncode == 0, done.stdout + done.stderr
+    else:
+        refused(site, said, f"--file={file}", *flags, code=code)
+
+
 def test_to_stdout(site, dbdump):
     """The raw dump and nothing else, after all of it was verified; a bad one gives no byte."""
     site.wrap = SEALED

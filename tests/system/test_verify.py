@@ -46,7 +46,7 @@ class Site:
         (recipes / "site.py").write_text(f"""
 from dbdump import *
 {self.more.get("before", "")}
-@recipe(localhost)
+@recipe(localhost{self.more.get("tags", "")})
 def app(host):
     return Dump(SQLite(path={str(self.top / "*.db")!r}{self.more.get("backend", "")}), wrap=[{self.wrap}],
                 to=Directory({str(self.datadir)!r}){self.more.get("dump", "")})
