@@ -10,7 +10,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from .report import Result
+from .errors import WriteError
+from .report import UNREAD, Result
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -39,6 +40,10 @@ class Display(Protocol):
         """Say a line, or more, as they are."""
         ...
 
+    def hand_over(self, text: str) -> None:
+        """Say what has to be said before something is done. Raises WriteError where nobody takes it."""
+        ...
+
 
 class Plain:
     """One line for each database when it is done; for cron, logs and pipes.
@@ -49,6 +54,7 @@ class Plain:
     def __init__(self, *, to_stderr: bool = False) -> None:
         self._lock = threading.Lock()
         self._stream = sys.stderr if to_stderr else sys.stdout
+        self.lost = ""  # which stream takes no more, and why
 
     def __enter__(self) -> Self:
         return self
@@ -80,14 +86,22 @@ class Plain:
             try:
                 self._print(text)
             except OSError as error:
+                stream = "stdout" if self._stream is sys.stdout else "stderr"
+                self.lost = f"{stream}: {os.strerror(error.errno or 0).lower()}"
                 if self._stream is sys.stdout and error.errno != errno.EPIPE:  # nobody asked for the rest
                     with contextlib.suppress(OSError):
-                        sys.stderr.write(f"dbdump: stdout: {os.strerror(error.errno or 0).lower()}\n")
+                        sys.stderr.write(f"dbdump: {self.lost}\n")
                 # As good as the one that is gone; it is also what Python flushes at its end.
                 nothing = open(os.devnull, "w")  # noqa: PTH123, SIM115
                 if self._stream is sys.stdout:
                     sys.stdout = nothing
                 self._stream = nothing
+
+    def hand_over(self, text: str) -> None:
+        """Print what has to be said before something is done. Raises WriteError where that, or the last, was lost."""
+        self.say(text)
+        if self.lost:
+            raise WriteError(self.lost, UNREAD)
 
     def _print(self, text: str) -> None:
         print(text, flush=True, file=self._stream)

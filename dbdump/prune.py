@@ -34,10 +34,12 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
 
     def work(place: Place) -> Iterable[Pruned]:
         with contextlib.nullcontext() if dry_run else only_run(place.job):
-            return prune_place(place, chosen, plain.say, dry_run=dry_run)
+            return prune_place(place, chosen, plain.hand_over, dry_run=dry_run)
 
     seen = survey(keeping, work, here=asked.here)
     failures = [*seen.failures, *(each.failure for each in seen.found if each.failure)]
+    if plain.lost:
+        plain = Plain(to_stderr=True)
     if seen.found:
         plain.say(_summary(seen.found, dry_run=dry_run))
     for line in [line for each in failures for line in (*each.bug.splitlines(), *each.lines)]:

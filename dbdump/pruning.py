@@ -11,8 +11,8 @@ from rich.filesize import decimal
 
 from .attempt import attempt
 from .catalog import printable
-from .errors import DumpError, Interrupted, Locked, StageError
-from .progress import Display
+from .errors import DumpError, Interrupted, Locked, StageError, WriteError
+from .progress import Display, Plain
 from .report import Result
 from .retention import Dated, Keep, retain
 from .signatures import Signatures
@@ -117,7 +117,7 @@ def prune_place(
 ) -> list[Pruned]:
     """Prune the databases of a recipe whose names are `chosen`, once `say` was told which dumps will go.
 
-    Raises Locked where somebody is at work there, and StageError where it cannot be known what may go.
+    Raises Locked where somebody is at work there, and StageError where it cannot be known what may go, or said.
     """
     host, recipe, keep = place.job.host.name, place.job.recipe, place.job.dump.keep
     if keep is None:
@@ -147,11 +147,20 @@ def _carried_out(place: Place, cut: Cut) -> Pruned:
 
 
 def prune_after(place: Place, databases: Collection[str], display: Display) -> list[Result]:
-    """Prune the databases that have just been dumped, and return what failed; what goes is said before it does."""
+    """Prune the databases that have just been dumped, and return what failed; what goes is said before it does.
+
+    Where stdout takes nothing, which is no reason not to dump, stderr has to.
+    """
     pruned: list[Pruned] = []
 
+    def say(text: str) -> None:
+        try:
+            display.hand_over(text)
+        except WriteError:
+            Plain(to_stderr=True).hand_over(text)
+
     def prune() -> None:
-        pruned.extend(prune_place(place, lambda name: name in databases, display.say, brief=True))
+        pruned.extend(prune_place(place, lambda name: name in databases, say, brief=True))
 
     failure = attempt(place.job.id, (), prune) if databases else None
     if failure and failure.status == "locked":

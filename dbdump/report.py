@@ -16,6 +16,7 @@ from .errors import DbdumpError, Locked, WriteError
 
 STORED, FAILED, USAGE = 0, 1, 2  # the others are in errors.py, and 128 + the signal
 DOCUMENT_SCHEMA = 1
+UNREAD = "Who reads it has ended, or its disk is full."
 COMMANDS = ("dump", "list", "verify", "status", "check")  # that have a JSON document
 
 
@@ -79,7 +80,7 @@ def hand_over(text: str) -> None:
     except OSError as error:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  what Python flushes at its end
         reason = os.strerror(error.errno or 0).lower()
-        raise WriteError(f"stdout: {reason}", "Who reads it has ended, or its disk is full.") from error
+        raise WriteError(f"stdout: {reason}", UNREAD) from error
 
 
 def summary(results: Sequence[Result], seconds: float) -> list[str]:

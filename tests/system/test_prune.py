@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from servers.history import days, left, put
-from servers.process import wait_for
+from servers.process import another_second, wait_for
 from servers.pruning import stamp, stamps
 from support import COMMAND, end_of, files, needs_root, wait_for_bytes
 
@@ -42,6 +43,49 @@ def test_a_dry_run_deletes_nothing(pruning, datadir):
     assert said.splitlines()[-1] == "3 would be pruned, 2 kept; 3.0 kB"
     assert files(datadir) == before
     assert stamps(pruning(), "prune") == stamps(said, "prune")
+
+
+@contextmanager
+def unread(kind: str):
+    """A file that takes nothing: of a full disk, or of a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone, Path("/dev/full").open("wb") as full:
+        yield full if kind == "full" else gone
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("full", "no space left on device"), ("gone", "broken pipe")])
+def test_where_the_plan_cannot_be_printed_nothing_goes(pruning, datadir, tmp_path, kind, reason):
+    """Not of the first recipe, nor of those after it; stderr says why."""
+    pruning.recipe()
+    pruning.recipe(name="crm")
+    dumps = [days(datadir, count=5, recipe=recipe) for recipe in ("shop", "crm")]
+    with unread(kind) as full:
+        argv = [*COMMAND, "prune"]
+        done = subprocess.run(argv, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    for recipe, paths in zip(("shop", "crm"), dumps, strict=True):
+        assert left(paths) == [0, 1, 2, 3, 4]
+        assert f"FAILED   localhost/{recipe}: prune: stdout: {reason}\n" in done.stderr
+    assert done.stderr.count("hint: Who reads it has ended, or its disk is full.") == 2
+
+
+@pytest.mark.parametrize("kind", ["full", "gone"])
+def test_after_a_dump_the_plan_is_on_stderr_where_stdout_takes_nothing(pruning, datadir, tmp_path, kind):
+    """The dump is stored; where stderr takes nothing either, nothing goes, and it is no success."""
+    pruning.recipe()
+    dumps = days(datadir, count=5, size=900)
+    with unread(kind) as full:
+        both = subprocess.run([*COMMAND, "dump"], cwd=tmp_path, stdout=full, stderr=full, check=False)
+        assert both.returncode == 1
+        assert len(files(datadir)) == 12
+        assert left(dumps) == [0, 1, 2, 3, 4]
+        another_second()
+        argv = [*COMMAND, "dump"]
+        done = subprocess.run(argv, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert stamps(done.stderr, "prune") == [stamp(each) for each in dumps]
+    assert left(dumps) == []
 
 
 def test_without_keep_nothing_goes(pruning, datadir):
