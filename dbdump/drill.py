@@ -48,15 +48,15 @@ _NOT_ITS_FAULT = (
 _NO_ROLE = re.compile('(?:role|tablespace) ".*" does not exist')
 
 
-def drill(place: Place, stored: Stored, to: Job | None, advanced: Callable[[int], object]) -> Drill:
-    """Restore a dump into a scratch database, and return what came of it.
+def drill(place: Place, stored: Stored, marks: bytes, to: Job | None, advanced: Callable[[int], object]) -> Drill:
+    """Restore a dump, which gave `marks` when it was verified, into a scratch database; return what came of it.
 
     It is on the server that the job `to` says how to reach, or one to throw away. `advanced` is told of the stored
     bytes as they are read. The scratch database is dropped in any case. Raises StageError where nothing can be said
     of the dump, because of something else; ConnectError; Interrupted.
     """
     at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    dump = SecondPass(place, stored, advanced)
+    dump = SecondPass(place, stored, marks, advanced)
     if to is not None and not isinstance(place.job.dump.backend, SQLite):
         with on_host(place, stored, to) as hosted:
             done = _Room(place, stored, hosted.scratch, hosted.into).drill(at, dump)

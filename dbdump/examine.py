@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePath
 
@@ -41,13 +41,15 @@ _MADE_SO = "It is as it was stored, so it was made so: take another dump."
 class Examined:
     """What was found of one dump: the record of it, what to do where it is bad, and what is said besides.
 
-    `signer` is the fingerprint of the key whose signature was looked at and found good.
+    `signer` is the fingerprint of the key whose signature was looked at and found good; `marks` are what a second
+    reading is compared to.
     """
 
     record: Record
     hint: str = ""
     notes: tuple[str, ...] = ()
     signer: str | None = None
+    marks: bytes = field(default=b"", repr=False)
 
 
 def examine(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Record:
@@ -66,7 +68,7 @@ def look(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Exa
         level = examination.level()
     except _Bad as bad:
         return Examined(_record(stored, bad.level, bad.fault.text), bad.fault.hint or _hint(bad.fault.text))
-    return Examined(_record(stored, level), "", tuple(examination.notes), examination.signer)
+    return Examined(_record(stored, level), "", tuple(examination.notes), examination.signer, examination.marks)
 
 
 class _Bad(Exception):  # noqa: N818  what it is
@@ -92,6 +94,11 @@ class _Examination:
         self._intake = Intake(place, stored, advanced)
         self.notes: list[str] = []
         self.signer: str | None = None
+
+    @property
+    def marks(self) -> bytes:
+        """What a second reading is compared to."""
+        return self._intake.marks
 
     def level(self) -> Level:
         """Return the level that was reached. Raises _Bad, and what `look` does."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .errors import Interrupted, StageError
+from .pieces import Hashed
 from .pipeline import Write
 from .shell import Stalled
 from .stored import Stored, read_listing
@@ -31,8 +31,12 @@ class Intake:
         self._place = place
         self._stored = stored
         self._advanced = advanced
-        self._digest = hashlib.sha256()
-        self._size = 0
+        self._hashed = Hashed()
+
+    @property
+    def marks(self) -> bytes:
+        """What a second reading is compared to; see `pieces`."""
+        return bytes(self._hashed.marks)
 
     def feed(self, write: Write) -> None:
         """Hash all bytes, and write them as long as they are taken."""
@@ -40,8 +44,7 @@ class Intake:
         for piece in self._place.store.read(self._stored.name):
             if self._place.machines.local.ended:
                 raise Interrupted("ended before it was read to the end")
-            self._digest.update(piece)
-            self._size += len(piece)
+            self._hashed.add(piece)
             self._advanced(len(piece))
             if taken:
                 try:
@@ -57,18 +60,18 @@ class Intake:
             return None
         if any(each.manifest.stored_bytes == self._stored.size for each in self._others()):
             self.feed(lambda _: None)
-            return self._moved() or _other_size(self._stored, self._size)
+            return self._moved() or _other_size(self._stored, self._hashed.size)
         return _other_size(self._stored, self._stored.size)
 
     def fault(self) -> Fault | None:
         """Return what is wrong with the bytes, after all of them were read."""
-        manifest, sha256 = self._stored.manifest, self._digest.hexdigest()
-        if sha256 == manifest.sha256 and self._size == manifest.stored_bytes:
+        manifest, sha256, size = self._stored.manifest, self._hashed.sha256, self._hashed.size
+        if sha256 == manifest.sha256 and size == manifest.stored_bytes:
             return None
         if moved := self._moved():
             return moved
-        if self._size != manifest.stored_bytes:
-            return _other_size(self._stored, self._size)
+        if size != manifest.stored_bytes:
+            return _other_size(self._stored, size)
         return Fault(
             f"changed since it was stored: its SHA-256 is {sha256[:16]}…, not {manifest.sha256[:16]}…",
             "Bit rot or tampering: take another dump, and look at the disk.",
@@ -77,7 +80,7 @@ class Intake:
     def _moved(self) -> Fault | None:
         """Return what is wrong where the bytes are those of another dump of the recipe."""
         for each in self._others():
-            if each.manifest.sha256 == self._digest.hexdigest():
+            if each.manifest.sha256 == self._hashed.sha256:
                 own = each.manifest.database == self._stored.manifest.database
                 what = (
                     "rolled back: its bytes are those of" if own else f"swapped: its bytes are those of {each.name.id}"

@@ -106,10 +106,11 @@ def _pour(chosen: Chosen, shown: Plain, place: Place) -> None:
     stored = chosen.stored
     with place.store.held(place.job.host.name, place.job.recipe, alone=False):
         shown.started(stored.name.id, stored.size)
-        for note in verified(place, stored, partial(shown.advanced, stored.name.id)):
+        examined = verified(place, stored, partial(shown.advanced, stored.name.id))
+        for note in examined.notes:
             shown.notice(note)
         shown.say(f"verified {stored.name.id} {stored.name.stamp}")
-        SecondPass(place, stored, lambda _: None).to(standard_output(place.machines.local))
+        SecondPass(place, stored, examined.marks, lambda _: None).to(standard_output(place.machines.local))
 
 
 def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job | None = None) -> Value:

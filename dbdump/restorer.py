@@ -9,7 +9,7 @@ from functools import partial
 
 from rich.filesize import decimal
 
-from .catalog import GLOBALS, printable
+from .catalog import GLOBALS, DumpName, printable
 from .choosing import Chosen
 from .errors import DbdumpError, StageError
 from .plan import Job
@@ -39,6 +39,7 @@ class Restorer:
         self._as_name = as_name
         self._jobs = jobs
         self._force = force
+        self._marks: dict[DumpName, bytes] = {}
         self._before: int | None = None
         self._loading = False
         self._touched = False
@@ -108,8 +109,9 @@ class Restorer:
         name = f"verify {stored.name.id} {stored.name.stamp}"
         began = time.monotonic()
         self.shown.started(name, stored.size)
-        notes = verified(place, stored, partial(self.shown.advanced, name))
-        told = "".join(f"  ({printable(each)})" for each in notes)
+        examined = verified(place, stored, partial(self.shown.advanced, name))
+        self._marks[stored.name] = examined.marks
+        told = "".join(f"  ({printable(each)})" for each in examined.notes)
         self.shown.ended(name, f"verified {stored.name.id} {stored.name.stamp}  {_took(stored, began)}{told}")
 
     def _globals(self, place: Place) -> None:
@@ -150,7 +152,7 @@ class Restorer:
         name = f"restore {stored.name.id} {stored.name.stamp}"
         began = time.monotonic()
         self.shown.started(name, stored.size)
-        second = SecondPass(place, stored, partial(self.shown.advanced, name))
+        second = SecondPass(place, stored, self._marks[stored.name], partial(self.shown.advanced, name))
         self._touched = self._loading = True
         _hinted(target, lambda: second.into(target, argv))
         self.shown.ended(name, f"restored {stored.name.id} {stored.name.stamp} as {where}  {_took(stored, began)}")

@@ -1,8 +1,7 @@
-"""Restore one verified dump: read it once more, and hand it over only as long as it is what was verified."""
+"""Restore one verified dump: read it once more, and hand over only what is what was verified, piece by piece."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from typing import Self
 
 from .backends.base import Backend
 from .errors import BadDump, Interrupted, RecipeError, StageError
-from .examine import look
+from .examine import Examined, look
 from .gate import Gate
+from .pieces import Changed, same
 from .pipeline import Pipeline, Write
 from .plan import checked_argv, checked_backend, checked_secrets
 from .probe import become
@@ -60,8 +60,8 @@ class Target:
         return Stage(name, words, secrets=tuple(self.secrets), user=self.user)
 
 
-def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Sequence[str]:
-    """Read a dump back, all of it, and return what else is to be said of it.
+def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Examined:
+    """Read a dump back, all of it, and return what was found.
 
     Raises BadDump where it is bad, and StageError where it cannot be unwrapped here.
     """
@@ -77,15 +77,19 @@ def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) ->
             f"{stored.name.id} is of {stored.manifest.backend}, and the recipe of {place.job.dump.backend.name}",
             f"Say --backend={stored.manifest.backend}.",
         )
-    return examined.notes
+    return examined
 
 
 class SecondPass:
-    """Reads a dump that was verified once more. Raises BadDump where it has changed since."""
+    """Reads a dump that was verified once more. Raises BadDump where it has changed since.
 
-    def __init__(self, place: Place, stored: Stored, advanced: Callable[[int], object]) -> None:
+    `marks` are of the reading that verified it: nothing goes anywhere that is not what was read then.
+    """
+
+    def __init__(self, place: Place, stored: Stored, marks: bytes, advanced: Callable[[int], object]) -> None:
         self._store = place.store
         self._stored = stored
+        self._marks = marks
         self._advanced = advanced
         self._shell = place.machines.local
         self._stages = unwrapping(stored, place.job.dump.wrap or ())
@@ -147,26 +151,28 @@ class SecondPass:
 
     def _feed(self, write: Write) -> None:
         """Write the stored bytes, and compare all of them, also where what unwraps them has had enough."""
-        digest, size, refused = hashlib.sha256(), 0, None
-        for piece in self._store.read(self._stored.name):
-            if self._shell.ended:
-                raise Interrupted("ended before it was restored")
-            digest.update(piece)
-            size += len(piece)
-            self._advanced(len(piece))
-            try:
-                if refused is None:
-                    write(memoryview(piece))
-            except OSError as error:
-                if self._stopped:
-                    raise
-                refused = error
-        manifest = self._stored.manifest
-        if (digest.hexdigest(), size) != (manifest.sha256, manifest.stored_bytes):
+        refused = None
+        try:
+            for piece in same(self._read(), self._marks, self._stored.manifest.sha256):
+                try:
+                    if refused is None:
+                        write(piece)
+                except OSError as error:
+                    if self._stopped:
+                        raise
+                    refused = error
+        except Changed:
             self._fault = BadDump(
                 f"{self._stored.name.id} {self._stored.name.stamp}: changed since it was verified, a moment ago",
                 "Somebody writes where it is stored: find out who, and take another dump.",
             )
-            raise self._fault
+            raise self._fault from None
         if refused is not None:
             raise refused
+
+    def _read(self) -> Iterator[bytes]:
+        for piece in self._store.read(self._stored.name):
+            if self._shell.ended:
+                raise Interrupted("ended before it was restored")
+            self._advanced(len(piece))
+            yield piece

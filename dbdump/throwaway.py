@@ -83,10 +83,13 @@ class ThrowAway:
         host, recipe = stored.name.host, stored.name.recipe
         listing = read_listing(host, recipe, self._place.store.entries(host, recipe))
         globals_ = next((each for each in listing.of(GLOBALS) if each.name.stamp == stored.name.stamp), None)
-        if globals_ is None or look(self._place, globals_, lambda _: None).record.fault:
+        if globals_ is None:
+            return False
+        examined = look(self._place, globals_, lambda _: None)
+        if examined.record.fault:
             return False
         text = bytearray()
-        SecondPass(self._place, globals_, lambda _: None).to(text.extend)
+        SecondPass(self._place, globals_, examined.marks, lambda _: None).to(text.extend)
         with contextlib.suppress(StageError):
             scratch_postgresql.load_globals(scratch.reading(globals_.raw_suffix), bytes(text), self.directory)
         return True
