@@ -26,7 +26,7 @@ _SETTINGS = {
     "skip-networking": "ON", "skip-log-bin": "", "loose-mysqlx": "OFF", "loose-performance-schema": "OFF",
     "innodb-flush-log-at-trx-commit": "0", "innodb-doublewrite": "OFF", "innodb-buffer-pool-size": "128M",
     "max-allowed-packet": "1G", "character-set-server": "utf8mb4", "skip-name-resolve": "ON", "local-infile": "OFF",
-    "log-bin-trust-function-creators": "ON",
+    "log-bin-trust-function-creators": "ON", "event-scheduler": "OFF",
 }  # fmt: skip
 
 # $2 makes the data directory of MariaDB; MySQL has none, and makes it itself.

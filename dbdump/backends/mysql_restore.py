@@ -1,7 +1,8 @@
 """Make a MySQL or MariaDB database of a raw dump on stdin: the programs that run where it is restored, pure.
 
 A dump names its database where it makes it and begins to use it. Under another name these lines are rewritten; one that
-still begins to use another database becomes an error, for what follows it would replace what is there.
+still begins to use another database becomes an error, for what follows it would replace what is there. Events of a
+copy are disabled: they may name the database that they are of. One that cannot be becomes an error too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ s/^ALTER DATABASE OLD CHARACTER SET /ALTER DATABASE NEW CHARACTER SET /
 s/^USE OLD;$/USE NEW;/
 /^USE `.*`;$/{
 /^USE SAME;$/!s/.*/it uses another database than the one it is of;/
+}
+/^\\/\\*!50106 CREATE.* EVENT `/{
+s/ ON COMPLETION \\(NOT \\)\\{0,1\\}PRESERVE ENABLE / ON COMPLETION \\1PRESERVE DISABLE /
+/ PRESERVE DISABLE /!s/.*/it has an event that cannot be disabled;/
 }
 """
 

@@ -113,6 +113,26 @@ def test_a_row_is_no_statement(mariadb, dumped, restore):
     assert mariadb.sql("SELECT HEX(line) FROM t", "rows2") == before
 
 
+def test_the_events_of_a_copy_are_off(mariadb, dumped, restore):
+    """An event may name the database that it is of: under another name it does nothing until somebody wants it."""
+    dumped(
+        "ticking",
+        "CREATE TABLE t (a int); CREATE EVENT `e 'v ENABLE x` ON SCHEDULE EVERY 1 DAY COMMENT 'a\nENABLE DO' "
+        "DO DELETE FROM ticking.t; CREATE EVENT off ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM ticking.t; "
+        "CREATE EVENT kept ON SCHEDULE AT '2036-01-01' ON COMPLETION PRESERVE DO DELETE FROM ticking.t",
+        "copied",
+    )
+    restore("ticking", "--as=copied")
+    query = ("SELECT event_name, status, event_comment, event_definition, on_completion "
+             "FROM information_schema.events WHERE event_schema = '{}' ORDER BY 1")  # fmt: skip
+    there, copied = (mariadb.sql(query.format(name)) for name in ("ticking", "copied"))
+    assert there.count("ENABLED") == 2
+    assert copied == there.replace("ENABLED", "DISABLED")
+    mariadb.drop("ticking")
+    restore("ticking")
+    assert mariadb.sql(query.format("ticking")) == there
+
+
 def test_an_empty_database_is_no_hindrance(mariadb, dumped, restore):
     """One that is there and has nothing in it is restored into."""
     before = dumped("vacant", CONTENT)
