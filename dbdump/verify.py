@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from functools import partial
 
 from .asked import Asked, asked_jobs, told
 from .attempt import attempt
+from .backends.sqlite import SQLite
 from .catalog import encode, printable
 from .elsewhere import job_there, jobs_at
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
@@ -33,7 +34,7 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
         raise UsageError("--to is of --restore", "Add --restore, or leave --to out.")
     began = time.monotonic()
     jobs, errors = asked_jobs(asked)
-    there = jobs_at(asked, to) if to else None
+    there = _jobs_there(asked, jobs, to) if to else {}
     with display(eta=True, to_stderr=asked.as_json) as shown, ThreadPoolExecutor(asked.slots, "verify") as pool:
         run = _Run(asked.databases, shown, pool, every, drill, there)
         seen = survey(jobs, run.recipe, here=asked.here)
@@ -54,6 +55,12 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
     return code
 
 
+def _jobs_there(asked: Asked, jobs: Sequence[Job], to: str) -> Mapping[str, Job]:
+    """Return which job each is restored by; none where that needs no server."""
+    there = jobs_at(asked, to)
+    return {each.id: job_there(there, each) for each in jobs if not isinstance(each.dump.backend, SQLite)}
+
+
 @dataclass
 class _Run:
     """One run of verify: what it was asked for, and what the recipes share."""
@@ -63,7 +70,7 @@ class _Run:
     pool: ThreadPoolExecutor
     every: bool
     drill: bool
-    there: Sequence[Job] | None  # of the host that --to names
+    there: Mapping[str, Job]  # by the ids of the jobs: where --to has them restored
     seen: set[str] = field(default_factory=set)
 
     @property
@@ -160,7 +167,7 @@ class _Run:
     def _drilled(self, place: Place, stored: Stored, examined: Examined) -> Examined:
         from .drill import drill, why_not  # noqa: PLC0415  most runs need no scratch servers
 
-        to = None if self.there is None else job_there(self.there, place.job)
+        to = self.there.get(place.job.id)
         if reason := why_not(stored, to):
             return replace(examined, notes=(*examined.notes, reason))
         if examined.record.level == "bytes":

@@ -90,6 +90,64 @@ def test_a_password_is_for_the_command_that_restores_alone(site, guarded, postgr
     assert guarded not in restored.stdout + restored.stderr
 
 
+def recipes_of(site, **recipes: str) -> None:
+    """Have these recipes of this host beside that of the host db1, whose server a dump is of, and make the dump."""
+    where = f"to=Directory({str(site.datadir)!r})"
+    site.wrap = "Zstd()"
+    site.more["before"] = f"""
+@recipe(Host("db1", ssh="nobody@127.0.0.1"))
+def shop(host): return Dump({recipes.pop("own")}, {where})
+"""
+    for name, backend in recipes.items():
+        site.more["before"] += f"@recipe(localhost)\ndef {name}(host): return Dump({backend}, {where})\n"
+
+
+@pytest.fixture
+def shop(postgres, site):
+    """A database of db1, of which there is a dump; and the recipe's backend."""
+    backend = f'PostgreSQL(host={postgres.host!r}, user="postgres", include=["shop_to"])'
+    postgres.create("shop_to")
+    postgres.sql("CREATE TABLE t AS SELECT 1 AS a", "shop_to")
+    recipes_of(site, own=backend)
+    assert site("dump", "--host=db1", "--here").returncode == 0
+    postgres.sql("CREATE TABLE newer AS SELECT 1 AS a", "shop_to")
+    yield backend
+    assert postgres.sql("SELECT count(*) FROM newer", "shop_to") == "1"
+    postgres.drop("shop_to", "shop_too")
+
+
+OTHER = 'PostgreSQL(host="/nowhere")'
+
+
+@pytest.mark.parametrize(
+    ("recipes", "to", "code", "said"),
+    [
+        ({"x": OTHER, "y": OTHER}, "localhost", 2, "localhost has more than one recipe of postgresql: x, y"),
+        ({"x": OTHER, "y": OTHER}, "localhost/z", 3, "no recipe is for 'localhost/z'"),
+        ({"x": OTHER}, "localhost", 1, "/nowhere"),
+        ({"x": OTHER, "y": OTHER}, "localhost/y", 1, "/nowhere"),
+        ({}, "localhost", 3, "localhost has no recipe of postgresql"),
+        ({}, "localhost/app", 3, "localhost has no recipe of postgresql"),
+    ],
+)
+def test_nobody_guesses_which_server_is_meant(site, shop, recipes, to, code, said):
+    """Where not one recipe there is of that kind, the dump's own server is not what is restored to."""
+    recipes_of(site, own=shop, **recipes)
+    flags = ["--host=db1", "--here", "--database=shop_to", f"--to={to}"]
+    for done in (site("restore", *flags, "--force", "--yes"), site("verify", *flags, "--restore")):
+        assert done.returncode == code, done.stdout + done.stderr
+        assert said in done.stdout + done.stderr
+        assert code == 1 or "hint: " in done.stdout + done.stderr
+
+
+def test_a_recipe_that_is_named_says_which_server_is_meant(site, shop, postgres):
+    """--to=HOST/RECIPE is for a host that has several of that kind."""
+    recipes_of(site, own=shop.replace("user=", "port=1, user="), x=OTHER, y=shop)
+    done = site("restore", "--host=db1", "--here", "--database=shop_to", "--to=localhost/y", "--as=shop_too", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert postgres.sql("SELECT a FROM t", "shop_too") == "1"
+
+
 @pytest.mark.parametrize("wrap", ["", "Zstd()"])
 def test_changed_while_it_goes_to_another_host(site, remote_host, wrap):
     """There too what restores never sees the end of it."""
