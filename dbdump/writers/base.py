@@ -84,7 +84,8 @@ class Store(Protocol):
     def entries(self, host: str, recipe: str) -> Iterator[Entry]:
         """Yield every file of a recipe, in no order, but no symbolic link; nothing where nothing was ever stored.
 
-        Each of its directories is one more, without a name of a file: a database may have no other.
+        Each of its directories is one more, without a name of a file: a database may have no other. Raises
+        WriteError where what all recipes are stored under is missing; so does `held`.
         """
         ...
 

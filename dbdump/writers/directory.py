@@ -74,7 +74,9 @@ class Directory:
     def entries(self, host: str, recipe: str) -> Iterator[Entry]:
         """Yield every file of a recipe; see Store."""
         top = Path(self.place(host, recipe))
-        with translated(top), contextlib.suppress(FileNotFoundError), os.scandir(top) as directories:
+        if not self._is_there(top):
+            return
+        with translated(top), os.scandir(top) as directories:
             for directory in directories:
                 if directory.is_dir(follow_symlinks=False):
                     yield Entry(directory.name, "", 0)
@@ -125,8 +127,8 @@ class Directory:
     def held(self, host: str, recipe: str, *, alone: bool) -> Iterator[None]:
         """Hold the place of a recipe; see Store."""
         place = self.place(host, recipe)
-        if not Path(place).is_dir():
-            yield  # nothing was ever stored there
+        if not self._is_there(Path(place)):
+            yield
             return
         with translated(place):
             directory = open_directories(self._root, DumpName(host, recipe, "x", "", "").directory[:2], create=False)
@@ -135,6 +137,16 @@ class Directory:
             yield
         finally:
             os.close(directory)
+
+    def _is_there(self, place: Path) -> bool:
+        """Whether anything was ever stored in a place. Raises WriteError where the datadir itself is missing."""
+        with translated(place), contextlib.suppress(FileNotFoundError):
+            place.lstat()
+            return True
+        if not self.create:
+            with translated(self._root):
+                self._root.stat()
+        return False
 
     @contextlib.contextmanager
     def _opened(self, name: DumpName) -> Iterator[int]:
@@ -152,10 +164,11 @@ class Directory:
 
 
 def _files(path: str, directory: str) -> Iterator[Entry]:
-    with os.scandir(path) as files:
+    gone = contextlib.suppress(FileNotFoundError)  # it went meanwhile
+    with gone, os.scandir(path) as files:
         for each in files:
             if each.is_file(follow_symlinks=False):
-                with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+                with gone:
                     text = _text(each.path) if Entry.is_text(each.name) else None
                     yield Entry(directory, each.name, each.stat(follow_symlinks=False).st_size, text)
 

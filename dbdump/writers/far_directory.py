@@ -112,10 +112,14 @@ class FarDirectory:
         return replace(found, path=f"{self._account}:{found.path}")
 
     def _is_there(self, session: Session, host: str, recipe: str) -> bool:
-        """Go to the place of a recipe; return whether anything was ever stored there."""
+        """Go to the place of a recipe; return whether anything was ever stored there.
+
+        Raises Missing where the root itself is not there.
+        """
         try:
             session.go(self.root, DumpName(host, recipe, "x", "", "").directory[:2], make=False)
         except Missing:
+            session.go(self.root, (), make=False)
             return False
         return True
 

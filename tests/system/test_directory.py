@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -49,8 +50,40 @@ def test_a_missing_datadir_is_not_made(tmp_path):
     assert error.message == f"{tmp_path}/no/disk: no such file or directory"
     assert error.hint.startswith("Mount or make the datadir first")
     assert not list(tmp_path.iterdir())
-    store(Directory(str(tmp_path / "made"), create=True), NAME, b"data")
+    made = Directory(str(tmp_path / "made"), create=True)
+    with made.held("db1", "shop", alone=True):
+        assert not list(made.entries("db1", "shop"))
+    store(made, NAME, b"data")
     assert len(left(tmp_path / "made")) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root can enter anywhere: it becomes another user for this")
+def test_a_datadir_that_cannot_be_entered(datadir):
+    """Who may not look is told so, in words, by whatever looks or holds."""
+    code = (
+        "import os, sys; from dbdump import Directory; from dbdump.errors import WriteError\n"
+        "to = Directory(sys.argv[1])\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "held = lambda: to.held('db1', 'shop', alone=True).__enter__()\n"
+        "for look in (held, lambda: next(to.entries('db1', 'shop'))):\n"
+        "    try: look()\n"
+        "    except WriteError as error: print(error.message)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, datadir], capture_output=True, text=True, check=False)
+    assert done.stdout == f"{datadir}/db1/shop: permission denied\n" * 2, done.stderr
+
+
+def test_a_directory_that_goes_hides_no_other(datadir):
+    """One of a database that is removed while a listing is under way is passed over, and no other is."""
+    to = Directory(str(datadir))
+    for database in ("a", "b", "c", "d"):
+        store(to, dump_name(database), b"data")
+    entries = to.entries("db1", "shop")
+    first = next(entries).directory
+    going, *_ = (each.name for each in os.scandir(datadir / "db1" / "shop") if each.name != first)
+    shutil.rmtree(datadir / "db1" / "shop" / going)
+    found = {first, *(each.directory for each in entries if each.file)}
+    assert found == {"a", "b", "c", "d"} - {going}
 
 
 def test_a_file_where_the_datadir_should_be(tmp_path):

@@ -249,7 +249,7 @@ def test_one_from_the_future_hides_no_fault(dbdump, datadir, dumped):
 
 
 def test_a_recipe_without_a_dump(dbdump, datadir, dumped, recipes):
-    """It is missing, whatever else is there; a disk that is not mounted looks the same."""
+    """It is missing, whatever else is there; of a disk that is not mounted nothing is known."""
     with (recipes / "site.py").open("a") as site:
         site.write(
             f"\n@recipe(localhost)\ndef new(host): return Dump(SQLite(path='/x'), to=Directory({str(datadir)!r}))\n"
@@ -259,7 +259,10 @@ def test_a_recipe_without_a_dump(dbdump, datadir, dumped, recipes):
     assert done.stdout.startswith("MISSING   localhost/new: no dump at all\n")
     assert done.stdout.endswith("2 ok, 1 missing\n")
     datadir.rename(datadir.with_name("unmounted"))
-    assert dbdump("status").stdout.splitlines()[-1] == "0 ok, 2 missing"
+    done = dbdump("status")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "0 ok, 2 unknown")
+    assert f"UNKNOWN   localhost/new: write: {datadir}: no such file or directory\n" in done.stdout
+    assert done.stdout.count("hint: Mount or make the datadir first") == 2
 
 
 def test_a_database_that_never_had_a_dump(tmp_path, dbdump, datadir, recipes):

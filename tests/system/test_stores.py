@@ -154,6 +154,17 @@ def test_a_directory_that_cannot_be_read_is_not_an_empty_one(place, where):
     assert len(place.listing().dumps) == 1
 
 
+@everywhere()
+def test_a_datadir_that_is_not_there_is_not_an_empty_one(place):
+    """It may be a disk that is not mounted: whoever looks there is told so, and not that nothing is stored."""
+    assert not place.listing().dumps
+    place.path.rmdir()
+    for look in (place.listing, lambda: place.to.held("db1", "shop", alone=False).__enter__()):
+        with pytest.raises(WriteError, match=r"[Nn]o such file") as caught:
+            look()
+        assert caught.value.hint.startswith("Mount or make the datadir first")
+
+
 @everywhere("dash", "busybox", "sftp")
 def test_more_files_than_one_command_line_takes(place):
     """Some thousands of dumps of databases with long names are all listed."""
