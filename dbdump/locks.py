@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import pwd
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from .catalog import encode, printable
 from .errors import Locked, StageError
+from .holders import holders, told, user_name
 from .plan import Job
 
 _HINT = "Set XDG_STATE_HOME to a directory of yours, on a disk of this machine."
@@ -47,9 +47,8 @@ def _locked(path: Path) -> int:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file).st_nlink:  # whose lock it was did not remove it meanwhile
-                me = _me()
-                os.pwrite(file, me, 0)
-                os.ftruncate(file, len(me))
+                os.ftruncate(file, 0)  # it may name one that was killed
+                os.pwrite(file, _me(), 0)
                 return file
         except BlockingIOError:
             who = _holder(file)
@@ -62,21 +61,21 @@ def _locked(path: Path) -> int:
 
 
 def _me() -> bytes:
-    try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # an account without a name, as in a container
-        user = f"user {os.geteuid()}"
-    return f"pid {os.getpid()} of {user}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n".encode()
+    now = datetime.now(UTC)
+    return f"pid {os.getpid()} of {user_name(os.geteuid())}, since {now:%Y-%m-%dT%H:%M:%SZ}\n".encode()
 
 
 def _holder(file: int) -> str:
-    """Return what the one that holds the lock has written."""
+    """Return what the one that holds the lock has written; else who the kernel says it is."""
     until = time.monotonic() + _PATIENCE
-    while not (text := os.pread(file, 200, 0).decode(errors="backslashreplace")).endswith("\n"):
+    while True:
+        text = os.pread(file, 200, 0).decode(errors="backslashreplace")
+        pids = holders(file)
+        if text.endswith("\n") and (not pids or any(text.startswith(f"pid {pid} ") for pid in pids)):
+            return printable(text.rstrip("\n"))
         if time.monotonic() > until:
-            return "it does not say who it is"
+            return ", ".join(map(told, pids)) or "it does not say who it is"
         time.sleep(0.01)
-    return printable(text.rstrip("\n"))
 
 
 def _directory() -> Path:

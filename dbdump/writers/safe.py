@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import Locked, WriteError
+from ..holders import holders, told
 from .base import Condition
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -179,7 +180,7 @@ def hold(directory: int, where: str | Path, *, alone: bool) -> None:
     try:
         lock(directory, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise at_work(where, alone=alone) from None
+        raise at_work(where, alone=alone, who=", ".join(map(told, holders(directory)))) from None
 
 
 def lock(file: int, how: int) -> None:
@@ -191,7 +192,7 @@ def lock(file: int, how: int) -> None:
             raise
 
 
-def at_work(where: str | Path, *, alone: bool) -> Locked:
-    """Return what to raise where a directory could not be held, `alone` or with others."""
-    who = "a dump, verify, restore or prune" if alone else "a prune"
-    return Locked(f"{where}: {who} is at work there", "Wait for it to end, then run this again.")
+def at_work(where: str | Path, *, alone: bool, who: str = "") -> Locked:
+    """Return what to raise where a directory could not be held, `alone` or with others; `who` is there, if known."""
+    what = "a dump, verify, restore or prune" if alone else "a prune"
+    return Locked(f"{where}: {what} is at work there{who and f': {who}'}", "Wait for it to end, then run this again.")

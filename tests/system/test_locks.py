@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -138,6 +139,20 @@ def test_who_is_killed_leaves_nothing_locked(recipes, started, dbdump, datadir, 
     (tmp_path / "go").touch()
     assert dbdump("dump", "--recipe=slow").returncode == 0
     assert not locks(state)
+
+
+def test_who_has_just_taken_a_lock_is_not_taken_for_the_dead(recipes, started, dbdump, datadir, state):
+    """60: until the new holder has written over what one that was killed has left, the kernel says who it is."""
+    first = started("dump", "--recipe=slow")
+    wait_for_bytes(datadir)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    (left,) = locks(state)
+    with left.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = dbdump("dump", "--recipe=slow")
+    assert done.returncode == 75
+    assert f"another run is at it: pid {os.getpid()} of " in done.stdout
 
 
 def test_what_outlives_a_run_does_not_hold_its_lock(recipes, dbdump, state):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -355,11 +356,11 @@ def test_against_a_running_dump(pruning, datadir, started, tmp_path):
     assert f"LOCKED   localhost/shop: another run is at it: pid {running.pid} of " in said
     elsewhere = {"XDG_STATE_HOME": str(tmp_path / "another user's")}
     said = pruning(code=75, env=elsewhere)
-    busy = f"{datadir}/localhost/shop: a dump, verify, restore or prune is at work there"
-    assert f"LOCKED   localhost/shop: {busy}\n" in said
+    busy = f"{datadir}/localhost/shop: a dump, verify, restore or prune is at work there: pid {running.pid} of "
+    assert re.search(rf"(?m)^LOCKED   localhost/shop: {busy}\S+, dump$", said)
     assert stamps(pruning("--dry-run"), "prune")
     said = pruning.dump("--database=orders", env=elsewhere)
-    assert f"notice   localhost/shop: not pruned: {busy}\n" in said
+    assert f"notice   localhost/shop: not pruned: {busy}" in said
     assert left(dumps) == [0, 1, 2, 3]
     (tmp_path / "go").touch()
     assert end_of(running)[0] == 0
@@ -372,12 +373,12 @@ def test_against_verify_and_restore(pruning, datadir):
     pruning.recipe()
     dumps = days(datadir, count=4, size=900)
     to = Directory(str(datadir))
-    with to.held("localhost", "shop", alone=False):
-        pruning(code=75)
+    with to.held("localhost", "shop", alone=False), to.held("localhost", "shop", alone=False):
+        assert pruning(code=75).count(f"pid {os.getpid()} of ") == 1
         assert "1 stored" in pruning.dump()
     assert left(dumps) == [0, 1, 2, 3]
     with to.held("localhost", "shop", alone=True):
-        assert "a prune is at work there" in pruning.dump(code=75)
+        assert f"a prune is at work there: pid {os.getpid()} of " in pruning.dump(code=75)
 
 
 def remote_of(sshd, kind: str, transport: str, path: Path) -> str:
