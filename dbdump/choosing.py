@@ -123,7 +123,7 @@ def _names(listing: Listing, wanted: Sequence[str]) -> set[str]:
     """
     names = {each.manifest.database for each in listing.dumps}
     names |= {each.lost.manifest.database for each in listing.strays if each.lost}
-    names |= {name for name in wanted if any(_directory(each) == encode(name) for each in listing.strays if each.bad)}
+    names |= {name for name in wanted if any(each.directory == encode(name) for each in listing.strays if each.bad)}
     chosen = {name for name in names if not wanted or matches(name, wanted)}
     return chosen if GLOBALS in wanted else chosen - {GLOBALS}
 
@@ -135,7 +135,7 @@ def _of_stamp(kept: _Kept, database: str, stamp: str | None, now: datetime) -> S
     good = next(
         (each for each in dumps if stamp == each.name.stamp or (stamp is None and not each.is_future(now))), None
     )
-    bad = [each for each in listing.strays if (each.bad or each.lost) and _directory(each) == encode(database)]
+    bad = [each for each in listing.strays if (each.bad or each.lost) and each.directory == encode(database)]
     newest = max(bad, key=_stamp, default=None)
     if newest and stamp is None and (good is None or _stamp(newest) > good.name.stamp):
         older = f" Or restore the last good one: --at={good.name.stamp}." if good else ""
@@ -158,10 +158,6 @@ def _globals_of(kept: _Kept, stored: Stored) -> Stored:
         if each.name.stamp <= stored.name.stamp:
             return each
     raise BadDump(f"{kept.job.id}: no globals of {stored.name.stamp} or before are stored", "Leave --globals out.")
-
-
-def _directory(stray: Stray) -> str:
-    return stray.path.partition("/")[0]
 
 
 def _stamp(stray: Stray) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from rich.filesize import decimal
 
 from .asked import Asked, asked_jobs, told
 from .catalog import printable
 from .errors import NothingMatched
-from .plan import matches
+from .plan import is_directory_of, matches
 from .progress import Plain
 from .report import document, exit_code, hand_over
 from .spans import age, ago
@@ -36,16 +37,7 @@ def show_list(asked: Asked) -> int:
     """Print the dumps that are asked for, and return the exit status. Raises NothingMatched where there is none."""
     jobs, errors = asked_jobs(asked)
 
-    def look(place: Place) -> Iterable[_Dump | _Leftover]:
-        host, recipe = place.job.host.name, place.job.recipe
-        listing = read_listing(host, recipe, place.store.entries(host, recipe))
-        for each in listing.dumps:
-            if not asked.databases or matches(each.manifest.database, asked.databases):
-                yield _Dump(each, place.store.location(each.name))
-        if not asked.databases:
-            yield from (_Leftover(host, recipe, each) for each in listing.strays)
-
-    seen = survey(jobs, look, here=asked.here)
+    seen = survey(jobs, partial(_look, asked.databases), here=asked.here)
     dumps = [each for each in seen.found if isinstance(each, _Dump)]
     dumps.sort(key=lambda each: each.stored.manifest.begun, reverse=True)
     leftovers = [each for each in seen.found if isinstance(each, _Leftover)]
@@ -63,6 +55,17 @@ def show_list(asked: Asked) -> int:
         items = [_dump_item(each) for each in dumps] + [_stray_item(each) for each in leftovers]
         hand_over(document("list", code, [*items, *(each.item for each in seen.failures)], errors))
     return code
+
+
+def _look(databases: Sequence[str], place: Place) -> Iterable[_Dump | _Leftover]:
+    host, recipe = place.job.host.name, place.job.recipe
+    listing = read_listing(host, recipe, place.store.entries(host, recipe))
+    for each in listing.dumps:
+        if not databases or matches(each.manifest.database, databases):
+            yield _Dump(each, place.store.location(each.name))
+    for stray in listing.strays:
+        if not databases or is_directory_of(stray.directory, databases):
+            yield _Leftover(host, recipe, stray)
 
 
 def _lines(dumps: Iterable[_Dump], leftovers: Iterable[_Leftover]) -> Iterable[str]:

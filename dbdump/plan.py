@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from .backends.base import Backend
-from .catalog import DumpName
+from .catalog import DumpName, decode, encode
 from .errors import DumpError, RecipeError, StageError
 from .host import Host
 from .pipeline import Pipeline
@@ -91,6 +91,15 @@ Plan = Planned | Skipped | Refused
 def matches(name: str, globs: Iterable[str]) -> bool:
     """Whether `name` is one of `globs`, or matches one; a name that looks like a glob is still a name."""
     return any(name == glob or fnmatchcase(name, glob) for glob in globs)
+
+
+def is_directory_of(directory: str, globs: Iterable[str]) -> bool:
+    """Whether a directory is that of a database whose name is one of `globs`, or matches one.
+
+    Where a long name was cut, only the name itself tells.
+    """
+    name = decode(directory)
+    return any(encode(glob) == directory for glob in globs) if name is None else matches(name, globs)
 
 
 def selected(database: str, backend: Backend) -> bool:

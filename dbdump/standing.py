@@ -82,9 +82,8 @@ def standings(host: str, recipe: str, listing: Listing, rule: Rule) -> list[Stan
         dumps.setdefault(each.manifest.database, []).append(each)
     strays: dict[str, list[Stray]] = {each: [] for each in listing.directories}
     for stray in listing.strays:
-        directory = stray.path.partition("/")[0]
-        if directory in strays or stray.path.endswith(MANIFEST_SUFFIX):
-            strays.setdefault(directory, []).append(stray)
+        if stray.directory in strays or stray.path.endswith(MANIFEST_SUFFIX):
+            strays.setdefault(stray.directory, []).append(stray)
     found = [_standing(theirs, strays.pop(encode(database), ()), rule) for database, theirs in dumps.items()]
     for directory, theirs in strays.items():
         found.append(_without_dump(host, recipe, decode(directory) or directory, theirs))

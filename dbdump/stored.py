@@ -158,6 +158,11 @@ class Stray:
     bad: bool = False
     lost: Stored | None = None
 
+    @property
+    def directory(self) -> str:
+        """That of its database."""
+        return self.path.partition("/")[0]
+
 
 @dataclass(frozen=True)
 class Listing:

@@ -12,11 +12,11 @@ from functools import partial
 from .asked import Asked, asked_jobs, told
 from .attempt import attempt
 from .backends.sqlite import SQLite
-from .catalog import encode, printable
+from .catalog import printable
 from .elsewhere import job_there, jobs_at
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
 from .examine import Examined, look
-from .plan import Job, known_secrets, matches
+from .plan import Job, is_directory_of, known_secrets, matches
 from .progress import Plain, display
 from .report import Result, document, hand_over
 from .stored import Listing, Stored, Stray, read_listing
@@ -120,8 +120,7 @@ class _Run:
         return not self.wanted or matches(database, self.wanted)
 
     def _is_wanted(self, stray: Stray) -> bool:
-        directory = stray.path.partition("/")[0]
-        names = [name for name in self.wanted if encode(name) == directory]
+        names = [each for each in self.wanted if is_directory_of(stray.directory, [each])]
         self.seen |= set(names)
         return not self.wanted or bool(names)
 

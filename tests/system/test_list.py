@@ -188,6 +188,20 @@ def test_what_is_no_dump_is_apart(dbdump, leftovers: DumpName):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("flag", "count"), [("orders", 3), ("o*", 3), ("carts", 0), ("none", 0)])
+def test_what_is_no_dump_of_those_that_are_asked_for(dbdump, datadir, leftovers: DumpName, flag, count):
+    """It is told with its own database, by name or by glob, and with no other; so is that of a long name."""
+    lines = dbdump("list", f"--database={flag}").stdout.splitlines()
+    assert [each.partition("  ")[0] for each in lines if not LINE.fullmatch(each)] == [
+        "uncommitted", "uncommitted", "BAD",
+    ][:count]  # fmt: skip
+    long = DumpName("localhost", "shop", "x" * 300, "20261122T203000Z", ".sqlite")
+    (directory := datadir.joinpath(*long.directory)).mkdir(0o700)
+    (directory / long.file).touch()
+    assert len(dbdump("list", f"--database={flag}").stdout.splitlines()) == len(lines)
+    assert "no manifest" in dbdump("list", f"--database={long.database}").stdout
+
+
 def test_what_is_no_dump_is_in_the_document_too(dbdump, leftovers: DumpName):
     """Its status says what it is."""
     document = json.loads(dbdump("list", "--json").stdout)
