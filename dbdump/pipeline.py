@@ -48,6 +48,7 @@ class Ended:
 
 
 Write = Callable[[memoryview], object]
+Look = Callable[[], object]
 
 
 class Feeder(threading.Thread):
@@ -96,19 +97,24 @@ class Pipeline:
         """Return the sh script that runs it."""
         return render(self.stages, token, check_stream=self.check_stream, fed=self.fed)
 
-    def run(self, shell: Shell, write: Write, feed: Callable[[Write], object] | None = None) -> Outcome:
+    def run(
+        self, shell: Shell, write: Write, feed: Callable[[Write], object] | None = None, look: Look | None = None
+    ) -> Outcome:
         """Run on `shell` and hand every byte to `write`, in order; return when every stage exited 0.
 
         Raises StageError that names the stage to blame, Interrupted when the shell was ended meanwhile,
         and whatever `write` raises. Nothing of the pipeline is left running in any case. `feed` is called with
-        what takes the bytes for the first stage; where it raises, that is the error.
+        what takes the bytes for the first stage; where it raises, that is the error. So it is for `look`, which
+        is called again and again while no byte comes.
         """
-        ended = self.pump(shell, write, feed)
+        ended = self.pump(shell, write, feed, look)
         self.judge(ended)
         statuses = ended.said.statuses
         return Outcome(ended.size, ended.sha256, tuple(statuses[i] for i in self._indices), ended.said)
 
-    def pump(self, shell: Shell, write: Write, feed: Callable[[Write], object] | None = None) -> Ended:
+    def pump(
+        self, shell: Shell, write: Write, feed: Callable[[Write], object] | None = None, look: Look | None = None
+    ) -> Ended:
         """Do what `run` does, and return how it ended, whatever its exit statuses."""
         said = Said(token := secrets.token_hex(8))
         running = shell.start(self.script(token), [self.values[name] for name in self._secrets], said)
@@ -117,7 +123,7 @@ class Pipeline:
         exit_status = -1
         feeder = Feeder(running, feed, self.stall_timeout) if feed else None
         try:
-            while count := self._read(running, buffer, feeder, said):
+            while count := self._read(running, buffer, feeder, said, look):
                 digest.update(buffer[:count])
                 write(buffer[:count])
                 size += count
@@ -137,7 +143,7 @@ class Pipeline:
             raise feeder.error
         return Ended(size, digest.hexdigest(), exit_status, said, bool(feeder and feeder.cut))
 
-    def _read(self, running: Running, buffer: memoryview, feeder: Feeder | None, said: Said) -> int:
+    def _read(self, running: Running, buffer: memoryview, feeder: Feeder | None, said: Said, look: Look | None) -> int:
         """Read the next bytes. Raises Stalled where none come, and the feeder gets none rid of either.
 
         A stage that waits, for a lock perhaps, and whose reader has failed meanwhile, is ended at once.
@@ -148,6 +154,8 @@ class Pipeline:
             try:
                 return running.read_into(buffer, step)
             except Stalled:
+                if look is not None:
+                    look()
                 before, seen = seen, (said.heard, feeder.pieces if feeder else 0)
                 waited = waited + step if seen == before else 0.0
                 if waited >= self.stall_timeout:

@@ -16,10 +16,10 @@ from typing import Self
 from .attempt import attempt, failed
 from .bound import Bound
 from .catalog import SCHEMA, Manifest, new_stamp
-from .errors import ConnectionLost, Interrupted, StageError
+from .errors import ConnectError, ConnectionLost, Interrupted, StageError
 from .locks import only_run
 from .machines import PER_HOST, Machines, Queues
-from .pipeline import Outcome, Pipeline, Write
+from .pipeline import Look, Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped, known_secrets
 from .progress import Display
 from .redact import redact
@@ -186,26 +186,30 @@ class Runner:
                 advanced = partial(self._display.advanced, planned.name.id)
                 outcome = sink.run(planned.pipeline, planned.shell, advanced)
             else:
-                outcome = self._run(planned, write)
+                outcome = self._run(planned, write, sink.look)
             _refuse_bad_stream(planned, outcome)
             manifest = _manifest(planned, outcome, started)
             sink.commit(manifest, self._signature(planned, manifest))
+        except (StageError, ConnectError):
+            sink.abort()
+            sink.look()  # where it could not be opened after all, that is the cause to tell
+            raise
         finally:
             sink.abort()
             for leftover in sink.leftovers:
                 self._display.notice(f"{planned.name.id}: removed {leftover}, left by a run that was killed")
         return outcome.stored_bytes
 
-    def _run(self, planned: Planned, write: Write) -> Outcome:
+    def _run(self, planned: Planned, write: Write, look: Look) -> Outcome:
         """Run the pipeline on its host, and what wraps it on the controller, if anything does."""
         if planned.wrapping is None:
-            return planned.pipeline.run(planned.shell, write)
+            return planned.pipeline.run(planned.shell, write, None, look)
         outcomes: list[Outcome] = []
 
         def feed(to_wrappers: Write) -> None:
-            outcomes.append(planned.pipeline.run(planned.shell, to_wrappers))
+            outcomes.append(planned.pipeline.run(planned.shell, to_wrappers, None, look))
 
-        wrapped = planned.wrapping.run(self.machines.local, write, feed)
+        wrapped = planned.wrapping.run(self.machines.local, write, feed, look)
         return replace(wrapped, statuses=outcomes[0].statuses + wrapped.statuses, said=outcomes[0].said)
 
     def _signature(self, planned: Planned, manifest: Manifest) -> bytes | None:

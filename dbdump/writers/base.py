@@ -24,6 +24,10 @@ class Sink(Protocol):
         """Take the next bytes. Raises WriteError; so do the others."""
         ...
 
+    def look(self) -> None:
+        """Raise what is known by now to keep the dump from being stored: asked again and again while no byte comes."""
+        ...
+
     def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
         """Make the bytes durable, compare their own count and SHA-256 to the manifest's, name them.
 
@@ -108,8 +112,11 @@ class Store(Protocol):
         """
         ...
 
-    def condition(self, host: str, recipe: str) -> Condition:
-        """Return how the place of a recipe is; nothing is made or written. Raises WriteError where it is not there."""
+    def condition(self, host: str, recipe: str, databases: Sequence[str]) -> Condition:
+        """Return how the place of a recipe is, with the directories of `databases`; nothing is made or written.
+
+        Raises WriteError where it is not there.
+        """
         ...
 
     def held(self, host: str, recipe: str, *, alone: bool) -> AbstractContextManager[None]:

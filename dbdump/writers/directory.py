@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..boot import RemoteShell
-from ..catalog import DumpName, Manifest
+from ..catalog import DumpName, Manifest, encode
 from ..errors import RecipeError, WriteError
 from ..links import Reach
 from ..stored import Entry
@@ -116,12 +116,12 @@ class Directory:
                 remove(each, directory)
             os.fsync(directory)
 
-    def condition(self, host: str, recipe: str) -> Condition:
+    def condition(self, host: str, recipe: str, databases: Sequence[str]) -> Condition:
         """Return how the place of a recipe is; see Store."""
         root, names = self._root, list(DumpName(host, recipe, "x", "", "").directory[:2])
         if self.create and not os.path.lexists(root):
             root, names = root.parent, []
-        return condition_of(root, names)
+        return condition_of(root, names, [*map(encode, databases)])
 
     @contextlib.contextmanager
     def held(self, host: str, recipe: str, *, alone: bool) -> Iterator[None]:
@@ -207,6 +207,9 @@ class DirectorySink:
                 count = os.write(self._file, piece)
                 self._digest.update(piece[:count])
                 piece = piece[count:]
+
+    def look(self) -> None:
+        """Raise nothing: what keeps it from being stored was raised when it was opened."""
 
     def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
         """Make it durable under its name, then the signature and the manifest the same way."""

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from ..catalog import DumpName, Manifest
+from ..catalog import DumpName, Manifest, encode
 from ..errors import ConnectionLost, DbdumpError, WriteError
 from ..stored import Entry
 from .base import Condition
@@ -96,7 +96,7 @@ class FarDirectory:
             else:
                 self._sessions.give(session)
 
-    def condition(self, host: str, recipe: str) -> Condition:
+    def condition(self, host: str, recipe: str, databases: Sequence[str]) -> Condition:
         """Return how the place of a recipe is; see Store."""
         names = DumpName(host, recipe, "x", "", "").directory[:2]
         with self._session() as session:
@@ -108,7 +108,7 @@ class FarDirectory:
                         raise
                 else:
                     break
-            found = session.condition(deep=depth == len(names))
+            found = session.condition([*map(encode, databases)] if depth == len(names) else [])
         return replace(found, path=f"{self._account}:{found.path}")
 
     def _is_there(self, session: Session, host: str, recipe: str) -> bool:
@@ -141,7 +141,7 @@ class FarSink:
     """One dump on its way to another machine; see Sink.
 
     The first of a run may be open before its session is there, so that its pipeline starts meanwhile; what then keeps
-    it from being opened is raised by whatever is done with it first.
+    it from being opened is raised by whatever is done with it, but for `abort`, which waits until that is known.
     """
 
     leftovers: tuple[str, ...] = ()
@@ -153,8 +153,7 @@ class FarSink:
         self._account = account
         self._done = False
         self._opening = pool.soon(self._open)
-        if self._opening.done():
-            self._opening.result()
+        self.look()
 
     def _open(self) -> None:
         self._session = self._pool.take()
@@ -164,6 +163,11 @@ class FarSink:
         except BaseException:
             self._session.close()
             raise
+
+    def look(self) -> None:
+        """Raise what kept it from being opened, if that is known."""
+        if self._opening.done():
+            self._opening.result()
 
     def write(self, piece: memoryview) -> None:
         """Send all of `piece`."""

@@ -22,11 +22,11 @@ class Slow(Backend):
     suffix = ".bin"
     def get_db_list(self): return ["one"]
     def get_command(self, database):
-        return ["sh", "-c", "head -c 3000000 /dev/urandom; sleep {pause}; head -c 3000000 /dev/urandom"]
+        return ["sh", "-c", "sleep {before}; head -c 3000000 /dev/urandom; sleep {pause}; head -c 3000000 /dev/urandom"]
 
 @recipe(localhost)
 def slow(host):
-    return Dump(Slow(), wrap=[], to=Remote({remote!r}, {path!r}, transport={transport!r}, retries={retries}),
+    return Dump(Slow(), wrap={wrap}, to=Remote({remote!r}, {path!r}, transport={transport!r}, retries={retries}),
                 stall_timeout={stall})
 """
 
@@ -60,10 +60,12 @@ class Far:
             (directory / name).write_text("old")
             self.own(directory / name)
 
-    def start(self, remote: str, *, retries: int = 0, stall: float = 60.0, pause: float = 3) -> subprocess.Popen[str]:
+    def start(self, remote: str, *, retries: int = 0, stall: float = 60.0, before: float = 0, pause: float = 3,
+              wrap: str = "[]") -> subprocess.Popen[str]:  # fmt: skip
         """Start the dump."""
         (self.recipes / "slow.py").write_text(RECIPE.format(
-            remote=remote, path=str(self.path), transport=self.transport, retries=retries, stall=stall, pause=pause,
+            remote=remote, path=str(self.path), transport=self.transport, retries=retries, stall=stall, before=before,
+            pause=pause, wrap=wrap,
         ))  # fmt: skip
         return self.start_process("dump", f"--recipes={self.recipes}")
 

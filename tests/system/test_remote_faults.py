@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shlex
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from servers.far import cut
 from servers.process import wait_for
-from support import gone, processes
+from support import end_of, gone, processes
 
 from dbdump import Remote
 from dbdump.boot import COMMAND
@@ -112,6 +113,34 @@ def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
     else:
         far.failed(process, "connect: ")
         gone(f"sleep {pause}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "status"),
+    [("missing", "No such file or directory", 1), ("held", "is at work there", 75), ("cut off", "connect: ", 1)],
+)
+def test_what_keeps_the_first_dump_from_being_stored_is_told_at_once(far, relay, fault, said, status):
+    """68, 71: also where its command is silent for long, and where that would be ended as stalled before."""
+    between, sshd = relay
+    between.freeze()
+    before = 97 + os.getpid() / 1e8
+    place = os.open(far.path / "localhost" / "slow", os.O_RDONLY)
+    fcntl.flock(place, fcntl.LOCK_EX if fault == "held" else fcntl.LOCK_UN)
+    if fault == "missing":
+        far.path = far.path / "missing"
+    process = far.start(
+        sshd.remote(KIND, "-o", "ConnectTimeout=3"), before=before, stall=2 if fault == "cut off" else 60,
+        wrap='[Zstd()], wrap_at="controller"' if fault == "held" else "[]",
+    )  # fmt: skip
+    wait_for(lambda: processes(f"sleep {before}; head"), "the dump to begin")
+    if fault != "cut off":
+        between.thaw()
+    code, text = end_of(process, 15)
+    os.close(place)
+    assert code == status, text
+    assert said in text
+    assert "stalled" not in text
+    gone(f"sleep {before}")
 
 
 def test_the_far_writer_is_frozen(far, sshd):
