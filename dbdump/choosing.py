@@ -12,7 +12,7 @@ from .catalog import GLOBALS, encode, printable
 from .errors import BadDump, DumpError, NothingMatched, RecipeError, UsageError
 from .local_copy import read_copy
 from .plan import Job, matches
-from .stored import Listing, Stored, Stray, read_listing
+from .stored import Listing, Stored, Stray
 from .survey import Place, survey
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z")
@@ -90,8 +90,7 @@ def choose_file(asked: Asked, path: str) -> Chosen:
 
 def _all_kept(jobs: Sequence[Job], *, here: bool) -> tuple[list[_Kept], list[str]]:
     def look(place: Place) -> Iterator[_Kept]:
-        host, recipe = place.job.host.name, place.job.recipe
-        yield _Kept(place.job, read_listing(host, recipe, place.store.entries(host, recipe)))
+        yield _Kept(place.job, place.listing())
 
     seen = survey(jobs, look, here=here)
     if seen.signal is not None:

@@ -16,7 +16,7 @@ from .plan import is_directory_of, matches
 from .progress import Plain
 from .report import document, exit_code, hand_over
 from .spans import age, ago
-from .stored import Stored, Stray, read_listing
+from .stored import Stored, Stray
 from .survey import Place, survey
 
 
@@ -59,7 +59,7 @@ def show_list(asked: Asked) -> int:
 
 def _look(databases: Sequence[str], place: Place) -> Iterable[_Dump | _Leftover]:
     host, recipe = place.job.host.name, place.job.recipe
-    listing = read_listing(host, recipe, place.store.entries(host, recipe))
+    listing = place.listing()
     for each in listing.dumps:
         if not databases or matches(each.manifest.database, databases):
             yield _Dump(each, place.store.location(each.name))

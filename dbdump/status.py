@@ -19,7 +19,6 @@ from .report import Result, document, exit_code, hand_over
 from .retention import SHRINK_ALARM
 from .spans import age, ago, parse_span
 from .standing import WORST_FIRST, Rule, Standing, own_fault, standings
-from .stored import read_listing
 from .survey import Place, survey
 
 _MAX_AGE = "26h"  # a day, and time for a dump that takes longer than yesterday's
@@ -38,8 +37,7 @@ def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str |
 
     def look(place: Place) -> Iterable[Standing]:
         job, alarm = place.job, getattr(place.job.dump.keep, "shrink_alarm", SHRINK_ALARM)
-        listing = read_listing(job.host.name, job.recipe, place.store.entries(job.host.name, job.recipe))
-        for each in standings(job.host.name, job.recipe, listing, Rule(now, span, alarm)):
+        for each in standings(job.host.name, job.recipe, place.listing(), Rule(now, span, alarm)):
             yield _if_wanted(each, job)
 
     seen = survey(jobs, look, here=asked.here)

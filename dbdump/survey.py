@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ from .machines import Machines
 from .plan import Job, known_secrets
 from .report import Result
 from .signals import Signals
+from .stored import Listing, read_listing
 from .writers.base import Store
 
 _AT_ONCE = 16  # recipes: each mostly waits for another machine
@@ -28,6 +29,24 @@ class Place:
     job: Job
     store: Store
     machines: Machines
+
+    def listing(self) -> Listing:
+        """Return what is stored of the job.
+
+        While a dump is committed its manifest may be seen without it, as a directory is not read at once. Where one is
+        lost all is looked at once more, and one is only lost that was so both times.
+        """
+        first = self._listing()
+        lost = {each.path for each in first.strays if each.lost}
+        if not lost:
+            return first
+        second = self._listing()
+        strays = [each for each in second.strays if not each.lost or each.path in lost]
+        return replace(second, strays=tuple(strays))
+
+    def _listing(self) -> Listing:
+        host, recipe = self.job.host.name, self.job.recipe
+        return read_listing(host, recipe, self.store.entries(host, recipe))
 
 
 @dataclass(frozen=True)

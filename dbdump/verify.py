@@ -19,7 +19,7 @@ from .examine import Examined, look
 from .plan import Job, is_directory_of, known_secrets, matches
 from .progress import Plain, display
 from .report import Result, document, hand_over
-from .stored import Listing, Stored, Stray, read_listing
+from .stored import Listing, Stored, Stray
 from .survey import Place, survey
 from .verdicts import Verdict, dump_name, exit_of, of_dump, of_future, of_nothing, of_stray, summary
 
@@ -82,7 +82,7 @@ class _Run:
         """Verify the dumps of one recipe, several at once; nobody removes one meanwhile."""
         host, recipe = place.job.host.name, place.job.recipe
         with place.store.held(host, recipe, alone=False):
-            listing = read_listing(host, recipe, place.store.entries(host, recipe))
+            listing = place.listing()
             chosen, ahead = self._chosen(listing)
             futures = [self.pool.submit(self._one, place, each) for each in chosen]
             yield from (self._said(of_future(each)) for each in ahead)

@@ -598,6 +598,35 @@ def test_what_cannot_be_noted(site, small_disk):
     assert "good     " in done.stdout
 
 
+COMMITTING = """
+class Committing(Directory):
+    looks = []
+    def entries(self, host, recipe):
+        self.looks.append(1)
+        hidden = sorted(each.file for each in super().entries(host, recipe) if each.file.endswith(".zst"))[{which}]
+        for each in super().entries(host, recipe):
+            if each.file not in hidden or len(self.looks) > {times}:
+                yield each
+"""
+
+
+@pytest.mark.parametrize(
+    ("which", "times", "lost"), [("-1:", 1, False), ("-1:", 9, True), ("len(self.looks) - 2:][:1", 2, False)]
+)
+def test_while_a_dump_is_committed(site, which, times, lost):
+    """A manifest that is seen without its dump, as a directory is not read at once, is looked at once more."""
+    site.dump()
+    site.dump()
+    recipe = site.top / "recipes" / "site.py"
+    text = recipe.read_text().replace("to=Directory", "to=Committing")
+    recipe.write_text(text.replace("@recipe", f"{COMMITTING.format(which=which, times=times)}@recipe"))
+    for task in (["list"], ["status"], ["verify"], ["restore", "--yes", "--force"]):
+        done = site.run(*task, f"--recipes={recipe.parent}", "--database=app.db")
+        said = done.stdout + done.stderr
+        assert ("dump is gone" in said) is lost, said
+        assert done.returncode == (4 if lost and task != ["list"] else 0), said
+
+
 def test_while_somebody_removes_dumps(site):
     """Who holds the place alone is not disturbed: exit 75, and it is said."""
     site.dump()
