@@ -58,10 +58,11 @@ def check(asked: Asked) -> int:
 
 def _findings(place: Place, patterns: Sequence[str]) -> Iterator[Finding]:
     job, machines = place.job, place.machines
+    databases: list[str] = []
     yield from guarded(host_findings(job, machines.reach(job)), "host")
-    yield from guarded(database_findings(job, machines.reach(job), patterns), "backend")
+    yield from guarded(database_findings(job, machines.reach(job), patterns, databases), "backend")
     yield from guarded(wrapper_findings(job, machines.reach(job)), "wrap")
-    yield from guarded(target_findings(job, place.store), "target")
+    yield from guarded(target_findings(job, place.store, databases), "target")
 
 
 def _of_result(result: Result) -> Finding:

@@ -17,10 +17,11 @@ from .redact import redact
 DATABASES = "databases"
 
 
-def database_findings(job: Job, reach: Reach, patterns: Sequence[str]) -> Iterator[Finding]:
+def database_findings(job: Job, reach: Reach, patterns: Sequence[str], names: list[str]) -> Iterator[Finding]:
     """Yield what there is to say of the databases of a job that match one of `patterns`, if there are any.
 
-    Raises StageError where the host cannot become the user whom the backend wants, and ConnectError.
+    The names of those that would be dumped are added to `names`. Raises StageError where the host cannot become the
+    user whom the backend wants, and ConnectError.
     """
     bound = Bound(replace(job, dump=replace(job.dump, wrap=[])), reach, new_stamp())
 
@@ -31,7 +32,7 @@ def database_findings(job: Job, reach: Reach, patterns: Sequence[str]) -> Iterat
     for program in missing:
         yield Finding("error", program, "not found on the PATH of the user who runs it", f"Install {program} there.")
     hint = bound.backend.hint
-    questions = (_plans(bound, patterns), _checked(bound, wanted))
+    questions = (_plans(bound, patterns, names), _checked(bound, wanted))
     for each in (each for question in questions for each in guarded(question, "backend", hint=hint)):
         if each.stage not in missing and not any(f"{program}: not found" in each.message for program in missing):
             yield replace(each, message=redact(each.message, bound.secrets))
@@ -43,8 +44,9 @@ def _missing(bound: Bound) -> Sequence[str]:
     return [each for each in wanted if each not in found]
 
 
-def _plans(bound: Bound, patterns: Sequence[str]) -> Iterator[Finding]:
+def _plans(bound: Bound, patterns: Sequence[str], names: list[str]) -> Iterator[Finding]:
     plans = bound.plan(patterns)
+    names += [each.name.database for each in plans if isinstance(each, Planned)]
     if versions := bound.backend.versions():
         yield Finding("ok", "versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
     for each in plans:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .errors import WriteError
-from .findings import Finding, clock, guarded, space
+from .findings import Finding, Severity, clock, guarded, space
 from .plan import Job
 from .stored import read_listing
 from .writers.base import Store
 
 _LOOK = "Look at it as the account that stores there; every directory down to it has to be that account's own."
 
+_LIST = "Nothing there may be of others, or list, verify, restore and prune fail."
 
-def target_findings(job: Job, store: Store) -> Iterator[Finding]:
-    """Yield how the place of a job's dumps is. Raises ConnectError where it cannot be reached."""
+
+def target_findings(job: Job, store: Store, databases: Sequence[str]) -> Iterator[Finding]:
+    """Yield how the place of the dumps of a job's `databases` is. Raises ConnectError where it cannot be reached."""
     before = time.time()
     try:
-        place = store.condition(job.host.name, job.recipe)
+        place = store.condition(job.host.name, job.recipe, databases)
     except WriteError as error:
         yield Finding("error", "target", error.message, error.hint)
         return
@@ -35,9 +37,13 @@ def target_findings(job: Job, store: Store) -> Iterator[Finding]:
 
 
 def _last(job: Job, store: Store, sizes: list[int]) -> Iterator[Finding]:
-    """Add to `sizes` that of the last dump of each database; yield nothing. Raises WriteError and ConnectError."""
+    """Add to `sizes` that of the last dump of each database; yield why they cannot be known. Raises ConnectError."""
     host, recipe = job.host.name, job.recipe
-    listing = read_listing(host, recipe, store.entries(host, recipe))
+    try:
+        listing = read_listing(host, recipe, store.entries(host, recipe))
+    except WriteError as error:
+        severity: Severity = "warning" if job.dump.keep is None else "error"  # a dump that prunes lists them as well
+        yield Finding(severity, "target", f"what is stored cannot be listed: {error.message}", _LIST)
+        return
     newest = {each.manifest.database: each.size for each in reversed(listing.dumps)}
     sizes.extend(newest.values())
-    yield from ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
@@ -75,7 +75,7 @@ class LocalCopy:
         """Refuse."""
         raise WriteError(f"{self.location(name)}: a copy is not removed")
 
-    def condition(self, host: str, recipe: str) -> Never:  # noqa: ARG002  as above
+    def condition(self, host: str, recipe: str, databases: Sequence[str]) -> Never:  # noqa: ARG002  as above
         """Refuse."""
         raise WriteError(f"{self.path}: nothing more is stored beside a copy")
 

@@ -207,10 +207,10 @@ class WriterContract:
         name = dump_name()
         with self.made(tmp_path) as to:
             before = sorted(tmp_path.rglob("*"))
-            empty = to.condition(name.host, name.recipe)
+            empty = to.condition(name.host, name.recipe, [name.database])
             assert sorted(tmp_path.rglob("*")) == before
             store(to, name, b"whole")
-            for found in (empty, to.condition(name.host, name.recipe)):
+            for found in (empty, to.condition(name.host, name.recipe, [name.database, "none"])):
                 assert found.path
                 assert not found.faults
                 assert found.writable is not False

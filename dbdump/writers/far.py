@@ -107,9 +107,9 @@ class ShellSession:
         self._send("entries")
         return read_entries(self._told())
 
-    def condition(self, *, deep: bool) -> Condition:
+    def condition(self, names: Sequence[str]) -> Condition:
         """Return how it is here; see Session."""
-        self._send("condition", "deep" if deep else "flat")
+        self._send("condition", *names, "")
         faults = []
         while (answer := self._line(_ASK_SECONDS))[0] in ("fault", "no"):
             faults.append(answer[1])

@@ -88,8 +88,11 @@ def _refuse_shared(directory: int, path: Path, *, sticky_is_enough: bool) -> Non
         raise WriteError(f"{path}: others can write there", hint)
 
 
-def condition_of(root: Path, names: Sequence[str]) -> Condition:
-    """Return how the directory `names` below `root` is, or the last on the way to it that is there. See Store."""
+def condition_of(root: Path, names: Sequence[str], below: Sequence[str]) -> Condition:
+    """Return how the directory `names` below `root` is, or the last on the way to it that is there. See Store.
+
+    Where it is there, the directories `below` it are looked at as well.
+    """
     there = len(names)
     while there and not os.path.lexists(root.joinpath(*names[:there])):
         there -= 1
@@ -97,26 +100,25 @@ def condition_of(root: Path, names: Sequence[str]) -> Condition:
     directory = open_directories(root, names[:there], create=False)
     try:
         with translated(path):
-            faults = tuple(_faults(directory, path, deep=bool(there) and there == len(names)))
+            faults = tuple(_faults(directory, path, below if there and there == len(names) else []))
             status = os.fstatvfs(directory)
     finally:
         os.close(directory)
     return Condition(str(path), faults, not faults, status.f_bavail * status.f_frsize, time.time())
 
 
-def _faults(directory: int, path: Path, *, deep: bool) -> Iterator[str]:
-    """Yield in words why a dump could not be stored in an open directory or, if `deep`, in one of those below it."""
+def _faults(directory: int, path: Path, below: Sequence[str]) -> Iterator[str]:
+    """Yield in words why a dump could not be stored in an open directory, or in one of those `below` it."""
     if not _writable(".", directory):
         yield f"{path}: cannot be written"
-    if deep:
-        for name in sorted(os.listdir(directory)):
-            if os.path.isdir(path / name):  # noqa: PTH112  that of pathlib raises where it may not look
-                try:
-                    os.close(open_directories(path, [name], create=False))
-                except WriteError as error:
-                    yield error.message
-                else:
-                    yield from [] if _writable(name, directory) else [f"{path / name}: cannot be written"]
+    for name in below:
+        if os.path.lexists(path / name):
+            try:
+                os.close(open_directories(path, [name], create=False))
+            except WriteError as error:
+                yield error.message
+            else:
+                yield from [] if _writable(name, directory) else [f"{path / name}: cannot be written"]
 
 
 def _writable(name: str, directory: int) -> bool:

@@ -72,8 +72,8 @@ class Session(Protocol):
         """Return all directories here, and all files in them, but no symbolic link; see Store."""
         ...
 
-    def condition(self, *, deep: bool) -> Condition:
-        """Return how the directory here is and, if `deep`, those below it; nothing is written."""
+    def condition(self, names: Sequence[str]) -> Condition:
+        """Return how the directory here is, and those of `names` below it that are there; nothing is written."""
         ...
 
     def fetch(self, file: str) -> Iterator[bytes]:

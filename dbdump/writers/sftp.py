@@ -148,7 +148,7 @@ class SFTPSession:
             for path, each in files.items() if path in texts or not Entry.is_text(each.name)
         ]  # fmt: skip
 
-    def condition(self, *, deep: bool) -> Condition:
+    def condition(self, names: Sequence[str]) -> Condition:
         """Return how it is here; see Session. There is no clock, and whether one may write only an owner is told."""
         from ..ssh import room  # noqa: PLC0415
 
@@ -157,8 +157,8 @@ class SFTPSession:
             status = self._sftp.stat(self._here)
             faults = [f"{self._here}: read-only file system"] if known and known[1] else []
             faults += self._faults(status, self._here)
-            for each in self._sftp.listdir_attr(self._here) if deep else ():
-                if stat.S_ISDIR(each.st_mode) or stat.S_ISLNK(each.st_mode):
+            for each in self._sftp.listdir_attr(self._here) if names else ():
+                if each.filename in names:
                     faults += self._faults(each, self._at(each.filename))
         sure = status.st_uid == self._root_owner != 0  # a home of root's is one that sshd shuts the account in
         writable = False if faults else True if sure else None
@@ -217,6 +217,9 @@ class SFTPSession:
         """Yield in words why a dump could not be stored in a directory; who owns the account's home is taken for it."""
         if stat.S_ISLNK(status.st_mode):
             yield f"{path}: is a symbolic link"
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            yield f"{path}: not a directory"
             return
         try:
             self._refuse_shared(status, path, is_root=path == self._here)

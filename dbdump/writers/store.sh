@@ -254,18 +254,16 @@ delete() {
   [ -n "$fault" ] || { flush . && say ok; }
 }
 
-# condition DEEP: by which faults a dump could not be stored in this directory or, if it is "deep", in those below, a
-# line each; then the free KiB of its file system, the seconds on the clock, and where it is. Nothing is written.
+# condition NAME…: each a line, until an empty one: by which faults a dump could not be stored in this directory, or
+# in those of the names below it that are there, a line each; then the free KiB of its file system, the seconds on the
+# clock, and where it is. Nothing is written.
 condition() {
-  argument deep
   { [ -w . ] && [ -x . ]; } || say fault "$PWD: cannot be written"
-  set +f
-  for each in ./*/; do
-    each=${each%/}
-    [ "$deep" = deep ] && [ -d "$each" ] || continue
-    (into "$each" below && { { [ -w . ] && [ -x . ]; } || say fault "$PWD: cannot be written"; })
+  while argument name && [ -n "$name" ]; do
+    [ -e "./$name" ] || [ -L "./$name" ] || continue
+    [ -d "./$name" ] || [ -L "./$name" ] || { say fault "$PWD/$name: not a directory"; continue; }
+    (into "./$name" below && { { [ -w . ] && [ -x . ]; } || say fault "$PWD: cannot be written"; })
   done
-  set -f
   room=$(df -Pk . 2>/dev/null | sed -n '2s/.* \([0-9]\{1,\}\)  *[0-9]*%.*/\1/p')
   now=$(date -u +%s 2>/dev/null)
   say ok "${room:--}" "${now:--}" "$PWD"

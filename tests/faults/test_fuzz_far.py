@@ -83,7 +83,7 @@ FAR = st.lists(
 ).map(lambda lines: b"\n".join(lines) + b"\n")  # fmt: skip
 ASKED = {
     "received": lambda session: session.received(1),
-    "condition": lambda session: session.condition(deep=True),
+    "condition": lambda session: session.condition(["x"]),
     "entries": lambda session: session.entries(),
     "fetch": lambda session: list(session.fetch("x")),
     "name": lambda session: session.name("a", "b", "c", 1),

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from resources import recipe_file
 from servers.gnupg import GnuPG
+from servers.process import another_second
 from servers.sshd import free_port
-from support import needs_root, state
+from support import needs_root, sqlite_database, state
 
 TRANSPORTS = ["fabric", "openssh"]
 
@@ -85,22 +86,48 @@ def test_a_datadir_that_is_not_there_is_found_and_not_made(check, sqlite, datadi
 
 
 @needs_root
-def test_each_directory_that_stands_in_the_way_is_named(check, dbdump, sqlite, datadir, tmp_path):
+def test_each_directory_that_stands_in_the_way_is_named(check, datadir, tmp_path):
     """Below the datadir: one that others can write, a symbolic link, one of somebody else; each in one run."""
     place = datadir / "localhost" / "shop"
+    paths = [str(sqlite_database(tmp_path / name, 1000)) for name in ("app.db", "other", "foreign", "link", "file")]
     for path in (place.parent, place, place / "app.db", place / "other", place / "foreign"):
         path.mkdir(mode=0o700)
     (place / "other").chmod(0o777)
     os.chown(place / "foreign", 12345, 12345)
     (place / "link").symlink_to(tmp_path)
+    (place / "file").touch()
     before = state(datadir)
-    done = check(f"Directory({str(datadir)!r})", backend=sqlite)
+    done = check(f"Directory({str(datadir)!r})", backend=f"SQLite(path={paths!r})")
     assert done.returncode == 1
     assert "others can write there" in told(done, "ERROR", f"target: {place}/other")
     assert "belongs to somebody else, user 12345" in told(done, "ERROR", f"target: {place}/foreign")
     assert "target: " in told(done, "ERROR", f"{place}/link")
-    assert done.stdout.splitlines()[-1] == "3 errors, 0 warnings"
+    assert "not a directory" in told(done, "ERROR", f"target: {place}/file")
+    assert done.stdout.splitlines()[-1] == "4 errors, 0 warnings"
     assert state(datadir) == before
+    done = check(f"Directory({str(datadir)!r})", "--database=app.db", backend=f"SQLite(path={paths!r})")
+    assert done.returncode == 0, done.stdout
+
+
+@needs_root
+def test_what_is_beside_the_directories_of_a_dump_is_no_fault(check, dbdump, sqlite, datadir, tmp_path):
+    """Nobody else's directory, file or symbolic link fails a dump that does not use it."""
+    beside(datadir, 12345)
+    done = check(f"Directory({str(datadir)!r})", backend=sqlite)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "0 errors, 0 warnings"
+    dumped(dbdump, tmp_path / "recipes")
+
+
+def beside(datadir: Path, owner: int) -> None:
+    """Put what no dump uses where a recipe stores."""
+    place = datadir / "localhost" / "shop"
+    for path in (place.parent, place, place / "app.db", place / "foreign", place / "shared"):
+        path.mkdir(mode=0o700)
+    os.chown(place / "foreign", owner, owner)
+    (place / "shared").chmod(0o777)
+    (place / "link").symlink_to("/")
+    (place / "file").touch()
 
 
 @needs_root
@@ -174,6 +201,26 @@ def test_a_place_on_another_machine_is_looked_at_without_writing(
     done = check(to, backend=sqlite)
     assert told(done, "ERROR", "cannot be written").endswith(f"{path}/localhost/shop: cannot be written")
     assert told(done, "ERROR", "app.db").endswith("app.db: others can write there")
+
+
+@pytest.mark.parametrize("kind", ["dash", "busybox", "sftp"])
+def test_what_is_beside_them_there_is_no_fault_unless_it_is_pruned(
+    check, dbdump, sqlite, sshd, accounts, tmp_path, kind
+):
+    """What the account may not look into is a warning; with `keep` the list of all is needed, and a dump fails too."""
+    path = accounts.directory_of(kind, tmp_path.name)
+    beside(path, 0)
+    for each in (path / "localhost", path / "localhost/shop", path / "localhost/shop/app.db"):
+        os.chown(each, accounts.uids[kind], -1)
+    to = f"Remote({sshd.remote(kind)!r}, {str(path)!r})"
+    done = check(to, backend=sqlite)
+    assert done.returncode == 0, done.stdout
+    assert kind == "sftp" or "foreign" in told(done, "warning", "denied")
+    assert "what is stored cannot be listed: " in told(done, "warning", "denied")
+    dumped(dbdump, tmp_path / "recipes")
+    another_second()
+    assert check(f"{to}, keep=Keep(last=9)", backend=sqlite).returncode == 1
+    assert dbdump("dump", f"--recipes={tmp_path}/recipes").returncode == 1
 
 
 @pytest.mark.parametrize("kind", ["dash", "sftp"])
