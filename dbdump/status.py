@@ -46,7 +46,8 @@ def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str |
     found.sort(key=lambda each: (WORST_FIRST.index(each.state), each.host, each.recipe or "", each.database or ""))
     if not found and not broken and seen.signal is None:
         raise NothingMatched("no dump matches", "invoke list shows what is stored, and invoke recipes what could be.")
-    errors = [*broken, *(write_metrics(found, prometheus, now) if prometheus else [])]
+    # Who was interrupted has not looked at all of it: what is there says more.
+    errors = [*broken, *(write_metrics(found, prometheus, now) if prometheus and seen.signal is None else [])]
     code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
     if seen.signal is None and any(not each.fine and each.state != "unknown" for each in found):
         code = BadDump.exit_code

@@ -505,6 +505,20 @@ def test_a_full_disk_leaves_the_old_file(small_disk, dbdump, dumped):
     assert path.read_text() == "old 1\n"
 
 
+@pytest.mark.parametrize("flags", [(), ("--nagios",), ("--json",)])
+def test_who_is_ended_leaves_the_old_file(tmp_path, dbdump, dumped, recipes, flags):
+    """What was not looked at to its end is no alarm."""
+    site = recipes / "site.py"
+    ended = "class Ended(Directory):\n def entries(self, *recipe): os.kill(os.getpid(), 15); yield from ()\n"
+    text = site.read_text().replace("to=Directory", "to=Ended")
+    site.write_text(text.replace("@recipe", f"import os\n{ended}@recipe"))
+    path = tmp_path / "dbdump.prom"
+    path.write_text("old 1\n")
+    done = dbdump("status", f"--prometheus={path}", *flags)
+    assert done.returncode == (3 if flags == ("--nagios",) else 143), done.stdout + done.stderr
+    assert path.read_text() == "old 1\n"
+
+
 @pytest.mark.parametrize("name", ["it's", 'a"b\\c', "a\nb", "bad\udce9name", "é", "a=b|c"])
 def test_odd_names_on_the_way_to_a_monitor(tmp_path, dbdump, datadir, name):
     """No name of a database breaks a line, a label or a file."""
