@@ -57,8 +57,10 @@ def restore(asked: Asked, wanted: Wanted) -> int:
     job = job_there(jobs_at(asked, wanted.to), chosen.job) if wanted.to else chosen.job
     restorer = Restorer(chosen, job, wanted.as_name, asked.slots, force=wanted.force)
     look = _alone(chosen.job, restorer.look, here=asked.here, there=job)
-    if not wanted.yes and not _agreed(chosen, job, look):
-        raise UsageError("not restored: you did not say y")
+    if not wanted.yes:
+        if not _agreed(chosen, job, look):
+            raise UsageError("not restored: you did not say y")
+        restorer.agreed = look
     with display(eta=True) as shown:
         restorer.shown = shown
         code = _told(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here, there=job), shown)

@@ -12,13 +12,13 @@ from rich.filesize import decimal
 from .catalog import GLOBALS, DumpName, printable
 from .choosing import Chosen
 from .errors import DbdumpError, StageError
+from .left import UNKNOWN, Left
 from .plan import Job
+from .probe import PROGRAMS
 from .progress import Plain
 from .restoring import SecondPass, Target, verified
 from .stored import Stored
 from .survey import Place
-
-UNKNOWN = -1  # things in a target of a backend that cannot tell
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,8 @@ class Restorer:
         self._jobs = jobs
         self._force = force
         self._marks: dict[DumpName, bytes] = {}
-        self._before: int | None = None
-        self._loading = False
-        self._touched = False
-        self._dropped = False
-        self._kept = False
+        self._left = Left()
+        self.agreed: Look | None = None
         self.globals_fault: DbdumpError | None = None
 
     @property
@@ -63,29 +60,24 @@ class Restorer:
         with place.store.held(host, recipe, alone=False):
             for each in filter(None, (self._chosen.stored, self._chosen.globals)):
                 self._verify(place, each)
-            if first:
+            target = self._target(place, self._chosen.stored)
+            if first and self._chosen.globals:
+                self._ready(target)  # else they could be restored in vain
                 self._globals(place)
-            self._database(place)
+            self._database(place, target)
             if not first:
                 self._globals(place)
 
     def left(self, place: Place) -> str:
         """Return what is left of a restore that failed."""
-        if not self._touched:
+        if not self._left.touched:
             return "nothing was touched"
-        before = "; what was there before was dropped" if self._dropped else ""
         target = self._target(place, self._chosen.stored)
-        into = target.backend.target_of(self.database, self._as_name)
+        backend = target.backend
+        into = backend.target_of(self.database, self._as_name)
         things = UNKNOWN if self.database == GLOBALS else _things(target, into)
-        name = printable(into)
-        if things is None:
-            return f"left: nothing of {name}{before}"
-        if self._kept or (things == self._before and not self._loading):
-            return f"left: {name}, as it was before"
-        if things == 0:
-            return f"left: {name}, empty{before}"
-        perhaps = "perhaps " if things == UNKNOWN else ""
-        return f"left: {perhaps}{name}, as far as it came: drop it, or restore again with --force{before}"
+        identity = "" if self._left.identity is None else backend.identity(into)
+        return self._left.told(printable(into), things, identity)
 
     def _target(self, place: Place, stored: Stored) -> Target:
         shell = place.machines.reach(self._job).host
@@ -120,47 +112,65 @@ class Restorer:
         if stored is None:
             return
         target = self._target(place, stored)
-        argv = target.backend.get_restoring_command(GLOBALS, GLOBALS, 1)
         try:
+            argv = _there_is(target.backend.get_restoring_command(GLOBALS, GLOBALS, 1), target, stored)
+            self._left.globals = "begun"
             self._load(place, stored, target, argv, self._job.host.name)
         except StageError as error:
             self.globals_fault = error
+        else:
+            self._left.globals = "restored"
 
-    def _database(self, place: Place) -> None:
-        stored, database = self._chosen.stored, self.database
-        target = self._target(place, stored)
-        look = self._look(target)
-        backend, into = target.backend, look.into
-        argv = None if look.things is None else backend.get_replacing_command(database, into, self._jobs)
-        self._kept = argv is not None
-        if argv is None:
-            if look.things:
-                self._touched, self._before = True, look.things
-                _discard(target, into)
-                self._dropped = True
-            argv = backend.get_restoring_command(database, into, self._jobs)
-        where = self._job.host.name if database == GLOBALS else f"{printable(into)} on {self._job.host.name}"
-        self._load(place, stored, target, argv, where)
+    def _ready(self, target: Target) -> tuple[Look, list[str], bool]:
+        """Look at the target again; return what is there, the argv that restores, and whether it replaces at once.
 
-    def _load(self, place: Place, stored: Stored, target: Target, argv: list[str] | None, where: str) -> None:
-        if argv is None:
-            raise StageError(
-                "restore",
-                f"{target.backend.name} has no command that restores {stored.name.id} so",
-                "Restore it under its own name, or take --to-stdout.",
-            )
+        Raises StageError where something is in the way that nobody was told of, or where that argv could not begin:
+        nothing is dropped in vain.
+        """
+        look, backend, stored = self._look(target), target.backend, self._chosen.stored
+        name = f"{printable(look.into)} on {self._job.host.name}"
+        if self.agreed and (look.things or 0) > (self.agreed.things or 0):
+            now = f"{name} has more in it now than when you were asked ({told_things(look.things)})"
+            raise StageError("restore", now, "Somebody uses it: look at it, and restore again.")
+        given = self.database, look.into, self._jobs
+        argv = None if look.things is None else backend.get_replacing_command(*given)
+        if argv is not None:
+            return look, argv, True
+        argv = _there_is(backend.get_restoring_command(*given), target, stored)
+        if look.things:
+            program = target.stage(argv, self.database).argv[0]
+            if not target.ask(["sh", "-c", PROGRAMS, "sh", program]):
+                raise StageError("restore", f"{program}: not found on the PATH of {self._job.host.name}", "Install it.")
+            trial = backend.get_trial_command(*given)
+            _hinted(target, lambda: trial and target.ask(trial))
+        return look, argv, False
+
+    def _database(self, place: Place, target: Target) -> None:
+        look, argv, at_once = self._ready(target)
+        self._left.before = look.things
+        if at_once:
+            self._left.identity = target.backend.identity(look.into)
+        elif look.things:
+            self._left.step = "dropping"
+            self._left.dropped = _discard(target, look.into)
+        globals_ = self.database == GLOBALS
+        where = self._job.host.name if globals_ else f"{printable(look.into)} on {self._job.host.name}"
+        self._left.step = "loading"
+        self._load(place, self._chosen.stored, target, argv, where)
+        self._left.step = "loaded"
+
+    def _load(self, place: Place, stored: Stored, target: Target, argv: list[str], where: str) -> None:
         name = f"restore {stored.name.id} {stored.name.stamp}"
         began = time.monotonic()
         self.shown.started(name, stored.size)
         second = SecondPass(place, stored, self._marks[stored.name], partial(self.shown.advanced, name))
-        self._touched = self._loading = True
         _hinted(target, lambda: second.into(target, argv))
         self.shown.ended(name, f"restored {stored.name.id} {stored.name.stamp} as {where}  {_took(stored, began)}")
 
 
-def told_things(things: int) -> str:
+def told_things(things: int | None) -> str:
     """Return in words how many things there are."""
-    return "nobody can tell" if things == UNKNOWN else f"{things} tables and the like"
+    return "nobody can tell" if things == UNKNOWN else f"{things or 0} tables and the like"
 
 
 def _things(target: Target, into: str) -> int | None:
@@ -170,14 +180,27 @@ def _things(target: Target, into: str) -> int | None:
         return UNKNOWN
 
 
-def _discard(target: Target, into: str) -> None:
+def _there_is(argv: list[str] | None, target: Target, stored: Stored) -> list[str]:
+    """Return the argv. Raises StageError where there is none."""
+    if argv is None:
+        raise StageError(
+            "restore",
+            f"{target.backend.name} has no command that restores {stored.name.id} so",
+            "Restore it under its own name, or take --to-stdout.",
+        )
+    return argv
+
+
+def _discard(target: Target, into: str) -> bool:
+    """Drop it, and return whether it was: what restores will say else whether something is in the way."""
     try:
         _hinted(target, lambda: target.backend.discard(into))
     except NotImplementedError:
-        return  # what restores will say whether something is in the way
+        return False
+    return True
 
 
-def _hinted(target: Target, step: Callable[[], None]) -> None:
+def _hinted(target: Target, step: Callable[[], object]) -> None:
     """Do a step of the target's. Raises StageError with what the backend says to do about it."""
     try:
         step()

@@ -47,21 +47,24 @@ def on_host(place: Place, stored: Stored, job: Job) -> Iterator[Hosted]:
 
 def _dropped(hosted: Hosted, job: Job, stored: Stored) -> str:
     """Drop the scratch database; return what is left, if anything is."""
+    name = f"the scratch database {hosted.into}"
     try:
         try:
-            _drop(hosted.scratch.backend, hosted.into)
+            why = _drop(hosted.scratch.backend, hosted.into)
         except (Interrupted, ConnectError):  # by ways of its own: those of the run are gone
             with closing(Machines(here=hosted.scratch.shell.here)) as machines:
                 way = Scratch.on(job.dump.backend, machines.reach(job).host, stored.raw_suffix)
-                _drop(way.backend, hosted.into)
+                why = _drop(way.backend, hosted.into)
     except DumpError as error:
-        return f"the scratch database {hosted.into} is left on {job.host.name}: {error.message}"
-    return ""
+        return f"{name} is perhaps left on {job.host.name}: {error.message}"
+    return f"{name} is left on {job.host.name}: {why}" if why else ""
 
 
-def _drop(backend: Backend, database: str) -> None:
+def _drop(backend: Backend, database: str) -> str:
+    """Drop it; return why it is still there, if it is. Raises DumpError where nobody can tell."""
     try:
         backend.discard(database)
-    except StageError:
+    except StageError as error:
         if backend.contents(database) is not None:
-            raise
+            return error.message
+    return ""

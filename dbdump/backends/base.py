@@ -185,6 +185,17 @@ class Backend(ABC):
         """
         return None
 
+    def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
+        """Return an argv that fails where `get_restoring_command` could not begin, and changes nothing, or None.
+
+        It runs before anything is dropped.
+        """
+        return None
+
+    def identity(self, database: str) -> str:  # noqa: ARG002
+        """Return what is another one after `get_replacing_command` replaced `database`; empty: nobody can tell."""
+        return ""
+
     def target_of(self, database: str, name: str | None) -> str:
         """Return what a restored `database` is called: `name`, where one is given. Raises UsageError."""
         return name or database

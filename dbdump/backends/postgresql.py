@@ -14,11 +14,10 @@ from ..findings import Finding
 from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
-from .postgresql_restore import contents, discard, loading_custom, loading_globals, loading_plain
+from .postgresql_restore import MAINTENANCE, contents, discard, loading_custom, loading_globals, loading_plain
 from .postgresql_rights import Rights, asked_of
+from .postgresql_trial import trying_custom
 from .registry import backend
-
-MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
 
 _CUSTOM = StreamShape(first=(b"PGDMP",))  # how long it has to be is only known to pg_restore
 _PLAIN = StreamShape(first=(b"--\n-- PostgreSQL database dump",), last=b"PostgreSQL database dump complete")
@@ -143,6 +142,10 @@ class PostgreSQL(Backend):
         if self.format == "plain":
             return loading_plain(self._connection, self._as_dumper, database, into)
         return loading_custom(self._connection, self._as_dumper, database, into, jobs, owners=self._owners)
+
+    def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:
+        """Return the argv that looks for what restores an archive; psql alone is there where it can be dropped."""
+        return trying_custom(database, into, jobs) if self.format == "custom" and database != GLOBALS else None
 
     def without_owners(self) -> Self:
         """Return a copy that restores archives without owners, grants and tablespaces, which may not be there."""

@@ -7,6 +7,7 @@ HINTS = (
     ("pg_authid", "Let the role read it: GRANT pg_read_all_data; or give globals=False."),
     ("row-level security", "Let the role see every row: ALTER ROLE … BYPASSRLS."),
     ("large object", "The role must own it or be superuser, or leave them out: --no-large-objects."),
+    ("(psql|pg_restore): not found", "Install PostgreSQL's client programs there, or add their directory to PATH."),
     ("mktemp:|cat: .*No space", "Several at once read the dump from a file in TMPDIR: give it room, or --jobs=1."),
     ('(role|tablespace) ".*" does not exist', "Restore it too, with --globals."),
     ("cannot drop the currently open database",

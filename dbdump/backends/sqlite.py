@@ -126,6 +126,13 @@ class SQLite(Backend):
         """Return such an argv that replaces a file that is there, at once."""
         return [self.python, "-I", "-c", _RESTORE, self.format, into, "replace"]
 
+    def identity(self, database: str) -> str:
+        """Return the number of the file."""
+        try:
+            return self.output(["ls", "-diL", "--", database]).split()[0].decode()
+        except StageError:
+            return ""
+
     def target_of(self, database: str, name: str | None) -> str:
         """Return the path of the file: `name`, or where it was. Raises UsageError where that is not known."""
         if name is not None:

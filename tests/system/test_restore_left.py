@@ -1,0 +1,180 @@
+"""Restore: nothing is dropped in vain, and what is left is told as it is."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from servers.process import wait_for
+from support import end_of, rows, sqlite_database
+
+BACKEND = """
+from dbdump import *
+@backend("raw")
+class Raw(Backend):
+    globals_first = False
+    def get_db_list(self): return ["one"]
+    def get_command(self, database): return ["echo", "raw"]
+    def get_globals_command(self): return ["echo", "users"]
+    {more}
+@recipe(localhost)
+def raw(host): return Dump(Raw(), wrap=[], to=Directory({datadir!r}))
+"""
+
+
+@pytest.fixture
+def raw(tmp_path, datadir, dbdump):
+    """Dump a database, and globals, of a backend that has more methods; return the flags."""
+
+    def dumped(*more: str) -> list[str]:
+        (recipes := tmp_path / "recipes").mkdir()
+        (recipes / "raw.py").write_text(BACKEND.format(more="\n    ".join(more), datadir=str(datadir)))
+        assert dbdump("dump", f"--recipes={recipes}").returncode == 0
+        return [f"--recipes={recipes}", "--database=one", "--yes"]
+
+    return dumped
+
+
+@pytest.fixture
+def orders(postgres, dbdump, datadir):
+    """Dump the database orders, and the globals; return the flags."""
+    flags = ["--backend=postgresql", f"--option=host={postgres.host}", "--option=user=postgres", f"--datadir={datadir}"]
+    postgres.create("orders")
+    postgres.sql("CREATE TABLE t AS SELECT 1 AS one", "orders")
+    assert dbdump("dump", *flags, "--database=orders", "--database=@globals").returncode == 0
+    yield [*flags, "--database=orders"]
+    postgres.sql("ALTER DATABASE orders IS_TEMPLATE false")
+    postgres.drop("orders")
+
+
+@pytest.fixture
+def without_pg_restore(tmp_path) -> dict[str, str]:
+    """A PATH that has all but pg_restore."""
+    (programs := tmp_path / "bin").mkdir()
+    for path in Path("/usr/bin").iterdir():
+        if path.name != "pg_restore":
+            (programs / path.name).symlink_to(path)
+    return {"PATH": str(programs)}
+
+
+def still_there(postgres, done) -> str:
+    """See that a restore failed, and touched nothing; return what it said."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "nothing was touched" in done.stdout
+    assert "hint: " in done.stdout
+    assert postgres.sql("SELECT one FROM t", "orders") == "1"
+    return done.stdout
+
+
+def test_what_restores_has_to_be_there_before_anything_is_dropped(orders, postgres, dbdump, without_pg_restore):
+    """Neither is the database dropped, nor are globals restored."""
+    for more in ([], ["--globals"]):
+        done = dbdump("restore", *orders, "--yes", "--force", *more, env=without_pg_restore)
+        assert "pg_restore: not found" in still_there(postgres, done)
+
+
+def test_a_file_has_to_find_room_before_anything_is_dropped(orders, postgres, dbdump):
+    """Several at once read the dump from a file in TMPDIR; one alone needs none, and drops what is there."""
+    said = still_there(postgres, dbdump("restore", *orders, "--yes", "--force", "--jobs=2", env={"TMPDIR": "/nowhere"}))
+    assert "mktemp: " in said
+    done = dbdump("restore", *orders, "--yes", "--force", "--jobs=1", env={"TMPDIR": "/nowhere"})
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_has_no_command_is_not_dropped(raw, dbdump, tmp_path):
+    """A backend that cannot restore it so says it before."""
+    flags = raw(
+        "def get_restoring_command(self, database, into, jobs): return None",
+        "def contents(self, database): return 3",
+        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
+    )
+    done = dbdump("restore", *flags, "--force")
+    assert done.returncode == 1
+    assert "raw has no command that restores localhost/raw/one so" in done.stdout
+    assert "nothing was touched" in done.stdout
+    assert not (tmp_path / "dropped").exists()
+
+
+def test_a_program_that_is_not_there_drops_nothing(raw, dbdump, tmp_path):
+    """The first word of whatever restores is looked for."""
+    flags = raw(
+        "def get_restoring_command(self, database, into, jobs): return ['not-here', into]",
+        "def contents(self, database): return 3",
+        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
+    )
+    done = dbdump("restore", *flags, "--force")
+    assert done.returncode == 1
+    assert "not-here: not found on the PATH of localhost" in done.stdout
+    assert "nothing was touched" in done.stdout
+    assert not (tmp_path / "dropped").exists()
+
+
+def test_what_cannot_be_dropped_was_not(raw, dbdump):
+    """A backend that neither tells what is there nor drops it leaves that to what restores."""
+    flags = raw("def get_restoring_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2; exit 3']")
+    done = dbdump("restore", *flags, "--force")
+    assert done.returncode == 1
+    assert "left: perhaps one, as far as it came" in done.stdout
+    assert "dropped" not in done.stdout
+
+
+def test_what_was_not_dropped_is_as_it_was(orders, postgres, dbdump):
+    """Though globals were restored before, which is told."""
+    postgres.sql("ALTER DATABASE orders IS_TEMPLATE true")
+    done = dbdump("restore", *orders, "--yes", "--force", "--globals")
+    assert done.returncode == 1
+    assert "cannot drop a template database" in done.stdout
+    assert "left: orders, as it was before; globals were restored" in done.stdout
+    assert postgres.sql("SELECT one FROM t", "orders") == "1"
+
+
+def test_what_is_whole_is_whole(raw, started, tmp_path):
+    """Where globals come last, and are not all there, the database is."""
+    path = str(tmp_path / "made")
+    flags = raw(
+        "def get_restoring_command(self, database, into, jobs):\n"
+        f"        return ['sh', '-c', 'cat >$1.$2; [ $2 = one ] || sleep 60', 'sh', {path!r}, into]",
+        f"def contents(self, database): import os; return 1 if os.path.exists({path + '.one'!r}) else None",
+    )
+    process = started("restore", *flags, "--globals")
+    wait_for(Path(f"{path}.@globals").exists, "the globals to begin")
+    process.send_signal(signal.SIGTERM)
+    code, said = end_of(process)
+    assert code == 128 + signal.SIGTERM
+    assert "left: one, all of it; globals as far as they came" in said
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_is_as_it_was_or_another_one(dbdump, tmp_path, datadir, replaced):
+    """What fails after the file was replaced does not say that it was not."""
+    path = sqlite_database(tmp_path / "app.db", 1000)
+    flags = ["--backend=sqlite", f"--option=path={path}", f"--datadir={datadir}"]
+    dumped = rows(path)
+    assert dbdump("dump", *flags).returncode == 0
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE t SET x = 'newer'")
+        database.commit()
+    python = tmp_path / "python"
+    run = 'python3 "$@" || exit; ' if replaced else ""
+    python.write_text(f'#!/bin/sh\ncase "$*" in *replace) {run}cat >/dev/null; exit 1;; esac\nexec python3 "$@"\n')
+    python.chmod(0o755)
+    done = dbdump("restore", *flags, f"--option=python={python}", "--yes", "--force")
+    assert done.returncode == 1, done.stdout
+    if replaced:
+        assert f"left: {path}, replaced by what was restored" in done.stdout
+        assert rows(path) == dumped
+    else:
+        assert f"left: {path}, as it was before" in done.stdout
+        assert rows(path) == [("newer",)]
+
+
+def test_a_scratch_database_that_nobody_can_ask_for(orders, dbdump):
+    """Where the server of a drill is not there, nobody knows that something is left on it."""
+    flags = [flag if "=host=" not in flag else "--option=host=/nowhere" for flag in orders]
+    done = dbdump("verify", *flags, "--restore", "--to=localhost")
+    assert done.returncode == 1
+    assert "is perhaps left on localhost" in done.stdout
+    assert "is left on" not in done.stdout
