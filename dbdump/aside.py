@@ -1,4 +1,4 @@
-"""What recipe files print: it goes to stderr, for stdout is promised to a document, a dump, or a table."""
+"""What recipes and backends print: it goes to stderr, for stdout is promised to a document, a dump, or a table."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def stdout_aside() -> Iterator[None]:
         _flush()  # what went to sys.__stdout__ by that name
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def prints_aside(*, promised: bool) -> contextlib.AbstractContextManager[object]:
+    """Have what Python code prints inside go to stderr, in any thread, where stdout is `promised` to a document."""
+    return contextlib.redirect_stdout(sys.stderr) if promised else contextlib.nullcontext()
 
 
 def _flush() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from .aside import prints_aside
 from .asked import Asked, asked_jobs, told
 from .check_databases import DATABASES, database_findings
 from .check_host import host_findings
@@ -33,7 +34,8 @@ def check(asked: Asked) -> int:
             message, bug = redact(each.message, secrets), redact(each.bug, secrets)
             yield replace(each, message=message, bug=bug, host=place.job.host.name, recipe=place.job.recipe)
 
-    seen = survey(jobs, look, here=asked.here)
+    with prints_aside(promised=asked.as_json):
+        seen = survey(jobs, look, here=asked.here)
     findings = [*seen.found, *map(_of_result, seen.failures)]
     if asked.databases and not (
         errors or any(each.stage == DATABASES or each.severity == "error" for each in findings)

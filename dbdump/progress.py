@@ -53,7 +53,7 @@ class Plain:
 
     def __init__(self, *, to_stderr: bool = False) -> None:
         self._lock = threading.Lock()
-        self._stream = sys.stderr if to_stderr else sys.stdout
+        self._name, self._stream = ("stderr", sys.stderr) if to_stderr else ("stdout", sys.stdout)
         self.lost = ""  # which stream takes no more, and why
 
     def __enter__(self) -> Self:
@@ -86,14 +86,13 @@ class Plain:
             try:
                 self._print(text)
             except OSError as error:
-                stream = "stdout" if self._stream is sys.stdout else "stderr"
-                self.lost = f"{stream}: {os.strerror(error.errno or 0).lower()}"
-                if self._stream is sys.stdout and error.errno != errno.EPIPE:  # nobody asked for the rest
+                self.lost = f"{self._name}: {os.strerror(error.errno or 0).lower()}"
+                if self._name == "stdout" and error.errno != errno.EPIPE:  # nobody asked for the rest
                     with contextlib.suppress(OSError):
                         sys.stderr.write(f"dbdump: {self.lost}\n")
                 # As good as the one that is gone; it is also what Python flushes at its end.
                 nothing = open(os.devnull, "w")  # noqa: PTH123, SIM115
-                if self._stream is sys.stdout:
+                if self._name == "stdout":
                     sys.stdout = nothing
                 self._stream = nothing
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
+from .aside import prints_aside
 from .asked import Asked, asked_jobs, told
 from .attempt import attempt
 from .backends.sqlite import SQLite
@@ -37,7 +38,8 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
     there = _jobs_there(asked, jobs, to) if to else {}
     with display(eta=True, to_stderr=asked.as_json) as shown, ThreadPoolExecutor(asked.slots, "verify") as pool:
         run = _Run(asked.databases, shown, pool, every, drill, there)
-        seen = survey(jobs, run.recipe, here=asked.here)
+        with prints_aside(promised=asked.as_json):
+            seen = survey(jobs, run.recipe, here=asked.here)
     verdicts = [each for each in seen.found if isinstance(each, Verdict)]
     failures = [*seen.failures, *(each for each in seen.found if isinstance(each, Result))]
     if not failures and seen.signal is None:

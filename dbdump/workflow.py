@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import fields
 
+from .aside import prints_aside
 from .asked import Asked, asked_jobs, load_recipes, told
 from .backends.base import Backend
 from .backends.registry import plugged_in
@@ -28,7 +29,7 @@ def dump(asked: Asked) -> int:
     """
     began = time.monotonic()
     jobs, errors = asked_jobs(asked)
-    with display(to_stderr=asked.as_json) as shown:
+    with display(to_stderr=asked.as_json) as shown, prints_aside(promised=asked.as_json):
         results, signal = run(jobs, asked.databases, asked.slots, shown, here=asked.here)
     if not results and not errors and signal is None:
         raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")

@@ -122,6 +122,23 @@ def test_a_recipe_that_prints_is_not_in_it(document, recipes):
     document("list")
 
 
+def test_a_backend_that_prints_is_not_in_it(document, recipes, datadir):
+    """What a backend of somebody's says while it works is no part of the document either."""
+    with (recipes / "site.py").open("a") as site:
+        site.write(f"""
+@backend("loud")
+class Loud(Backend):
+    suffix = ".bin"
+    def get_db_list(self): print("hello"); return ["one"]
+    def get_command(self, database): print("hello"); return ["seq", "9"]
+
+@recipe(localhost)
+def loud(host): return Dump(Loud(), to=Directory({str(datadir)!r}))
+""")
+    assert statuses(document("dump", "--recipe=loud")) == {"stored": 1}
+    document("check", "--recipe=loud")
+
+
 def test_dump(tmp_path, document, recipes, datadir, blocked):
     """What was stored, was left out, and failed, each with the name of its database as it is."""
     add(recipes, "gone", str(tmp_path / "gone.db"), datadir)
