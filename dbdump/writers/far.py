@@ -185,6 +185,7 @@ class ShellSession:
         except Stalled:
             raise self._stalled(self._patience) from None
         except OSError:
+            self.broken = True
             self._why_it_ended()
 
     def _why_it_ended(self) -> None:

@@ -89,12 +89,10 @@ class FarDirectory:
                 session.hold(alone=alone)
             yield
         finally:
-            try:
-                session.drop()
-            except DbdumpError:  # who is gone holds nothing
-                session.close()
-            else:
-                self._sessions.give(session)
+            if not session.broken:
+                with contextlib.suppress(DbdumpError):  # who is gone holds nothing
+                    session.drop()
+            self._sessions.give(session)
 
     def condition(self, host: str, recipe: str, databases: Sequence[str]) -> Condition:
         """Return how the place of a recipe is; see Store."""
@@ -203,29 +201,44 @@ class FarSink:
         if self._done or self._opening.exception():
             return
         self._done = True
-        with contextlib.suppress(DbdumpError):
-            if not self._session.broken:
+        if not self._session.broken:
+            with contextlib.suppress(DbdumpError):
                 self._session.drop()
-                self._pool.give(self._session)
-                return
-            self._session.close()
-            self._clear()
+        if not self._session.broken:
+            self._pool.give(self._session)
+            return
+        self._session.close()
+        with contextlib.suppress(DbdumpError):
+            helper = self._another()
+            self._clear(self._session, helper)
+            self._pool.give(helper)
 
-    def _clear(self) -> None:
-        """End what hangs there, by a session of its own: closing a channel ends nobody who is stuck."""
-        helper = self._pool.take(fresh=True)
-        helper.go(self._root, self._name.directory, make=False)
-        helper.clear(self._session.group, self._part)
-        self._pool.give(helper)
+    def _another(self) -> Session:
+        """Return a new session that is where the dump goes."""
+        session = self._pool.take(fresh=True)
+        try:
+            session.go(self._root, self._name.directory, make=False)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _clear(self, lost: Session, helper: Session) -> None:
+        """Have `helper` end a session that is lost: closing a channel ends nobody who is stuck."""
+        with contextlib.suppress(DbdumpError):
+            helper.clear(lost.group, self._part)
 
     def _give_name(self, final: str, sha256: str, size: int, named: list[str]) -> None:
         try:
             new = self._session.name(self._part, final, sha256, size)
         except ConnectionLost:
-            # Whether it was done nobody knows, and asking again is harmless.
-            self._session = self._pool.take(fresh=True)
-            self._session.go(self._root, self._name.directory, make=False)
-            new = self._session.name(self._part, final, sha256, size)
+            lost, self._session = self._session, self._another()
+            lost.close()
+            try:
+                # Whether it was done nobody knows, and asking again is harmless.
+                new = self._session.name(self._part, final, sha256, size)
+            finally:
+                self._clear(lost, self._session)
         if new:
             named.append(final)
 

@@ -55,10 +55,12 @@ class Sessions:
         work()
 
     def give(self, session: Session) -> None:
-        """Take back a session, for others to use."""
+        """Take back a session, for others to use; end one that is broken."""
+        if session.broken:
+            session.close()
+            return
         with self._lock:
-            if not session.broken:
-                self._idle.append(session)
+            self._idle.append(session)
 
     def close(self) -> None:
         """End those that nobody uses."""

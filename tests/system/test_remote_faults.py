@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,13 +148,28 @@ def test_the_far_writer_is_frozen(far, sshd):
     """69: keepalives do not see it, the watchdog does; what hangs there is ended."""
     process = far.start(sshd.remote(KIND), stall=2, pause=0.2)
     far.in_the_middle()
-    for pid in far.accounts.processes(KIND):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that just ends is not the writer
-            if "sshd" not in Path(f"/proc/{pid}/comm").read_text():
-                os.kill(pid, signal.SIGSTOP)
+    stop_shells(far)
     far.failed(process, "write: ")
     assert not far.parts()
     far.works(sshd.remote(KIND))
+
+
+def shells(far) -> set[int]:
+    """Return the processes of the account but for those of sshd."""
+    found = set()
+    for pid in far.accounts.processes(KIND):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that just ends
+            if "sshd" not in Path(f"/proc/{pid}/comm").read_text():
+                found.add(pid)
+    return found
+
+
+def stop_shells(far) -> set[int]:
+    """Stop them, and return them."""
+    for pid in (found := shells(far)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    return found
 
 
 def test_the_far_disk_is_full(far, sshd, disk):
@@ -262,6 +278,48 @@ def test_the_answer_to_the_commit_is_lost(far, relay, tmp_path):
     assert process.returncode == 0, text
     assert len(list(far.path.rglob("2*.bin.json"))) == 2
     wait_for(lambda: not far.parts(), "the part to go")
+
+
+def test_who_hangs_in_a_commit_is_ended(far, relay, tmp_path):
+    """85: where the answer is lost because nobody gives it, the new connection ends whoever hangs there."""
+    between, sshd = relay
+    seconds, once = 97 + os.getpid() / 1e8, far.accounts.home(KIND) / f"{tmp_path.name}.once"
+    text = f'[ -e {once} ] || {{ : >{once}; exec sleep {seconds}; }}; exec /bin/ln "$@"'
+    with far.accounts.with_programs(KIND, ln=text):
+        process = far.start(sshd.remote(KIND), pause=0)
+        wait_for(lambda: processes(f"sleep {seconds}"), "ln to hang")
+        between.cut()
+        code, said = end_of(process)
+    assert code == 0, said
+    assert len(list(far.path.rglob("2*.bin.json"))) == 2
+    gone(f"sleep {seconds}")
+
+
+def test_who_hangs_when_the_connection_is_lost_is_ended(far, relay, reach):
+    """66, 79: also where that shows only when the dump, which failed here, is taken back."""
+    between, sshd = relay
+    sink = Remote(sshd.remote(KIND), str(far.path), transport=far.transport).bound(reach).open(dump_name())
+    stopped = stop_shells(far)
+    between.cut()
+    sink.abort()
+    assert not far.parts()
+    wait_for(lambda: not stopped & shells(far), "the shell to end")
+
+
+def test_a_session_that_finds_nothing_to_take_back_is_ended(far, sshd, reach):
+    """69, 79: whoever is sent for what another left behind leaves nothing himself."""
+    sink = Remote(sshd.remote(KIND), str(far.path), transport=far.transport).bound(replace(reach, stall_timeout=0.5))
+    sink = sink.open(dump_name())
+    stopped = stop_shells(far)
+    with pytest.raises(WriteError, match="stalled"):
+        sink.commit(manifest_of(dump_name(), b""))
+    far.path.rename(far.path.with_name(f"{far.path.name}.moved"))
+    sink.abort()
+    try:
+        wait_for(lambda: shells(far) == stopped, "the other shell to end")
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_the_order_of_a_commit(far, accounts, own_sshd, tmp_path):
