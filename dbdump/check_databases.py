@@ -47,13 +47,13 @@ def _missing(bound: Bound) -> Sequence[str]:
 def _plans(bound: Bound, patterns: Sequence[str], names: list[str]) -> Iterator[Finding]:
     plans = bound.plan(patterns)
     names += [each.name.database for each in plans if isinstance(each, Planned)]
+    if versions := bound.backend.versions():
+        yield Finding("ok", "versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
     for each in plans:
         if isinstance(each, Refused):
             yield error_of(each.error, "command", each.name.database, bound.backend.hint)
     if plans:
         yield Finding("ok", DATABASES, _counted(plans))
-    if versions := bound.backend.versions():
-        yield Finding("ok", "versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _checked(bound: Bound, wanted: Callable[[str], bool]) -> Iterator[Finding]:
