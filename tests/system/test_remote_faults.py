@@ -306,6 +306,7 @@ def test_who_hangs_when_the_connection_is_lost_is_ended(far, relay, reach):
     wait_for(lambda: not stopped & shells(far), "the shell to end")
 
 
+@pytest.mark.parametrize("far", ["fabric"], indirect=True)
 def test_a_session_that_finds_nothing_to_take_back_is_ended(far, sshd, reach):
     """69, 79: whoever is sent for what another left behind leaves nothing himself."""
     sink = Remote(sshd.remote(KIND), str(far.path), transport=far.transport).bound(replace(reach, stall_timeout=0.5))
