@@ -15,6 +15,8 @@ from .far import new_part
 from .session import Missing, Session
 from .sessions import Sessions
 
+_AHEAD = 8 << 20  # bytes of the first dump that are held while its connection is made
+
 
 class FarDirectory:
     """A directory that sessions lead to; see Store. `reader` gives the argv that prints the file at a path."""
@@ -150,6 +152,7 @@ class FarSink:
         self._name = name
         self._account = account
         self._done = False
+        self._ahead: list[bytes] = []
         self._opening = pool.soon(self._open)
         self.look()
 
@@ -168,13 +171,23 @@ class FarSink:
             self._opening.result()
 
     def write(self, piece: memoryview) -> None:
-        """Send all of `piece`."""
-        self._opening.result()
+        """Send all of `piece`; while the session is not there yet, some of them are held."""
+        if not self._opening.done() and sum(map(len, self._ahead)) + len(piece) <= _AHEAD:
+            self._ahead.append(bytes(piece))
+            return
+        self._ready()
         self._session.write(piece)
+
+    def _ready(self) -> None:
+        """Wait for the session, and send what is held."""
+        self._opening.result()
+        ahead, self._ahead = self._ahead, []
+        for piece in ahead:
+            self._session.write(memoryview(piece))
 
     def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
         """Compare what is stored there, name it, then the signature and the manifest the same way."""
-        self._opening.result()
+        self._ready()
         compare(self._session, self._account, manifest.stored_bytes, manifest.sha256)
         named: list[str] = []
         try:
