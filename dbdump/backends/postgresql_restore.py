@@ -1,6 +1,6 @@
 """Make a PostgreSQL database of a raw dump on stdin: the programs that run where it is restored, and their arguments.
 
-A name is code to the tools (FAULTS E6): here each is quoted for SQL, for libpq and for sed.
+A name is code to the tools (FAULTS E6): here each is quoted for SQL and for libpq.
 """
 
 from __future__ import annotations
@@ -8,93 +8,95 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from .postgresql_edit import EDIT
+
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
 
-# $1 at once; $2 asks whether it is there; $3 makes it under another name, or is empty: then pg_restore makes it;
-# $4 is CREATED, $5 the maintenance database, $6 the one to restore into, $7 words
-# for pg_restore alone; then more for both.
+# $1 asks whether it is there; $2 edits SQL, see postgresql_edit; $3 and $4 are the name in the dump, quoted, and bare
+# where that will do; $5 is the new one, or empty; $6 the maintenance database, $7 the one to restore into; then more
+# for each tool.
+# All between two of the dump's \connect lines is one transaction, which the database's settings may have begin as
+# read-only. Under another name it has changed no other database, or it fails.
+_COMMON = r"""
+exists=$1 program=$2 old=$3 bare=$4 new=$5 maintenance=$6 target=$7; shift 7; umask 077
+check=
+[ -z "$new" ] || check="SELECT CAST('this would change the database ' || datname AS pg_catalog.int4)
+FROM pg_catalog.pg_database AS d WHERE datname <> pg_catalog.current_database() AND EXISTS (SELECT FROM (
+SELECT d.xmin UNION ALL SELECT xmin FROM pg_catalog.pg_db_role_setting WHERE setdatabase = d.oid
+UNION ALL SELECT xmin FROM pg_catalog.pg_shdescription WHERE objoid = d.oid AND classoid = d.tableoid
+UNION ALL SELECT xmin FROM pg_catalog.pg_shseclabel WHERE objoid = d.oid AND classoid = d.tableoid
+) AS r WHERE r.xmin::pg_catalog.text::pg_catalog.int8 = pg_catalog.txid_current() % 4294967296);"
+sql() { psql "$@" -X -w -q -A -t -v ON_ERROR_STOP=1; }
+edit() { LC_ALL=C old=$old bare=$bare new=$new check=$check awk "$program"; }
+made() {
+  header= connect=
+  while IFS= read -r line; do
+    case $line in '\connect '*) connect=yes; break;; esac
+    header="$header$line
+"
+  done
+  [ "$connect" ] || { echo 'no \connect line: was it dumped with --create?' >&2; return 1; }
+  without='^DROP DATABASE '
+  [ "$there" != t ] || without='^(CREATE|DROP) DATABASE '
+  printf %s "$header" | LC_ALL=C grep -vE "$without" | edit | sql "$maintenance" "$@" >/dev/null
+}
+load() {
+  said=$({ echo 'BEGIN READ WRITE;'
+    { cat || echo 'it could not be read;'; } | edit && printf "%s\nCOMMIT;\nSELECT 'to the end';\n" "$check" ||
+      echo 'awk failed;'
+  } | { sql "$target" "$@"; echo "status $?"; } | tail -n 2)
+  case $said in
+  'to the end
+status 0') ;;
+  *'status 0') echo 'error: psql has left it in the middle, as \q would have it do' >&2; return 1;;
+  *) return "${said##*status }";;
+  esac
+}
+there=$(sql "$maintenance" "$@" -c "$exists" </dev/null) || exit 1
+"""
+
+# Large objects come in transactions of their own, which would end the one around all.
+_PLAIN = _COMMON + 'made "$@" && load "$@"'
+
+# $1 at once, $2 words for pg_restore alone.
 # pg_restore can only be parallel over a file that it can read from any place: one without a name, which is gone with
-# the last who has it open. Its workers open it anew, each with a place of its own.
-_CUSTOM = r"""
-jobs=$1 exists=$2 make=$3 created=$4 maintenance=$5 target=$6 own=$7; shift 7; umask 077
-sql() { database=$1 command=$2; shift 2
-  psql "$database" "$@" -X -w -q -A -t -v ON_ERROR_STOP=1 -c "$command" </dev/null; }
-there=$(sql "$maintenance" "$exists" "$@") || exit 1
-archive=
-if [ "$jobs" -gt 1 ] || [ "$make" ]; then
+# the last who has it open. Its workers open it anew, each with a place of its own. What belongs to the database itself
+# pg_restore makes only under its own name, and only with the database: else its SQL is edited.
+_CUSTOM = (
+    r"""
+jobs=$1 own=$2; shift 2
+"""
+    + _COMMON
+    + r"""
+archive= create=--create
+if [ "$new" ] || [ "$there" = t ]; then create=; fi
+if [ "$jobs" -gt 1 ] || [ -z "$create" ]; then
   file=$(mktemp "${TMPDIR:-/tmp}/dbdump.XXXXXXXX") || exit 1
   exec 8>"$file" 9<"$file" && rm -f -- "$file" || exit 1
   cat >&8 && exec 8>&- || exit 1
   archive=/proc/self/fd/9
-  [ -r "$archive" ] || { jobs=1 archive=; exec <&9; }
+  if [ ! -r "$archive" ]; then
+    [ "$create" ] || { echo "error: it has to be read twice, and there is no $archive" >&2; exit 1; }
+    jobs=1 archive=; exec <&9
+  fi
 fi
-create=--create
-if [ "$make" ] && [ "$there" != t ]; then
-  how=$(pg_restore --create --schema-only --file=- ${archive:+"$archive"} 2>/dev/null | sed -nE "$created" | head -n 1)
-  [ "$archive" ] || how=
-  sql "$maintenance" "$make $how" "$@" || exit 1
-  there=t
+if [ "$create" ]; then
+  # Between CREATE DATABASE and the tables, its own settings come into force.
+  export PGOPTIONS="${PGOPTIONS-} -c default_transaction_read_only=off -c statement_timeout=0"
+  exec pg_restore "$maintenance" "$@" --no-password --exit-on-error --create $own --jobs="$jobs" \
+    ${archive:+"$archive"}
 fi
-[ "$there" = t ] && create= && maintenance=$target
-# Between CREATE DATABASE and the tables, its own settings come into force.
-[ -z "$create" ] || export PGOPTIONS="${PGOPTIONS-} -c default_transaction_read_only=off -c statement_timeout=0"
-exec pg_restore "$maintenance" "$@" --no-password --exit-on-error $create $own --jobs="$jobs" ${archive:+"$archive"}
+entries='^[0-9]+; [0-9]+ [0-9]+ (ACL|COMMENT|SECURITY LABEL) - DATABASE '
+listing=$(pg_restore --list --create $own "$archive") || exit 1
+itself=$(printf '%s\n' "$listing" | LC_ALL=C grep -E "$entries" |
+  pg_restore --create --use-list=/dev/stdin $own --file=- "$archive") || exit 1
+printf '%s\n' "$itself" | {
+  made "$@" && rest=$(cat) || exit 1
+  pg_restore "$target" "$@" --no-password --exit-on-error $own --jobs="$jobs" "$archive" </dev/null || exit 1
+  printf '%s\n' "$rest" | load "$@"
+}
 """
-
-# What pg_dump says of encoding and locale where it makes the database.
-_CREATED = (
-    r"/^CREATE DATABASE .* WITH TEMPLATE = template0/"
-    r"s/^.* WITH TEMPLATE = template0(( [A-Z_]+ = ('[^']*'|[a-z]+))*);$/\1/p"
 )
-
-# $1 asks whether it is there; $2 edits what is read, $3 says whether it keeps its name; $4 and $5 are $5 and $6 above.
-# The first \connect ends what makes the database. Another one may follow, after its settings, where they are to be in
-# force; none after the first object. All between two of them is one transaction, which those settings may have begin
-# as read-only.
-_PLAIN = r"""
-exists=$1 edit=$2 own=$3 maintenance=$4 target=$5; shift 5
-sql() { psql "$@" -X -w -q -A -t -v ON_ERROR_STOP=1; }
-there=$(sql "$maintenance" "$@" -c "$exists" </dev/null) || exit 1
-header= connect=
-while IFS= read -r line; do
-  case $line in '\connect '*) connect=yes; break;; esac
-  header="$header$line
-"
-done
-[ "$connect" ] || { echo 'no \connect line: was it dumped with --create?' >&2; exit 1; }
-[ "$there" = t ] || printf %s "$header" | sed -E "$edit" | sql "$maintenance" "$@" >/dev/null || exit 1
-settings() {
-  while IFS= read -r line; do
-    case $line in
-    '\connect '*) printf 'COMMIT;\n'; [ -z "$own" ] || printf '%s\n' "$line"; printf 'BEGIN READ WRITE;\n';;
-    '-- Name: DATABASE '*|'-- Name: '*'; Type: DATABASE'*) printf '%s\n' "$line";;
-    '-- Name: '*|'-- Data for Name: '*) printf '%s\n' "$line"; return;;
-    *) printf '%s\n' "$line";;
-    esac
-  done
-}
-said=$({ echo 'BEGIN READ WRITE;'
-  { settings; cat || echo 'it could not be read;'; } | sed -E "$edit" && printf "COMMIT;\nSELECT 'to the end';\n" ||
-    echo 'sed failed;'
-} | { sql "$target" "$@"; echo "status $?"; } | tail -n 2)
-case $said in
-'to the end
-status 0') ;;
-*'status 0') echo 'error: psql has left it in the middle, as \q would have it do' >&2; exit 1;;
-*) exit "${said##*status }";;
-esac
-"""
-
-# Large objects come in transactions of their own, which would end the one around all. Nothing in a row is touched.
-_EDIT = r"""/^COPY .* FROM stdin;$/,/^\\\.$/b
-/^-- Data for Name: .*; Type: BLOBS; /,/^COMMIT;$/{
-/^(BEGIN|COMMIT);$/d
-}
-"""
-_EDIT_NAME = r"""s/^((CREATE|ALTER|COMMENT ON) DATABASE|(GRANT|REVOKE) [A-Z, ]+ ON DATABASE) (OLD) /\1 NEW /
-s/^(SECURITY LABEL FOR [^ ]+ ON DATABASE) (OLD) IS /\1 NEW IS /
-s/^(ALTER ROLE .* IN DATABASE) (OLD) SET /\1 NEW SET /
-"""
 
 # psql goes on after an error: the roles that every server has are there already, which is SQLSTATE 42710. With
 # --file its messages begin with where they come from.
@@ -133,18 +135,13 @@ def loading_custom(  # noqa: PLR0913  each is another thing
     connection: Callable[[str], str], more: Sequence[str], database: str, into: str, jobs: int, *, owners: bool
 ) -> list[str]:
     """Return the argv that makes `into` of a custom dump of `database` on stdin, with `owners` and grants, or not."""
-    make = "" if into == database else f"CREATE DATABASE {identifier(into)} TEMPLATE template0"
-    given = [str(jobs), exists(into), make, _CREATED, connection(MAINTENANCE), connection(into)]
-    given.append("" if owners else "--no-owner --no-privileges --no-tablespaces")
-    return ["sh", "-c", _CUSTOM, "sh", *given, *more]
+    own = "" if owners else "--no-owner --no-privileges --no-tablespaces"
+    return ["sh", "-c", _CUSTOM, "sh", str(jobs), own, *_given(connection, database, into), *more]
 
 
 def loading_plain(connection: Callable[[str], str], more: Sequence[str], database: str, into: str) -> list[str]:
     """Return the argv that makes `into` of plain SQL of `database` on stdin."""
-    own = into == database
-    edit = _EDIT if own else _EDIT + _renaming(database, into)
-    given = [exists(into), edit, "yes" if own else "", connection(MAINTENANCE), connection(into)]
-    return ["sh", "-c", _PLAIN, "sh", *given, *more]
+    return ["sh", "-c", _PLAIN, "sh", *_given(connection, database, into), *more]
 
 
 def loading_globals(psql: Sequence[str]) -> list[str]:
@@ -165,14 +162,8 @@ def discard(ask: Callable[[str, str], str], database: str) -> None:
     ask(MAINTENANCE, f"DROP DATABASE {identifier(database)}{' WITH (FORCE)' if force else ''}")
 
 
-def _renaming(database: str, into: str) -> str:
-    """Return the edit that gives what is said of the database itself to another one; pg_dump quotes where it has to."""
-    old = "|".join(
-        map(_pattern, [identifier(database), *([database] if re.fullmatch(r"[a-z_][a-z0-9_]*", database) else [])])
-    )
-    new = re.sub(r"([\\/&\n])", r"\\\1", identifier(into))
-    return _EDIT_NAME.replace("OLD", old).replace("NEW", new)
-
-
-def _pattern(text: str) -> str:
-    return re.sub(r"([][\\.^$*+?(){}|/])", r"\\\1", text).replace("\n", "\\n")
+def _given(connection: Callable[[str], str], database: str, into: str) -> list[str]:
+    """Return what both formats have to know; pg_dump quotes a name where it has to."""
+    bare = database if re.fullmatch(r"[a-z_][a-z0-9_]*", database) else ""
+    new = "" if into == database else identifier(into)
+    return [exists(into), EDIT, identifier(database), bare, new, connection(MAINTENANCE), connection(into)]

@@ -164,6 +164,120 @@ def test_encoding_and_locale_come_along(postgres, dbdump, flags, restore, form):
         postgres.drop("latin", "latin2")
 
 
+@pytest.mark.parametrize("form", ["custom", "plain"])
+@pytest.mark.parametrize("into", ["owned", "owned_old"])
+def test_what_belongs_to_the_database_comes_along(postgres, dumped, restore, form, into):
+    """Under another name, or into an empty database, it has its owner, comment, settings and grants too."""
+    postgres.sql("CREATE ROLE tenant; CREATE ROLE guest")
+    said = ("SELECT (SELECT array_agg(a ORDER BY a::text) FROM unnest(datacl) a), pg_get_userbyid(datdba), "
+            "shobj_description(d.oid, 'pg_database'), array_agg(setconfig::text ORDER BY setrole) FROM pg_database d "
+            "LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid WHERE datname = '{}' GROUP BY d.oid")  # fmt: skip
+    own = ("ALTER DATABASE owned SET work_mem = '7MB'; ALTER ROLE tenant IN DATABASE owned SET work_mem = '8MB'; "
+           "ALTER DATABASE owned SET default_transaction_read_only = on; COMMENT ON DATABASE owned IS E'two\nlines';"
+           "ALTER DATABASE owned OWNER TO tenant; REVOKE CONNECT ON DATABASE owned FROM PUBLIC; "
+           "GRANT CONNECT ON DATABASE owned TO guest")  # fmt: skip
+    try:
+        dumped(
+            "owned", f"CREATE TABLE t AS SELECT 1 AS one; {own}", "--option", f"format={form}", others=("owned_old",)
+        )
+        before = postgres.sql(said.format("owned"))
+        if into == "owned":
+            postgres.drop("owned")
+            postgres.create("owned")
+        else:
+            postgres.sql("SET default_transaction_read_only = off; ALTER DATABASE owned SET work_mem = '9MB'")
+        there = postgres.sql(said.format("owned"))
+        restore("owned", f"--as={into}", "--jobs=1")
+        assert postgres.sql(said.format(into)) == before
+        assert "work_mem=7MB" in before
+        assert into == "owned" or postgres.sql(said.format("owned")) == there
+    finally:
+        postgres.drop("owned", "owned_old")
+        postgres.sql("DROP ROLE tenant; DROP ROLE guest")
+
+
+LOOKS_LIKE_IT = """
+COPY a FROM stdin;
+ALTER DATABASE texts SET work_mem = '1MB';
+COMMENT ON DATABASE texts IS 'x'; -- Data for Name: x; Type: BLOBS; Schema: -
+-- Data for Name: BLOBS; Type: BLOBS; Schema: -
+BEGIN;
+COMMIT;
+\\connect texts
+/* $$ " '' it's
+"""
+
+
+@pytest.mark.parametrize("rows", [[], ["--option=pg_dump_options=--rows-per-insert=2"]], ids=["copy", "insert"])
+def test_a_text_is_no_statement(postgres, dumped, restore, rows):
+    """Texts of any kind, over several lines, stay what they are, and what follows them is still of the new database."""
+    text = LOOKS_LIKE_IT.replace("'", "''")
+    dumped("texts", f"""CREATE TABLE t AS SELECT n, '{text}'::text AS line FROM generate_series(1, 3) n;
+        CREATE INDEX i ON t (n); COMMENT ON INDEX i IS '{text}'; COMMENT ON TABLE t IS '{text}\\';
+        CREATE TABLE "odd ' $a$ -- /* \nCOPY a FROM stdin;\n" AS SELECT 1 AS "it's";
+        CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $f$ SELECT '{text}'::text $f$;
+        CREATE FUNCTION g() RETURNS text BEGIN ATOMIC SELECT '{text}'::text; SELECT '{text}'::text; END;
+        CREATE VIEW v AS SELECT E'\\\\''{text}'::text AS line; SELECT lo_from_bytea(1, 'x');
+        REVOKE CONNECT ON DATABASE texts FROM PUBLIC; GRANT CONNECT ON DATABASE texts TO postgres""",
+        "--option=format=plain", *rows, others=("texts2",))  # fmt: skip
+    postgres.sql("GRANT ALL ON DATABASE texts TO PUBLIC")
+    kept = "SELECT datacl FROM pg_database WHERE datname = '{}'"
+    before, there = dump_text(postgres, "texts"), postgres.sql(kept.format("texts"))
+    restore("texts", "--as=texts2")
+    assert dump_text(postgres, "texts2") == before
+    assert postgres.sql(kept.format("texts")) == there
+    assert "=T/postgres" in postgres.sql(kept.format("texts2"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("SELECT 1; REVOKE ALL ON DATABASE kept FROM PUBLIC;", "would change the database kept"),
+     ("SELECT 1; COMMENT ON DATABASE kept IS 'x';", "would change the database kept"),
+     ("SELECT 1; ALTER DATABASE kept SET work_mem = '1MB';", "would change the database kept"),
+     ("ALTER DATABASE other SET work_mem = '1MB';", "names another database"),
+     ("\\connect kept", "it connects once more"),
+     ("SELECT 'a;", "syntax error")],
+)  # fmt: skip
+def test_a_copy_changes_no_other_database(postgres, drills, created, dbdump, line, message):
+    """What the edit does not know fails, and all of it is rolled back."""
+    created("kept", "CREATE TABLE t AS SELECT 1 AS one; ALTER DATABASE kept SET work_mem = '7MB'", "kept2")
+    drills.of("postgresql", f"host={postgres.host}", "user=postgres", "format=plain").dump("kept")
+    drills.change("kept", lambda sql: sql.replace(b"\nCOPY ", b"\n%s\nCOPY " % line.encode()))
+    kept = ("SELECT datacl, setconfig, shobj_description(d.oid, 'pg_database') FROM pg_database d "
+            "JOIN pg_db_role_setting s ON s.setdatabase = d.oid WHERE datname = 'kept'")  # fmt: skip
+    before = postgres.sql(kept)
+    done = dbdump("restore", *drills.flags, "--database=kept", "--as=kept2", "--yes")
+    assert done.returncode == 1
+    assert message in done.stdout
+    assert "left: kept2, empty" in done.stdout
+    assert postgres.sql(kept) == before
+
+
+def test_a_copy_of_a_clean_dump_drops_nothing(postgres, dumped, restore):
+    """With pg_dump's --clean the dump drops the database first: not the one that it is of, under another name."""
+    before = dumped("cleaned", "CREATE TABLE t AS SELECT 1 AS one", "--option=format=plain",
+                    "--option=pg_dump_options=--clean --if-exists", others=("cleaned2",))  # fmt: skip
+    restore("cleaned", "--as=cleaned2")
+    assert dump_text(postgres, "cleaned2") == before
+    assert dump_text(postgres, "cleaned") == before
+
+
+def test_the_encoding_of_a_dump_hides_nothing(postgres, dbdump, flags, restore):
+    """Bytes that are no UTF-8 are read too, in any locale."""
+    try:
+        postgres.sql("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+        row = "ALTER DATABASE latin SET x"
+        postgres.sql(
+            f"CREATE TABLE \"t\u00e4\" AS SELECT '{row}'::text AS a; ALTER DATABASE latin SET work_mem = '7MB'", "latin"
+        )
+        assert dbdump("dump", *flags, "--database=latin", "--option=format=plain").returncode == 0
+        done = dbdump("restore", *flags, "--database=latin", "--as=latin2", "--yes", env={"LC_ALL": "C.UTF-8"})
+        assert done.returncode == 0, done.stdout
+        assert postgres.sql('SELECT a FROM "t\u00e4"', "latin2") == row
+    finally:
+        postgres.drop("latin", "latin2")
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_an_empty_database_is_no_hindrance(postgres, dumped, restore, form):
     """One that is there and has nothing in it is restored into."""
