@@ -16,7 +16,7 @@ from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
 from .postgresql_restore import MAINTENANCE, contents, discard, loading_custom, loading_globals, loading_plain
 from .postgresql_rights import Rights, asked_of
-from .postgresql_trial import trying_custom
+from .postgresql_trial import trying
 from .registry import backend
 
 _CUSTOM = StreamShape(first=(b"PGDMP",))  # how long it has to be is only known to pg_restore
@@ -144,8 +144,8 @@ class PostgreSQL(Backend):
         return loading_custom(self._connection, self._as_dumper, database, into, jobs, owners=self._owners)
 
     def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:
-        """Return the argv that looks for what restores an archive; psql alone is there where it can be dropped."""
-        return trying_custom(database, into, jobs) if self.format == "custom" and database != GLOBALS else None
+        """Return the argv that looks for what restores a database; psql alone is there where it can be dropped."""
+        return None if database == GLOBALS else trying(self.format, database, into, jobs)
 
     def without_owners(self) -> Self:
         """Return a copy that restores archives without owners, grants and tablespaces, which may not be there."""

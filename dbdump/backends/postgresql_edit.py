@@ -16,7 +16,7 @@ BEGIN {
   itself = "^((CREATE|ALTER|DROP|COMMENT ON) DATABASE|(GRANT|REVOKE) [A-Z, ]+ ON DATABASE|" \
     "SECURITY LABEL FOR " name " ON DATABASE|ALTER ROLE " name " IN DATABASE) "
 }
-copying { print; if ($0 == "\\.") copying = 0; next }
+copying { print; if (/^\\\.$/) copying = 0; next }
 fresh && state == "" {
   if (/^\\connect /) { connect(); next }
   if (/^\\/) { print; next }

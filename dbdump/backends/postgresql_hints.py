@@ -8,6 +8,7 @@ HINTS = (
     ("row-level security", "Let the role see every row: ALTER ROLE … BYPASSRLS."),
     ("large object", "The role must own it or be superuser, or leave them out: --no-large-objects."),
     ("(psql|pg_restore): not found", "Install PostgreSQL's client programs there, or add their directory to PATH."),
+    ("awk: not found", "Install awk there (Debian: mawk): it edits SQL of pg_dump where it is restored."),
     ("mktemp:|cat: .*No space", "Several at once read the dump from a file in TMPDIR: give it room, or --jobs=1."),
     ('(role|tablespace) ".*" does not exist', "Restore it too, with --globals."),
     ("cannot drop the currently open database",

@@ -1,14 +1,16 @@
-"""Whether pg_restore could begin to restore an archive: asked where it would run, before anything is dropped."""
+"""Whether a dump of PostgreSQL could begin to be restored: asked where it would run, before anything is dropped."""
 
 from __future__ import annotations
 
-# $1 says that several at once, or a new name, would need a file in TMPDIR.
+# $1 says that several at once, or a new name, would need a file in TMPDIR; then the programs.
 _TRIAL = r"""
-for each in psql pg_restore; do command -v "$each" >/dev/null || { echo "error: $each: not found" >&2; exit 1; }; done
-[ -z "$1" ] || { file=$(mktemp "${TMPDIR:-/tmp}/dbdump.XXXXXXXX") && rm -f -- "$file"; }
+file=$1; shift
+for each; do command -v "$each" >/dev/null || { echo "error: $each: not found" >&2; exit 1; }; done
+[ -z "$file" ] || { file=$(mktemp "${TMPDIR:-/tmp}/dbdump.XXXXXXXX") && rm -f -- "$file"; }
 """
 
 
-def trying_custom(database: str, into: str, jobs: int) -> list[str]:
-    """Return the argv that fails where an archive of `database` could not be begun to be made `into`."""
-    return ["sh", "-c", _TRIAL, "sh", "file" if jobs > 1 or into != database else ""]
+def trying(form: str, database: str, into: str, jobs: int) -> list[str]:
+    """Return the argv that fails where a dump of `database`, of that format, could not be begun to be made `into`."""
+    file = "file" if form == "custom" and (jobs > 1 or into != database) else ""
+    return ["sh", "-c", _TRIAL, "sh", file, "psql", "awk", *(["pg_restore"] if form == "custom" else [])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from servers.postgres import identifier
 from test_postgresql import AWKWARD, CONTENT, dump_text
@@ -388,6 +390,20 @@ def test_the_maintenance_database_is_not_replaced(postgres, dbdump, flags):
         assert "left: postgres, as it was before" in done.stdout
     finally:
         postgres.sql("DROP TABLE kept")
+
+
+def test_what_edits_plain_sql_has_to_be_there_before_anything_is_dropped(postgres, dumped, dbdump, flags, tmp_path):
+    """Without awk nothing is dropped."""
+    before = dumped("edited", "CREATE TABLE t AS SELECT 1 AS one", "--option=format=plain")
+    (programs := tmp_path / "bin").mkdir()
+    for path in Path("/usr/bin").iterdir():
+        if path.name != "awk":
+            (programs / path.name).symlink_to(path)
+    done = dbdump("restore", *flags, "--database=edited", "--yes", "--force", env={"PATH": str(programs)})
+    assert done.returncode == 1
+    assert "awk: not found" in done.stdout
+    assert "hint: Install awk" in done.stdout
+    assert dump_text(postgres, "edited") == before
 
 
 def test_globals_come_first(postgres, dbdump, flags, created):
