@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -152,7 +153,8 @@ class FarSink:
         self._name = name
         self._account = account
         self._done = False
-        self._ahead: list[bytes] = []
+        self._holding = threading.Lock()
+        self._ahead: list[bytes] | None = []  # None once they are sent
         self._opening = pool.soon(self._open)
         self.look()
 
@@ -161,6 +163,7 @@ class FarSink:
         try:
             self._where = self._session.go(self._root, self._name.directory, make=True)
             self._part, self.leftovers = begun(self._session, self._name.file, adding=True)
+            self._send_held()
         except BaseException:
             self._session.close()
             raise
@@ -172,22 +175,24 @@ class FarSink:
 
     def write(self, piece: memoryview) -> None:
         """Send all of `piece`; while the session is not there yet, some of them are held."""
-        if not self._opening.done() and sum(map(len, self._ahead)) + len(piece) <= _AHEAD:
-            self._ahead.append(bytes(piece))
-            return
-        self._ready()
+        self.look()
+        with self._holding:
+            if self._ahead is not None and sum(map(len, self._ahead)) + len(piece) <= _AHEAD:
+                self._ahead.append(bytes(piece))
+                return
+        self._opening.result()
         self._session.write(piece)
 
-    def _ready(self) -> None:
-        """Wait for the session, and send what is held."""
-        self._opening.result()
-        ahead, self._ahead = self._ahead, []
-        for piece in ahead:
-            self._session.write(memoryview(piece))
+    def _send_held(self) -> None:
+        """Send what is held, and hold no more."""
+        with self._holding:
+            for piece in self._ahead or ():
+                self._session.write(memoryview(piece))
+            self._ahead = None
 
     def commit(self, manifest: Manifest, signature: bytes | None = None) -> None:
         """Compare what is stored there, name it, then the signature and the manifest the same way."""
-        self._ready()
+        self._opening.result()
         compare(self._session, self._account, manifest.stored_bytes, manifest.sha256)
         named: list[str] = []
         try:
