@@ -103,7 +103,7 @@ def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
     """68, 71: it waits with its first bytes; where no connection comes, it ends, and the cause is told."""
     between, sshd = relay
     between.freeze()
-    pause = (0 if comes else 97) + os.getpid() / 1e8
+    pause = (1 if comes else 97) + os.getpid() / 1e8  # long enough to be seen: its first bytes are held
     process = far.start(sshd.remote(KIND, "-o", "ConnectTimeout=3"), pause=pause)
     wait_for(lambda: between.passed or processes(f"sleep {pause}; head"), "the dump to begin")
     assert not between.passed
