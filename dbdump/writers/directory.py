@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -19,7 +18,18 @@ from ..links import Reach
 from ..stored import Entry
 from .base import Condition, Store
 from .on_host import on_host
-from .safe import condition_of, hold, lock, new_part, open_directories, remove, remove_dead_parts, translated
+from .safe import (
+    condition_of,
+    hold,
+    link_or_claim,
+    lock,
+    new_part,
+    open_directories,
+    remove,
+    remove_dead_parts,
+    sha256_of,
+    translated,
+)
 
 _PIECE = 1 << 20
 
@@ -279,32 +289,11 @@ class DirectorySink:
     def _give_name(self, part: str, final: str, sha256: str, named: list[str]) -> None:
         """Make `part` durable as `final`, and note in `named` that it is new. Refuses what differs."""
         try:
-            _link_or_claim(part, final, self._directory, named)
+            link_or_claim(part, final, self._directory, named)
         except FileExistsError:
-            if _sha256_of(final, self._directory) != sha256:
+            if sha256_of(final, self._directory) != sha256:
                 raise WriteError(
                     f"{final} is there already, and differs",
                     "Another run began in the same second, or the clock went back; run it again.",
                 ) from None
         os.fsync(self._directory)
-
-
-def _link_or_claim(part: str, final: str, directory: int, named: list[str]) -> None:
-    try:
-        os.link(part, final, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise
-        # No hard links there (exFAT, some network file systems): claim the name, then replace the claim.
-        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory))
-        named.append(final)
-        os.replace(part, final, src_dir_fd=directory, dst_dir_fd=directory)
-    else:
-        named.append(final)
-        os.unlink(part, dir_fd=directory)
-
-
-def _sha256_of(name: str, directory: int) -> str:
-    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    with os.fdopen(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

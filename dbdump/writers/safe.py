@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -198,3 +199,26 @@ def at_work(where: str | Path, *, alone: bool, who: str = "") -> Locked:
     """Return what to raise where a directory could not be held, `alone` or with others; `who` is there, if known."""
     what = "a dump, verify, restore or prune" if alone else "a prune"
     return Locked(f"{where}: {what} is at work there{who and f': {who}'}", "Wait for it to end, then run this again.")
+
+
+def link_or_claim(part: str, final: str, directory: int, named: list[str]) -> None:
+    """Give `part` in `directory` the name `final`, and note it in `named`. Raises FileExistsError where it is taken."""
+    try:
+        os.link(part, final, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # No hard links there (exFAT, some network file systems): claim the name, then replace the claim.
+        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory))
+        named.append(final)
+        os.replace(part, final, src_dir_fd=directory, dst_dir_fd=directory)
+    else:
+        named.append(final)
+        os.unlink(part, dir_fd=directory)
+
+
+def sha256_of(name: str, directory: int) -> str:
+    """Return the SHA-256 of the file `name` in `directory`, in hex."""
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    with os.fdopen(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

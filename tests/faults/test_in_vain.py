@@ -77,7 +77,7 @@ def test_the_way_of_a_producer_that_waits_is_gone(far, relay, unharmed):
     """48: where the connection to a Remote dies meanwhile, nothing comes that would be sent: it ends as stalled."""
     between, sshd = relay
     process = far.start(sshd.remote(KIND), pause=90 + os.getpid() / 1e8, stall=2.0)
-    far.in_the_middle()
+    far.in_the_middle(2 << 20)  # the whole blocks of what comes before it waits
     cut(process, between, signal.SIGKILL)
     far.failed(process, "ended as stalled")
     unharmed.check()

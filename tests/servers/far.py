@@ -69,9 +69,9 @@ class Far:
         ))  # fmt: skip
         return self.start_process("dump", f"--recipes={self.recipes}")
 
-    def in_the_middle(self) -> None:
-        """Wait until a part of it has arrived."""
-        wait_for(lambda: any(path.stat().st_size for path in self.parts()), "bytes to arrive")
+    def in_the_middle(self, least: int = 1) -> None:
+        """Wait until a part of it has arrived, so many bytes at least."""
+        wait_for(lambda: any(path.stat().st_size >= least for path in self.parts()), "bytes to arrive")
 
     def parts(self) -> list[Path]:
         """Return the temporary files there."""
