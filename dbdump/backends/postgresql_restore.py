@@ -86,6 +86,12 @@ if [ "$create" ]; then
   exec pg_restore "$maintenance" "$@" --no-password --exit-on-error --create $own --jobs="$jobs" \
     ${archive:+"$archive"}
 fi
+case $old in *"
+"*)
+  # pg_restore writes no SQL of such a name: what belongs to the database itself is left out.
+  [ "$there" = t ] || sql "$maintenance" "$@" -c "CREATE DATABASE $new TEMPLATE template0" </dev/null || exit 1
+  exec pg_restore "$target" "$@" --no-password --exit-on-error $own --jobs="$jobs" "$archive"
+esac
 entries='^[0-9]+; [0-9]+ [0-9]+ (ACL|COMMENT|SECURITY LABEL) - DATABASE '
 listing=$(pg_restore --list --create $own "$archive") || exit 1
 itself=$(printf '%s\n' "$listing" | LC_ALL=C grep -E "$entries" |

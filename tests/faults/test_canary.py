@@ -23,7 +23,7 @@ from support import COMMAND, files
 CANARY = "c4n4ry-0f-p4ssw0rds"
 # The backends' commands: clients that log in, and what those are that are scripts; no wrapper, no writer.
 COMMANDS = re.compile(
-    r'execve\("[^"]*/(psql|pg_dump|pg_restore|mariadb|mariadb-dump|cat|dd|head|ls|mktemp|rm|sed|sh|sleep)"'
+    r'execve\("[^"]*/(psql|pg_dump|pg_restore|mariadb|mariadb-dump|[gm]?awk|cat|dd|grep|head|ls|mktemp|rm|sed|sh|sleep|tail)"'
 )
 NAME, COPY = "canary_cage", "canary_copy"
 
