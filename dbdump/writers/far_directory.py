@@ -163,9 +163,13 @@ class FarSink:
         try:
             self._where = self._session.go(self._root, self._name.directory, make=True)
             self._part, self.leftovers = begun(self._session, self._name.file, adding=True)
-            self._send_held()
         except BaseException:
             self._session.close()
+            raise
+        try:
+            self._send_held()
+        except BaseException:
+            self._let_go()
             raise
 
     def look(self) -> None:
@@ -219,6 +223,10 @@ class FarSink:
         if self._done or self._opening.exception():
             return
         self._done = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Remove the temporary file, and give the session back, or end it with all that hangs there."""
         if not self._session.broken:
             with contextlib.suppress(DbdumpError):
                 self._session.drop()

@@ -144,10 +144,11 @@ def test_what_keeps_the_first_dump_from_being_stored_is_told_at_once(far, relay,
     gone(f"sleep {before}")
 
 
-def test_the_far_writer_is_frozen(far, sshd):
-    """69: keepalives do not see it, the watchdog does; what hangs there is ended."""
+@pytest.mark.parametrize("least", [0, 1])
+def test_the_far_writer_is_frozen(far, sshd, least):
+    """69: keepalives do not see it, the watchdog does; what hangs there is ended, also before the first byte."""
     process = far.start(sshd.remote(KIND), stall=2, pause=0.2)
-    far.in_the_middle()
+    far.in_the_middle(least)
     stop_shells(far)
     far.failed(process, "write: ")
     assert not far.parts()
