@@ -135,6 +135,7 @@ def _carried_out(place: Place, cut: Cut) -> Pruned:
     deleted: list[Stored] = []
 
     def delete() -> None:
+        """Delete what goes, the remains of lost dumps first. Raises Interrupted after a signal, and WriteError."""
         for each in (*cut.lost, *cut.pruned):
             if place.machines.local.ended:
                 raise Interrupted("ended before all was pruned")

@@ -125,6 +125,7 @@ def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job |
     caught: list[DbdumpError] = []
 
     def guarded(place: Place) -> list[None]:
+        """Do the work, and keep what it returns or how it failed: survey would make a line of text of that."""
         try:
             done.append(work(place))
         except DbdumpError as error:

@@ -141,6 +141,7 @@ class SecondPass:
         """Return what writes, and notes that nobody takes any more."""
 
         def onward(piece: memoryview) -> None:
+            """Write all of `piece`. Raises what `write` raises."""
             try:
                 write(piece)
             except BaseException:

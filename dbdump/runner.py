@@ -91,6 +91,7 @@ class Runner:
         secrets = [*known_secrets(job.dump.backend)]
 
         def dump_all() -> None:
+            """Dump and prune under the lock of the run. Raises Locked, and what keeps it from beginning."""
             with only_run(job):
                 bound = Bound(job, self.machines.reach(job, early=True), self._stamp)
                 secrets.extend(bound.secrets)
@@ -144,6 +145,7 @@ class Runner:
         name, backend = planned.name, planned.backend
 
         def dump() -> None:
+            """Store it, with what the backend does before and after. Raises what those raise."""
             try:
                 backend.prepare_db(name.database)
                 stored.append(self._store_or_again(planned))

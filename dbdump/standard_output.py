@@ -32,6 +32,7 @@ def standard_output(shell: Shell) -> Write:
     poll.register(descriptor, select.POLLOUT)
 
     def write(piece: memoryview) -> None:
+        """Write all of `piece`. Raises Interrupted and WriteError."""
         while piece:
             if shell.ended:
                 raise Interrupted("ended before all of it was written")

@@ -30,10 +30,13 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
     """
 
     def declare(body: Callable[..., int]) -> Task[Any]:
+        """Return the task whose flags are those names and the parameters of `body` after its first."""
         _, *alone = inspect.signature(body).parameters
         flags = [*names, *alone]
 
         def run(context: Context, **given: Any) -> None:
+            """Ask `body` for what was given, now or, under `fab -H`, after the last host."""
+
             def work(hosts: list[str]) -> None:
                 own = {each: given[each] for each in alone}
                 asked = {**{each: given[each] for each in names}, "host": hosts}

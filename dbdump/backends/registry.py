@@ -27,6 +27,7 @@ def backend(name: str) -> Callable[[type[AnyBackend]], type[AnyBackend]]:
     """
 
     def register(cls: type[AnyBackend]) -> type[AnyBackend]:
+        """Make a dataclass of `cls`, and note it under the name. Raises RecipeError where another class has that."""
         cls = dataclass(kw_only=True)(cls)
         cls.name = name
         other = _registered.get(name)

@@ -58,6 +58,7 @@ class HostSink(FarSink):
         size = 0
 
         def read(piece: memoryview) -> None:
+            """Take what the stage that stores has said, and tell how many bytes the file has grown by."""
             nonlocal size
             said.extend(piece)
             sizes = _SIZE.findall(said)
