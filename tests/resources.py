@@ -22,6 +22,16 @@ class Slow:
     def most_bytes(self, size): return size
 """
 
+PAUSING = """
+class Pausing:
+    \"\"\"A wrapper that reads back with a pause of a second, long enough to be seen.\"\"\"
+    suffix, program = ".pausing", "cat"
+    def on(self, programs, ask): return self
+    def command(self): return ["cat"]
+    def inverse(self): return ["sh", "-c", "head -c 200000; sleep 1; cat"]
+    def most_bytes(self, size): return size
+"""
+
 
 def recipe_file(directory: Path, text: str, name: str = "site.py") -> Path:
     """Write a recipe file of `text`, with HEAD before it, and return its directory."""

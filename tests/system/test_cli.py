@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import select
 import shutil
 import sqlite3
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from resources import recipe_file
+from servers.terminal import on_terminal
 from support import COMMAND, end_of, files, manifests, processes
 
 ROOT = Path(__file__).parents[2]
@@ -241,20 +241,8 @@ def test_a_reader_that_goes_away_does_not_end_a_dump(site, datadir):
 
 def test_a_terminal_gets_a_live_display(site, tmp_path):
     """On a terminal there is a progress display, and the same last lines."""
-    primary, secondary = pty.openpty()
-    process = subprocess.Popen([*COMMAND, "dump", f"--recipes={site}", "--host=localhost"], cwd=tmp_path,
-                               stdin=secondary, stdout=secondary, stderr=secondary,
-                               env={**os.environ, "TERM": "xterm", "COLUMNS": "60"})  # fmt: skip
-    os.close(secondary)
-    seen = b""
-    while process.poll() is None or select.select([primary], [], [], 0.1)[0]:
-        try:
-            seen += os.read(primary, 65536)
-        except OSError:
-            break
-    os.close(primary)
-    assert process.wait() == 1
-    text = seen.decode()
+    code, text = on_terminal("dump", f"--recipes={site}", "--host=localhost", cwd=tmp_path, columns=60)
+    assert code == 1
     assert "\x1b[" in text
     assert (
         "FAILED   localhost/bad/missing.db: sqlite: exit status 1: error: no such file: /nowhere/missing.db\r\n" in text

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from servers.terminal import on_terminal
 from support import COMMAND, default_signals, rows, sqlite_database
 from test_restore_bad import refused
 from test_verify import SEALED, Site, flipped
@@ -299,23 +298,9 @@ def test_it_asks_on_a_terminal(site, answer, code):
     """With all that is to be known; what is not y is no."""
     site.dump()
     (site.top / "app.db").rename(site.top / "gone.db")
-    controller, terminal = pty.openpty()
-    argv = [*COMMAND, "restore", f"--recipes={site.top}/recipes", "--database=app.db"]
-    process = subprocess.Popen(argv, stdin=terminal, stdout=terminal, stderr=terminal, cwd=site.top, close_fds=True)
-    os.close(terminal)
-    said = b""
-    try:
-        while b"[y/N]" not in said:
-            said += os.read(controller, 4096)
-        os.write(controller, answer.encode() + b"\n")
-        with suppress(OSError):  # EIO: the other side is closed
-            while piece := os.read(controller, 4096):
-                said += piece
-        assert process.wait(30) == code, said
-    finally:
-        process.kill()
-        os.close(controller)
-    text = said.decode()
+    flags = (f"--recipes={site.top}/recipes", "--database=app.db")
+    ended, text = on_terminal("restore", *flags, cwd=site.top, answer=lambda: answer)
+    assert ended == code, text
     assert "Restore app.db of localhost/app, 20" in text
     assert f"kB, on localhost as {site.top}/app.db? [y/N]" in text
     assert (site.top / "app.db").exists() == (code == 0)

@@ -6,9 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import sqlite3
@@ -20,9 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from resources import PAUSING
 from servers.gnupg import GnuPG
 from servers.process import another_second, wait_for
-from support import COMMAND, end_of, gone, needs_root, processes, sqlite_database
+from servers.terminal import on_terminal
+from support import end_of, gone, needs_root, processes, sqlite_database
 
 SIGNED = 'Zstd(), GPG(sign="signer@example.org")'
 SEALED = 'Zstd(), GPG(sign="signer@example.org", encrypt=["ops@example.org"])'
@@ -679,31 +679,11 @@ class Slow:
 
 def test_a_terminal_shows_how_far_it_is(site):
     """A bar with bytes and the time that is left, above it a line for each dump when it is done."""
-    site.more["before"] = """
-class Slow:
-    suffix, program = ".slow", "cat"
-    def on(self, programs, ask): return self
-    def command(self): return ["cat"]
-    def inverse(self): return ["sh", "-c", "head -c 200000; sleep 1; cat"]
-    def most_bytes(self, size): return size
-"""
-    site.wrap = "Slow()"
+    site.more["before"], site.wrap = PAUSING, "Pausing()"
     sqlite_database(site.top / "other.db", 3_000_000)
     site.dump()
-    primary, secondary = pty.openpty()
-    process = subprocess.Popen([*COMMAND, "verify", f"--recipes={site.top / 'recipes'}"], cwd=site.top,
-                               stdin=secondary, stdout=secondary, stderr=secondary,
-                               env={**os.environ, "TERM": "xterm", "COLUMNS": "140"})  # fmt: skip
-    os.close(secondary)
-    seen = b""
-    while process.poll() is None or select.select([primary], [], [], 0.1)[0]:
-        try:
-            seen += os.read(primary, 65536)
-        except OSError:
-            break
-    os.close(primary)
-    assert process.wait() == 0
-    text = seen.decode()
+    code, text = on_terminal("verify", f"--recipes={site.top / 'recipes'}", cwd=site.top)
+    assert code == 0, text
     assert re.search(r"localhost/app/other.db 2\d+T\d+Z.*\d/3\.\d+ MB .*\d+:\d\d:\d\d", text), text
     assert "good     localhost/app/app.db" in text
     assert "2 good, 0 bad; " in text
