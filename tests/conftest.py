@@ -14,7 +14,7 @@ from servers.drills import drills
 from servers.far import disk, far
 from servers.gnupg import gnupg, private_home
 from servers.mariadb import mariadb
-from servers.postgres import postgres
+from servers.postgres import postgres, role
 from servers.pruning import pruning
 from servers.relay import link, relay
 from servers.sshd import accounts, own_sshd, sshd
@@ -37,6 +37,7 @@ __all__ = [
     "private_home",
     "pruning",
     "relay",
+    "role",
     "sshd",
 ]
 

@@ -78,7 +78,7 @@ def secret(tmp_path) -> Path:
 
 def of_postgres(postgres, secret: Path, how: str, monkeypatch) -> tuple[str, Callable[[], object]]:
     """Return a backend whose role has the password, and what gives the role another one."""
-    postgres.sql(f"DROP ROLE IF EXISTS guarded; CREATE ROLE guarded SUPERUSER LOGIN PASSWORD '{CANARY}'")
+    postgres.sql(f"CREATE ROLE guarded SUPERUSER LOGIN PASSWORD '{CANARY}'")
     postgres.create(NAME)
     postgres.sql("CREATE TABLE t AS SELECT 1 AS one", NAME)
     env = ""

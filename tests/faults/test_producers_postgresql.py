@@ -311,9 +311,9 @@ def test_settings_of_a_database(postgres, created, site, dbdump, unharmed, form)
     )
 
 
-def test_a_password_that_nobody_gives(postgres, site, dbdump, unharmed, small, tmp_path):
+def test_a_password_that_nobody_gives(role, site, dbdump, unharmed, small, tmp_path):
     """37: nobody is asked for it: it fails at once."""
-    postgres.sql("DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'right'")
+    role("guarded", "LOGIN SUPERUSER PASSWORD 'right'")
     flags = site(small, user="guarded")
     done = dbdump(*flags, env={"HOME": str(tmp_path)}, timeout=20)
     assert done.returncode == 1

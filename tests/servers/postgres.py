@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,3 +104,17 @@ def postgres() -> Iterator[Postgres]:
 
 def _answers(server: Postgres) -> bool:
     return subprocess.run(["pg_isready", "-q"], env=server.environment, check=False).returncode == 0
+
+
+@pytest.fixture
+def role(postgres: Postgres) -> Iterator[Callable[[str, str], None]]:
+    """Make a role of that name, as CREATE ROLE has it; it is dropped at the end, since all tests share the server."""
+    made: list[str] = []
+
+    def make(name: str, how: str) -> None:
+        postgres.sql(f"CREATE ROLE {identifier(name)} {how}")
+        made.append(name)
+
+    yield make
+    for name in made:
+        postgres.sql(f"DROP ROLE {identifier(name)}")

@@ -255,12 +255,11 @@ def test_every_program_that_is_missing_is_named_once(dbdump, limited, datadir, t
         ("", "guarded", "no password supplied", "Give ~/.pgpass the password"),
     ],
 )
-def test_a_login_that_fails_is_one_finding(dbdump, postgres, datadir, host, user, words, hint):
+def test_a_login_that_fails_is_one_finding(dbdump, postgres, role, datadir, host, user, words, hint):
     """However many questions fail by it; the target is looked at all the same."""
-    postgres.sql("DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'x'")
+    role("guarded", "LOGIN PASSWORD 'x'")
     done = dbdump("check", "--backend=postgresql", "--option", f"host={host or postgres.host}", f"--datadir={datadir}",
                   "--option", f"user={user}", env={"HOME": str(datadir)})  # fmt: skip
-    postgres.sql("DROP ROLE guarded")
     assert done.returncode == 1
     assert words in line_of(done, "ERROR")
     assert hint in done.stdout

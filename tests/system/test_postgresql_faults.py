@@ -167,9 +167,9 @@ def test_a_full_disk_is_an_error_and_is_left_empty(postgres, dbdump, big, small_
     assert not list(small_disk.rglob("*.part"))
 
 
-def test_a_wrong_password_names_stage_and_cause(postgres, dbdump, datadir):
+def test_a_wrong_password_names_stage_and_cause(postgres, role, dbdump, datadir):
     """No prompt, no wait: psql's own words, and a hint."""
-    postgres.sql("DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'right'")
+    role("guarded", "LOGIN PASSWORD 'right'")
     done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=guarded",
                   f"--datadir={datadir}", env={"PGPASSWORD": "canary-wrong"})  # fmt: skip
     assert done.returncode == 1
@@ -180,12 +180,13 @@ def test_a_wrong_password_names_stage_and_cause(postgres, dbdump, datadir):
     assert files(datadir) == {}
 
 
-def test_a_missing_grant_names_the_table(postgres, dbdump, datadir, big):
+def test_a_missing_grant_names_the_table(postgres, role, dbdump, datadir, big):
     """One table that may not be read fails that database, by its name."""
-    postgres.sql("DROP ROLE IF EXISTS limited; CREATE ROLE limited LOGIN")
+    role("limited", "LOGIN")
     postgres.sql("CREATE TABLE IF NOT EXISTS open (); GRANT SELECT ON open TO limited", "small")
     done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=limited",
                   "--option", "globals=no", "--database=small", f"--datadir={datadir}")  # fmt: skip
+    postgres.sql("REVOKE ALL ON open FROM limited", "small")
     assert done.returncode == 1
     assert "FAILED   localhost/postgresql/small: pg_dump: exit status 1" in done.stdout
     assert "permission denied for table t" in done.stdout

@@ -46,9 +46,9 @@ def test_on_another_host(site, remote_host, sshd):
 
 
 @pytest.fixture
-def guarded(postgres, site, sshd):
+def guarded(postgres, role, site, sshd):
     """Recipes of a server that wants a password, on this host and on another one; and the password."""
-    postgres.sql("CREATE ROLE guarded SUPERUSER LOGIN PASSWORD 'c4n4ry-s3cr3t'")
+    role("guarded", "SUPERUSER LOGIN PASSWORD 'c4n4ry-s3cr3t'")
     site.wrap = "Zstd()"
     backend = f'PostgreSQL(host={postgres.host!r}, user="guarded", env={{"PGPASSWORD": "c4n4" + "ry-s3cr3t"}})'
     where = f"to=Directory({str(site.datadir)!r})"
@@ -62,7 +62,6 @@ def far(host): return Dump({backend}, {where})
     postgres.sql("CREATE TABLE t AS SELECT g FROM generate_series(1, 1000) g", "kept_safe")
     yield "c4n4ry-s3cr3t"
     postgres.drop("kept_safe", "kept_safe2")
-    postgres.sql("DROP ROLE guarded")
 
 
 @pytest.mark.parametrize("to", ["localhost", "far"])

@@ -86,9 +86,9 @@ def test_a_secret_is_nowhere_on_the_way(sshd, started, dbdump, gnupg, there, tmp
 
 
 @pytest.mark.parametrize(("mode", "status"), [(0o600, 0), (0o644, 1)])
-def test_a_password_file_that_others_can_read(postgres, dbdump, datadir, tmp_path, mode, status):
+def test_a_password_file_that_others_can_read(postgres, role, dbdump, datadir, tmp_path, mode, status):
     """119: PostgreSQL does not use it, so the dump fails, and the hint says why."""
-    postgres.sql("DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'right'")
+    role("guarded", "LOGIN PASSWORD 'right'")
     file = tmp_path / "pgpass"
     file.write_text("*:*:*:guarded:right\n")
     file.chmod(mode)
