@@ -108,8 +108,9 @@ def test_ended_twice_while_it_commits(flags, unharmed, said, datadir, tmp_path, 
         stderr=subprocess.STDOUT, preexec_fn=default_signals,  # noqa: PLW1509
     ) as process:  # fmt: skip
         wait_for(lambda: set(place.glob(begun)) - before, "the commit")
+        pid = pid_of(f"--recipes={tmp_path}", COMMAND[0])
         for _ in range(2):
-            os.kill(pid_of(f"--recipes={tmp_path}", COMMAND[0]), signal.SIGTERM)
+            os.kill(pid, signal.SIGTERM)
         code, out = end_of(process)
     said.append(out)
     assert code == 128 + signal.SIGTERM

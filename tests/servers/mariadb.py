@@ -92,11 +92,12 @@ def start(directory: Path, settings: Sequence[str] = ()) -> MariaDB:
     who = as_user("mysql")
     data, log = directory / "data", directory / "log"
     with log.open("wb") as out:
-        subprocess.run(
+        made = subprocess.run(
             [program("mariadb-install-db", _PACKAGES), "--no-defaults", f"--datadir={data}", "--skip-test-db",
              "--auth-root-authentication-method=normal", "--skip-name-resolve"],
-            check=True, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", **who,
+            check=False, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", **who,
         )  # fmt: skip
+        assert made.returncode == 0, log.read_text(errors="replace")
         process = served(subprocess.Popen(
             [program("mariadbd", _PACKAGES, *_PLACES), "--no-defaults", f"--datadir={data}",
              f"--socket={directory / 's'}", f"--pid-file={directory / 'pid'}",
