@@ -90,16 +90,18 @@ def start(directory: Path, settings: Sequence[str] = ()) -> MariaDB:
     """Make a server in an empty directory, start it, and wait until it answers."""
     give(directory, "mysql")
     who = as_user("mysql")
-    data, log = directory / "data", directory / "log"
+    log = directory / "log"
+    # Each has its own tmpdir: what is in there as one starts, it removes, as if a crash had left it.
+    places = [f"--datadir={directory / 'data'}", f"--tmpdir={directory}"]
     with log.open("wb") as out:
         made = subprocess.run(
-            [program("mariadb-install-db", _PACKAGES), "--no-defaults", f"--datadir={data}", "--skip-test-db",
+            [program("mariadb-install-db", _PACKAGES), "--no-defaults", *places, "--skip-test-db",
              "--auth-root-authentication-method=normal", "--skip-name-resolve"],
             check=False, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", **who,
         )  # fmt: skip
         assert made.returncode == 0, log.read_text(errors="replace")
         process = served(subprocess.Popen(
-            [program("mariadbd", _PACKAGES, *_PLACES), "--no-defaults", f"--datadir={data}",
+            [program("mariadbd", _PACKAGES, *_PLACES), "--no-defaults", *places,
              f"--socket={directory / 's'}", f"--pid-file={directory / 'pid'}",
              *(f"--{name}={value}" for name, value in _SETTINGS.items()), *settings],
             stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", **who,

@@ -364,6 +364,20 @@ def test_ended_while_the_server_starts(request, begun, backend, dies):
     drills.nothing_is_left()
 
 
+def test_a_server_of_mariadb_leaves_the_files_of_others(of_mariadb):
+    """MariaDB removes what a crash left of it in its tmpdir, as it starts, and cannot tell that from a live server's."""
+    drills = of_mariadb(ONE)
+    another = drills.room / "#sql-temptable-9c1-4-2.MAI"
+    another.touch()
+    if os.geteuid() == 0:
+        shutil.chown(another, "mysql")
+    done = drills.run(*drills.verify(), env=drills.environment)
+    assert done.returncode == 0, done.stdout
+    assert another.exists()
+    another.unlink()
+    drills.nothing_is_left()
+
+
 @pytest.mark.parametrize("dies", ["INT", "TERM"])
 def test_a_scratch_database_is_dropped_by_a_signal(of_postgres, postgres, begun, dies):
     """With --to: ended in the middle, the scratch database of that server is dropped before dbdump ends."""
