@@ -42,9 +42,11 @@ def discover(directory: Path) -> Discovery:
     """Import every recipe file of `directory`; those that begin with `_` are for others to import.
 
     A file that is broken, or that others can write, is reported, and the others are used. What they print goes to
-    stderr. Raises RecipeError where the directory itself is missing or unsafe, or two recipes have one id.
+    stderr. Raises RecipeError where the directory itself is missing, unsafe or none, or two recipes have one id.
     """
     _refuse_unsafe(directory)
+    if not directory.is_dir():
+        raise RecipeError(f"{directory}: not a directory", f"Name the one it is in: --recipes={directory.parent}")
     files = sorted(directory.glob("*.py"))
     for each in _importable(directory):
         if each not in files or each.name.startswith("_"):

@@ -29,9 +29,9 @@ _SETTINGS = {
     "log-bin-trust-function-creators": "ON", "event-scheduler": "OFF",
 }  # fmt: skip
 
-# $2 makes the data directory of MariaDB; MySQL has none, and makes it itself. A tmpdir of its own: as it starts, a server
-# removes all `#sql*` files from there, those of a server that runs, too, which then loses tables, or ends by SIGSEGV
-# (seen with MariaDB 10.11).
+# $2 makes the data directory of MariaDB; MySQL has none, and makes it itself. Each has a tmpdir of its own: as it
+# starts, a server removes all `#sql*` files from there, those of a server that runs, too, which then loses tables, or
+# ends by SIGSEGV (seen with MariaDB 10.11).
 _SERVE = """\
 program=$1 install=$2; shift 2
 if [ "$install" ]; then

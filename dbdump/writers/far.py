@@ -73,12 +73,11 @@ class ShellSession:
     def write(self, piece: memoryview) -> None:
         """Take the next bytes; see Session."""
         self._block += piece
-        if len(self._block) >= _BLOCK:
-            self._flush()
+        self._flush(len(self._block) // _BLOCK * _BLOCK)  # whole ones: another size takes a program more there
 
     def received(self, size: int) -> tuple[int, str]:
         """Return what was stored; see Session."""
-        self._flush()
+        self._flush(len(self._block))
         stored, sha256 = self._read_as(_RECEIVED, self._ask("received", timeout=self._work_seconds(size)))
         if not sha256:  # no program there computes it
             self._blind = True
@@ -145,10 +144,11 @@ class ShellSession:
         """How long the far end may sync and read back `size` bytes: nothing is heard of it meanwhile."""
         return self._patience + size / _SLOWEST
 
-    def _flush(self) -> None:
-        if self._block:
-            self._send("data", str(len(self._block)), data=self._block)
-            self._block.clear()
+    def _flush(self, size: int) -> None:
+        if size:
+            with memoryview(self._block) as block, block[:size] as data:
+                self._send("data", str(size), data=data)
+            del self._block[:size]
 
     def _ask(self, *request: str, timeout: float = _ASK_SECONDS) -> str:
         self._send(*request)
@@ -175,13 +175,12 @@ class ShellSession:
             case _:
                 return answer
 
-    def _send(self, *lines: str, data: bytearray | None = None) -> None:
+    def _send(self, *lines: str, data: memoryview | None = None) -> None:
         text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
         try:
             self._running.write(memoryview(text), self._patience)
             if data:
-                with memoryview(data) as view:
-                    self._running.write(view, self._patience)
+                self._running.write(data, self._patience)
         except Stalled:
             raise self._stalled(self._patience) from None
         except OSError:

@@ -365,7 +365,7 @@ def test_ended_while_the_server_starts(request, begun, backend, dies):
 
 
 def test_a_server_of_mariadb_leaves_the_files_of_others(of_mariadb):
-    """MariaDB removes what a crash left of it in its tmpdir, as it starts, and cannot tell that from a live server's."""
+    """As it starts, MariaDB removes what a crash left in its tmpdir; what a live server has there looks the same."""
     drills = of_mariadb(ONE)
     another = drills.room / "#sql-temptable-9c1-4-2.MAI"
     another.touch()

@@ -133,6 +133,15 @@ def test_a_broken_file_takes_nothing_of_another_one_along(tmp_path):
     assert len(found.errors) == 1
 
 
+def test_a_file_is_no_directory_of_recipes(tmp_path):
+    """Who names the file itself is told what to name."""
+    recipe_file(tmp_path, ONE)
+    (file,) = (tmp_path / "recipes").glob("*.py")
+    with pytest.raises(RecipeError, match="not a directory") as raised:
+        discover(file)
+    assert str(file.parent) in raised.value.hint
+
+
 def test_two_recipes_of_one_id_stop_everything(tmp_path):
     """Which of them is meant cannot be known; both places are named."""
     recipe_file(tmp_path, ONE, "a.py")
