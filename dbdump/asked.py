@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from .backends.registry import BUILT_IN
 from .catalog import printable
 from .discover import discover, recipe_directory, select
-from .errors import DbdumpError, NothingMatched, RecipeError, UsageError
+from .errors import DbdumpError, NoSuchBackend, NothingMatched, RecipeError, UsageError, WriteError
 from .options import Overrides, ad_hoc, jobs_of
 from .plan import Job
 from .report import COMMANDS, document, hand_over
@@ -44,9 +45,13 @@ def asked_jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
     if asked.backend:
         if asked.recipes or asked.tags:
             raise UsageError("--backend is instead of recipes", "Leave --recipe and --tag out, or --backend.")
-        if asked.backend not in BUILT_IN:
-            load_recipes(asked.directory)
-        return ad_hoc(asked.backend, asked.hosts, asked.overrides), []
+        broken = () if asked.backend in BUILT_IN else load_recipes(asked.directory)
+        try:
+            return _one_machine(asked, ad_hoc(asked.backend, asked.hosts, asked.overrides)), []
+        except NoSuchBackend as error:
+            if broken:  # it may be in one of these
+                raise broken[0] from error
+            raise
     found = discover(recipe_directory(asked.directory))
     try:
         chosen = select(found.recipes, asked.hosts, asked.recipes, asked.tags)
@@ -55,7 +60,16 @@ def asked_jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
             raise
         chosen = []
     jobs, errors = jobs_of(chosen, asked.overrides)
-    return jobs, [*found.errors, *errors]
+    return _one_machine(asked, jobs), [*found.errors, *errors]
+
+
+def _one_machine(asked: Asked, jobs: list[Job]) -> list[Job]:
+    """Return `jobs`. Raises UsageError where --here would have this machine's databases stored as several hosts'."""
+    hosts = list(dict.fromkeys(job.host.name for job in jobs))
+    if asked.here and len(hosts) > 1:
+        raise UsageError(f"--here is this machine, and these are {len(hosts)}: {', '.join(hosts)}",
+                         f"Say which of them it is: --host={hosts[0]}.")  # fmt: skip
+    return jobs
 
 
 def load_recipes(directory: str | None) -> Sequence[RecipeError]:
@@ -76,13 +90,15 @@ def complain(error: DbdumpError, command: str = "", *, as_json: bool = False, na
 
     stdout gets what it was promised to: the JSON document of `command`, or the line for Nagios.
     """
-    print(f"dbdump: {told(error)}", file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(OSError):  # nobody hears it there
+        print(f"dbdump: {told(error)}", file=sys.stderr, flush=True)  # noqa: T201
     if nagios:
         from .monitor import unknown  # noqa: PLC0415  as below
 
         return unknown(error.message)
     if as_json and command in COMMANDS:
-        hand_over(document(command, error.exit_code, (), [error]))
+        with contextlib.suppress(WriteError):  # the first error is the one to tell
+            hand_over(document(command, error.exit_code, (), [error]))
     return error.exit_code
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TypeVar
 
 from . import __version__
-from .catalog import GLOBALS, DumpName
+from .catalog import GLOBALS, SCRATCH, DumpName
 from .errors import DumpError, ListError, RecipeError, Skip, StageError
 from .links import Reach
 from .pipeline import Pipeline
@@ -85,8 +86,8 @@ class Bound:
 
     def _plan(self, database: str, versions: dict[str, str]) -> Plan:
         name = self._name(database)
-        if not selected(database, self.backend):
-            return Skipped(name, "left out by the recipe")
+        if reason := self._left_out(database):
+            return Skipped(name, reason)
         if database == GLOBALS:
             return Refused(name, ListError("the dump of the globals has that name", "Rename the database."))
         try:
@@ -99,6 +100,12 @@ class Bound:
         except (DumpError, RecipeError) as error:
             stage = error.stage if isinstance(error, DumpError) else "command"
             return Refused(name, StageError(stage, redact(error.message, self._secrets.values()), error.hint))
+
+    def _left_out(self, database: str) -> str:
+        if not selected(database, self.backend):
+            return "left out by the recipe"
+        scratch = re.fullmatch(f"{SCRATCH}[0-9a-f]{{8}}", database)
+        return "scratch database of a drill; where none runs, drop it" if scratch else ""
 
     def _planned(self, name: DumpName, argv: Sequence[str], versions: dict[str, str]) -> Planned:
         patience = _given(self.job.dump.stall_timeout)

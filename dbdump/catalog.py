@@ -15,6 +15,7 @@ from .errors import WriteError
 
 SCHEMA = 1
 GLOBALS = "@globals"  # no encoded database name begins with @
+SCRATCH = "dbdump_drill_"  # what a drill restores into is called so, and eight digits
 MANIFEST_SUFFIX = ".json"
 RECORD_SUFFIX = ".verified"
 

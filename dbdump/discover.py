@@ -6,6 +6,7 @@ import grp
 import importlib
 import os
 import pwd
+import re
 import stat
 import sys
 import traceback
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
@@ -47,6 +49,8 @@ def discover(directory: Path) -> Discovery:
     _refuse_unsafe(directory)
     if not directory.is_dir():
         raise RecipeError(f"{directory}: not a directory", f"Name the one it is in: --recipes={directory.parent}")
+    if not os.access(directory, os.R_OK | os.X_OK):
+        raise RecipeError(f"{directory}: cannot be read", "Run dbdump as a user who may read it.")
     files = sorted(directory.glob("*.py"))
     for each in _importable(directory):
         if each not in files or each.name.startswith("_"):
@@ -78,13 +82,21 @@ def discover(directory: Path) -> Discovery:
 def select(recipes: Iterable[Recipe], hosts: Sequence[str], names: Sequence[str], tags: Sequence[str]) -> list[Recipe]:
     """Return the recipes of any of `hosts`, with any of `names` (globs) and any of `tags`; empty: all.
 
-    Raises NothingMatched where that is none, or where one of `hosts` is nobody's host.
+    Raises NothingMatched where that is none, or where one of them is of no recipe at all.
     """
     recipes = list(recipes)
     known = list(dict.fromkeys(recipe.host.name for recipe in recipes))
     for host in hosts:
         if not any(fnmatchcase(name, host) for name in known):
             raise NothingMatched(f"no recipe is for host {host!r}", _there_are("hosts", known))
+    for name in names:
+        if not any(fnmatchcase(recipe.name, name) for recipe in recipes):
+            called = list(dict.fromkeys(recipe.name for recipe in recipes))
+            raise NothingMatched(f"no recipe is called {name!r}", _there_are("recipes", called))
+    for tag in tags:
+        if not any(tag in recipe.tags for recipe in recipes):
+            there = list(dict.fromkeys(chain.from_iterable(recipe.tags for recipe in recipes)))
+            raise NothingMatched(f"no recipe has the tag {tag!r}", _there_are("tags", there))
     chosen = [
         recipe
         for recipe in recipes
@@ -111,6 +123,9 @@ def _new_package(directory: Path) -> None:
 
 
 def _import(file: Path) -> list[Recipe]:
+    if not file.stem.isidentifier():
+        hint = f"Rename it, to {re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}.py perhaps."
+        raise RecipeError(f"{file}: its name is none that Python imports", hint)
     try:
         importlib.import_module(f"{PACKAGE}.{file.stem}")
     except (Exception, SystemExit) as error:

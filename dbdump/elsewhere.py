@@ -15,9 +15,11 @@ from .plan import Job
 def jobs_at(asked: Asked, to: str) -> Sequence[Job]:
     """Return the jobs that --to names: those of a HOST, or the one of HOST/RECIPE; localhost need have none.
 
-    Raises NothingMatched where there are none.
+    Raises NothingMatched where there are none, and UsageError where --here would make this machine of that one.
     """
     host, _, recipe = to.partition("/")
+    if asked.here and host != localhost.name:
+        raise UsageError(f"--to={to} with --here, which would be this machine", "Leave --here out, or --to.")
     try:
         jobs, _ = asked_jobs(replace(asked, hosts=(host,), recipes=(), tags=()))
     except NothingMatched:

@@ -2,6 +2,7 @@
 
 DbdumpError
 ├── UsageError       flags that make no sense                   exit 2
+│   └── NoSuchBackend   --backend is none that there is
 ├── RecipeError      a recipe file that cannot be used          exit 2
 ├── NothingMatched   a selection that selects nothing           exit 3
 └── DumpError        one recipe or one database failed          exit 1
@@ -36,6 +37,10 @@ class UsageError(DbdumpError):
     """Flags that make no sense, alone or together."""
 
     exit_code = 2
+
+
+class NoSuchBackend(UsageError):  # noqa: N818  what it is
+    """No backend has that name: none that is built in, and none of a recipe file."""
 
 
 class RecipeError(DbdumpError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,3 +82,20 @@ def asked_of(given: Mapping[str, Any]) -> Asked:
         flags["host"], flags["recipe"], flags["tag"], flags["database"], flags["recipes"], flags["backend"],
         overrides, positive("--jobs", flags["jobs"]) or os.cpu_count() or 1, flags["here"], flags["json"],
     )  # fmt: skip
+
+
+def original_spelling(argv: Sequence[str]) -> list[str]:
+    """Return `argv` with what the original program took put as invoke takes it.
+
+    `dbdump --backend=…` means `dbdump dump --backend=…`, and --pg_dump-options is --pg-dump-options.
+    """
+    words = [
+        "--pg-dump-options" + word.removeprefix("--pg_dump-options")
+        if word.partition("=")[0] == "--pg_dump-options"
+        else word
+        for word in argv
+    ]
+    flags = {"--" + name.replace("_", "-") for name in (*SELECTION, *OVERRIDES, "jobs", "json", "dry_run")}
+    if words and words[0].partition("=")[0] in flags:
+        words.insert(0, "dump")
+    return words

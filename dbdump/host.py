@@ -42,8 +42,11 @@ class Host:
     retries: int = 1
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise UsageError("a host needs a name", 'Write Host("db1"), or use localhost for this machine.')
+        if not (self.name and isinstance(self.name, str) and isinstance(self.ssh, str | None)):
+            raise UsageError(
+                f"Host({self.name!r}, ssh={self.ssh!r}): a host needs a name, and ssh is text",
+                'Write Host("db1"), or use localhost for this machine.',
+            )
         if self.transport not in ("fabric", "openssh"):
             raise UsageError(f"Host(transport={self.transport!r})", 'There are "fabric" and "openssh".')
         if self.per_host is not None and self.per_host < 1:

@@ -11,6 +11,7 @@ from typing import Never
 from .catalog import MANIFEST_SUFFIX, DumpName, Manifest, encode
 from .errors import BadDump, DumpError, WriteError
 from .links import Reach
+from .paths import absolute
 from .stored import SIGNATURE_SUFFIX, Entry, Stored, read_listing
 from .writers.safe import translated
 
@@ -22,6 +23,11 @@ class LocalCopy:
     """One dump in a file, as a writer and as its store: there is nothing else, and nothing is added."""
 
     path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The path of its manifest."""
+        return self._beside(MANIFEST_SUFFIX)
 
     def place(self, host: str, recipe: str) -> str:  # noqa: ARG002  it is the only one
         """Return the path of its directory."""
@@ -45,13 +51,12 @@ class LocalCopy:
 
     def entries(self, host: str, recipe: str) -> Iterator[Entry]:  # noqa: ARG002  as above
         """Yield the file, and those beside it that are its own; see Store."""
-        manifest = self._beside(MANIFEST_SUFFIX)
-        with translated(manifest):
-            text = manifest.read_bytes()
+        with translated(self.manifest):
+            text = self.manifest.read_bytes()
         directory = encode(Manifest.from_json(text).database)
         with translated(self.path):
             yield Entry(directory, self.path.name, self.path.stat().st_size)
-        yield Entry(directory, manifest.name, len(text), text)
+        yield Entry(directory, self.manifest.name, len(text), text)
         if (signature := self._beside(SIGNATURE_SUFFIX)).is_file():
             yield Entry(directory, signature.name, signature.stat().st_size)
 
@@ -89,13 +94,17 @@ class LocalCopy:
 
 def read_copy(path: str) -> tuple[Stored, LocalCopy]:
     """Return the dump in a file, and its store. Raises BadDump where it is none, or not that of its manifest."""
-    copy = LocalCopy(Path(path).expanduser().absolute())
+    copy = LocalCopy(absolute(path))
+    if not copy.path.exists():
+        raise BadDump(f"{path}: no such file", "Name the file of a dump, as its manifest calls it.")
+    if not (copy.path.name and copy.manifest.exists()):
+        raise BadDump(f"{path}{MANIFEST_SUFFIX}: no such file", "A dump is restored with its manifest: copy that, too.")
     try:
         entries = list(copy.entries("", ""))
         manifest = Manifest.from_json(next(each.text or b"" for each in entries if Entry.is_text(each.file)))
         listing = read_listing(manifest.host, manifest.recipe, entries)
     except DumpError as error:
-        raise BadDump(error.message, error.hint or f"Copy {path}{MANIFEST_SUFFIX} too.") from error
+        raise BadDump(error.message, error.hint) from error
     except StopIteration:
         raise BadDump(f"{path}: not the name of a dump", "Give it back the name that its manifest has.") from None
     if not listing.dumps:

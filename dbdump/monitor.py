@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from .catalog import printable
-from .errors import DbdumpError, UsageError
+from .errors import DbdumpError, UsageError, WriteError
+from .paths import absolute
 from .report import hand_over
 from .spans import age
 from .standing import WORST_FIRST, Standing
@@ -39,8 +40,9 @@ def nagios(found: Sequence[Standing], max_age: timedelta, errors: Sequence[Dbdum
 
 
 def unknown(message: str) -> int:
-    """Print the line for an error that ended it all, and return its exit status."""
-    say(UNKNOWN, message)
+    """Print the line for an error that ended it all, and return its exit status, also where nobody takes that line."""
+    with suppress(WriteError):
+        say(UNKNOWN, message)
     return UNKNOWN
 
 
@@ -89,7 +91,7 @@ def write_metrics(found: Sequence[Standing], path: str, now: datetime) -> list[U
                 )
     Gauge("dbdump_status_timestamp_seconds", "When it was looked.", registry=registry).set(now.timestamp())
     try:
-        _replace(Path(path).expanduser(), generate_latest(registry))
+        _replace(absolute(path), generate_latest(registry))
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
         hint = "Name a file in the directory that the node exporter's --collector.textfile.directory names."

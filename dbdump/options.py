@@ -101,7 +101,7 @@ def jobs_of(recipes: Sequence[Recipe], overrides: Overrides) -> tuple[list[Job],
     errors: list[RecipeError] = []
     for recipe in recipes:
         try:
-            jobs.append(Job(recipe.host, recipe.name, overrides.over(recipe.dump())))
+            jobs.append(Job(recipe.host, recipe.name, recipe.made(overrides.over)))
         except RecipeError as error:
             errors.append(error)
     known = {each.name for job in jobs for each in fields(job.dump.backend)}

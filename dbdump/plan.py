@@ -162,6 +162,10 @@ def checked_backend(backend: Backend) -> None:
     for option, globs in {"include": backend.include, "exclude": backend.exclude}.items():
         if isinstance(globs, str):
             raise RecipeError(f"{backend.name}: {option}={globs!r} is not a list", f"Write {option}=[{globs!r}].")
+        if not (isinstance(globs, Sequence) and all(isinstance(each, str) for each in globs)):
+            raise RecipeError(
+                f"{backend.name}: {option}={globs!r} is not a list of globs", f'Write {option}=["shop*"].'
+            )
 
 
 def checked_argv(argv: Sequence[str], secrets: Mapping[str, str], database: str = "") -> tuple[str, ...]:

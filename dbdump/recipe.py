@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, overload
 
 from .aside import stdout_aside
 from .backends.base import Backend
-from .errors import RecipeError
+from .errors import RecipeError, UsageError
 from .host import Host
 from .retention import Keep
 from .wrappers.base import Wrapper
@@ -36,13 +37,41 @@ class Dump:
     keep: Keep | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.keep, Keep | None):
-            raise RecipeError(f"keep={self.keep!r}: not a Keep", "Write keep=Keep(last=3, daily=31, monthly=12).")
+        if not isinstance(self.backend, Backend):
+            raise RecipeError(f"{_shown(self.backend)}: not a backend", "Write Dump(PostgreSQL(), …).")
+        refuse_odd(self)
 
     def or_else(self, other: Dump) -> Dump:
         """Return it with `other`'s value where it has none of its own; lists replace, nothing is merged."""
         missing = {each.name: getattr(other, each.name) for each in fields(self) if getattr(self, each.name) is None}
         return replace(self, **missing)
+
+
+def refuse_odd(said: Dump | Site) -> None:
+    """Raise RecipeError for a value of what a Dump and a Site both say that is not of its kind."""
+    wrap, to, patience = said.wrap, said.to, said.stall_timeout
+    if not (
+        wrap is None or (isinstance(wrap, list | tuple) and all(_has(each, "command", "inverse") for each in wrap))
+    ):
+        raise RecipeError(f"wrap={_shown(wrap)}: not a list of wrappers", "Write wrap=[Zstd()], or [] for none.")
+    if not (to is None or _has(to, "bound", "place")):
+        raise RecipeError(f"to={_shown(to)}: not a writer", 'Write to=Directory("/srv/dumps").')
+    if not (patience is None or (isinstance(patience, int | float) and patience > 0)):
+        raise RecipeError(f"stall_timeout={_shown(patience)}: not a number of seconds", "Write stall_timeout=600.")
+    if said.wrap_at not in (None, "host", "controller"):
+        raise RecipeError(f"wrap_at={_shown(said.wrap_at)}", 'There are "host" and "controller".')
+    if not isinstance(said.keep, Keep | None):
+        raise RecipeError(f"keep={_shown(said.keep)}: not a Keep", "Write keep=Keep(last=3, daily=31, monthly=12).")
+
+
+def _has(value: object, *names: str) -> bool:
+    """Whether it is a thing, and no class, that has what a protocol names."""
+    return not isinstance(value, type) and all(hasattr(value, name) for name in names)
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is written in a recipe: of a class its name, which lacks its parentheses."""
+    return f"{value.__name__}, without ()" if isinstance(value, type) else repr(value)
 
 
 @dataclass(frozen=True)
@@ -68,19 +97,32 @@ class Recipe:
 
     def dump(self) -> Dump:
         """Call the function. Raises RecipeError, naming file and line, for whatever goes wrong in it."""
+        return self.made(lambda dump: dump)
+
+    def made(self, over: Callable[[Dump], Dump]) -> Dump:
+        """Return what `over` makes of its dump, with the site's defaults. Raises RecipeError as `dump` does."""
+        with self._blamed(), stdout_aside():
+            dump = self._whole(self.function(self.host))
+        with self._blamed(UsageError):  # what is wrong with a flag is not the recipe's fault
+            return over(dump)
+
+    @contextmanager
+    def _blamed(self, *others: type[Exception]) -> Iterator[None]:
+        """Raise what goes wrong inside as a RecipeError that names file and line, but for errors of `others`."""
         try:
-            with stdout_aside():
-                dump = self.function(self.host)
+            yield
+        except others:
+            raise
         except RecipeError as error:
             raise RecipeError(f"{self.source}: {self.id}: {error.message}", error.hint) from error
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             raise RecipeError(f"{self.source}: {self.id}: {reason}", "Mend the recipe.") from error
+
+    def _whole(self, dump: Dump) -> Dump:
+        """Return it with the defaults of its site."""
         if not isinstance(dump, Dump):
-            raise RecipeError(
-                f"{self.source}: {self.id} returned {type(dump).__name__}, not a Dump",
-                "Write: return Dump(BACKEND, …).",
-            )
+            raise RecipeError(f"it returned {type(dump).__name__}, not a Dump", "Write: return Dump(BACKEND, …).")
         return dump.or_else(self.site.defaults(dump.backend)) if self.site else dump
 
 
@@ -99,9 +141,12 @@ def taken() -> list[Recipe]:
 def _declare(function: RecipeFunction, hosts: Iterable[Host], tags: Iterable[str], site: Site | None) -> None:
     if isinstance(tags, str):
         raise RecipeError(f"tags={tags!r}: not a list", f"Write tags=[{tags!r}].")
+    tags = tuple(tags)
+    if odd := [each for each in tags if not isinstance(each, str)]:
+        raise RecipeError(f"tags: {odd[0]!r} is no text", "Write tags=['prod', '2024'].")
     code = inspect.unwrap(function).__code__
     source = f"{code.co_filename}:{code.co_firstlineno}"
-    _recipes.extend(Recipe(host, function.__name__, function, tuple(tags), site, source) for host in hosts)
+    _recipes.extend(Recipe(host, function.__name__, function, tags, site, source) for host in hosts)
 
 
 def recipe(host: Host, *, tags: Sequence[str] = ()) -> Callable[[RecipeFunction], RecipeFunction]:
@@ -126,6 +171,11 @@ class Site:
     stall_timeout: float | None = None
     wrap_at: Literal["host", "controller"] | None = None
     keep: Keep | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.hosts, list | tuple) and self.hosts and all(isinstance(h, Host) for h in self.hosts)):
+            raise RecipeError(f"hosts={_shown(self.hosts)}: not a list of hosts", 'Write Site([Host("db1")], …).')
+        refuse_odd(self)
 
     def defaults(self, backend: Backend) -> Dump:
         """Return a Dump of `backend` that says only what the site says."""
@@ -152,6 +202,8 @@ class Site:
 
         Raises RecipeError where `only` names a host that the site has not.
         """
+        if only is not None and not only:
+            raise RecipeError("only=[]: of no host at all", "Leave it out for all of the site.")
         names = [host.name for host in self.hosts]
         if strangers := [name for name in only or () if name not in names]:
             raise RecipeError(f"only={strangers[0]!r}: not a host of this site", f"It has: {', '.join(names)}.")

@@ -95,9 +95,10 @@ def _agreed(chosen: Chosen, job: Job, look: Look) -> bool:
     stored = chosen.stored
     when = f"{stored.manifest.begun:%Y-%m-%d %H:%M} UTC"
     drop = f", and drop what is there ({told_things(look.things)})" if look.things else ""
+    who = ", with its roles or users as they were then, their passwords too" if chosen.globals else ""
     sys.stderr.write(
         f"Restore {printable(stored.manifest.database)} of {chosen.job.id}, {when}, {decimal(stored.size)}, "
-        f"on {job.host.name} as {printable(look.into)}{drop}? [y/N] "
+        f"on {job.host.name} as {printable(look.into)}{drop}{who}? [y/N] "
     )
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -109,9 +109,13 @@ class Held:
 
 @dataclass(frozen=True)
 class Scratch(Target):
-    """A target to restore into for a while: its commands see `environment` too, and may be silent for long."""
+    """A target to restore into for a while: its commands see `environment` too, and may be silent for long.
+
+    They do not see the variables `without`, which could lead them to another server.
+    """
 
     environment: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
     def ask(self, argv: Sequence[str]) -> bytes:
         """Return what `argv` writes to stdout there: to count a table of some terabytes takes its time."""
@@ -119,7 +123,7 @@ class Scratch(Target):
 
     def stage(self, argv: Sequence[str], database: str = "") -> Stage:
         """Return the stage that runs `argv`; see Target."""
-        return replace(super().stage(argv, database), environment=self.environment)
+        return replace(super().stage(argv, database), environment=self.environment, without=self.without)
 
     def reading(self, suffix: str) -> Self:
         """Return it for dumps whose raw stream has that suffix. Raises RecipeError where there are no such."""

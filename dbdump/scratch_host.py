@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from .backends.base import Backend
+from .backends.postgresql import PostgreSQL
 from .errors import ConnectError, DumpError, Interrupted, StageError
 from .machines import Machines
 from .plan import Job
@@ -63,6 +64,8 @@ def _dropped(hosted: Hosted, job: Job, stored: Stored) -> str:
 def _drop(backend: Backend, database: str) -> str:
     """Drop it; return why it is still there, if it is. Raises DumpError where nobody can tell."""
     try:
+        if isinstance(backend, PostgreSQL):
+            backend.let_go(database)
         backend.discard(database)
     except StageError as error:
         if backend.contents(database) is not None:

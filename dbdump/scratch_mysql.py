@@ -61,7 +61,9 @@ def throw_away(shell: Shell, backend: MySQL, needed: str) -> tuple[Held, Scratch
     here = replace(
         backend, su=None, defaults=f"{held.directory}/client.cnf", mysql_options=(), mysqldump_options=(), env={}
     )
-    return held, Scratch(shell, here, user)
+    # MySQL's own client reads a login file of its user's besides, whose host would win (mysql_config_editor).
+    nobody_s = {"HOME": held.directory, "MYSQL_TEST_LOGIN_FILE": f"{held.directory}/none"}
+    return held, Scratch(shell, here, user, environment=nobody_s)
 
 
 def _programs(shell: Shell, needed: str) -> tuple[str, str]:

@@ -66,8 +66,11 @@ def throw_away(shell: Shell, backend: PostgreSQL, needed: str) -> tuple[Held, Sc
         backend, su=None, host=held.sockets, port=PORT, user="postgres", service="", psql_options=(),
         pg_dump_options=(), env={},
     )  # fmt: skip
-    path = f"{programs}:{clean_environment(os.environ)['PATH']}"  # its own clients fit best
-    return held, Scratch(shell, here, user, environment={"PATH": path})
+    ours = clean_environment(os.environ)
+    path = f"{programs}:{ours['PATH']}"  # its own clients fit best
+    # PGHOSTADDR wins over a host, so does one in the file of PGSERVICE: they lead to the server that was dumped.
+    lead_away = tuple(name for name in ours if name.startswith("PG") and name.isidentifier())
+    return held, Scratch(shell, here, user, environment={"PATH": path}, without=lead_away)
 
 
 def _programs(shell: Shell, needed: str) -> str:

@@ -23,9 +23,10 @@ SIGPIPE_STATUS = 141  # 128 + 13: the stage wrote to one that had ended; POSIX 2
 class Stage:
     """One command of a pipeline.
 
-    `environment` is written into the script; `secrets` are names of variables whose values the script
-    reads from its stdin, in that order, so that no argv ever holds one. `user` runs it as somebody else.
-    `proof` are the words that GnuPG says on its status lines where all was done, of which none may be missing.
+    `environment` is written into the script, and no variable of `without` is there; `secrets` are names of variables
+    whose values the script reads from its stdin, in that order, so that no argv ever holds one. `user` runs it as
+    somebody else. `proof` are the words that GnuPG says on its status lines where all was done, of which none may be
+    missing.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Stage:
     secrets: tuple[str, ...] = ()
     user: User | None = None
     proof: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 # The controller holds stdin open for as long as it lives. When it closes, this ends the process group:
@@ -81,9 +83,10 @@ def render(stages: Sequence[Stage], token: str, *, check_stream: bool = False, f
 def _piece(index: int, stage: Stage, token: str, *, reads: bool) -> str:
     relayed = stage.user is not None and stage.user.relays_stdin
     export = "" if relayed else "".join(f"export {name}; " for name in stage.secrets)
+    unset = f"unset {' '.join(stage.without)}; " if stage.without else ""
     stdin = "<&3 3<&-" if reads else "<&3" if relayed else "3<&-"
     command = command_line(stage, reads=reads)
-    return f"{{ {export}{command} {stdin}; printf '\\n%s {index} %d\\n' {token} $? >&2; }}"
+    return f"{{ {unset}{export}{command} {stdin}; printf '\\n%s {index} %d\\n' {token} $? >&2; }}"
 
 
 def command_line(stage: Stage, *, reads: bool = False) -> str:

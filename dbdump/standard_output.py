@@ -15,7 +15,9 @@ _LOOK = 0.5  # seconds after which a signal is seen, where nobody reads
 
 
 def refuse_terminal() -> None:
-    """Raise UsageError where stdout is a terminal."""
+    """Raise UsageError where stdout is a terminal, or was closed before dbdump began."""
+    if sys.stdout.name == os.devnull:  # opened in place of one that was closed
+        raise UsageError("stdout is closed", "Send it on: --to-stdout > FILE")
     if sys.stdout.isatty():
         raise UsageError("stdout is a terminal, and a dump is no text", "Send it on: --to-stdout > FILE")
 

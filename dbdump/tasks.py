@@ -13,9 +13,9 @@ from io import TextIOWrapper
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from invoke import Collection, Context, Exit, ParseError, Program, Task, task
+from invoke import Argument, Collection, Config, Context, Exit, ParseError, Program, Task, task
 
-from .flags import FLAGS, OVERRIDES, SELECTION, asked_of
+from .flags import FLAGS, OVERRIDES, SELECTION, asked_of, original_spelling
 
 if TYPE_CHECKING:
     from .asked import Asked
@@ -39,8 +39,13 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
 
             def work(hosts: list[str]) -> None:
                 own = {each: given[each] for each in alone}
-                asked = {**{each: given[each] for each in names}, "host": hosts}
-                _finish(lambda: body(asked_of(asked), **own), body.__name__.strip("_"), given)
+
+                def ask() -> int:
+                    """Call it. Raises UsageError for flags that make no sense."""
+                    _refuse_dry(context)
+                    return body(asked_of({**given, "host": hosts}), **own)
+
+                _finish(ask, body.__name__.strip("_"), given)
 
             hosts = [word for each in given["host"] or () for word in [*filter(None, each.split(","))] or [""]]
             connected = getattr(context, "original_host", None)  # under `fab -H`
@@ -59,6 +64,14 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
         )  # fmt: skip
 
     return declare
+
+
+def _refuse_dry(context: Context) -> None:
+    """Raise UsageError for invoke's own --dry, or -R: it is of commands that `context` runs, and here none does."""
+    if context.config.run.dry:
+        from .errors import UsageError
+
+        raise UsageError("--dry is invoke's own, and keeps nothing from being done here", "Say --dry-run.")
 
 
 def _signature(flags: Sequence[str]) -> inspect.Signature:
@@ -107,9 +120,12 @@ def verify(asked: Asked, all: bool, latest: bool, restore: bool, to: str | None)
 
     Exit status: 0 all good; 4 a dump is missing or fails; 1 one could not be looked at; else as dump.
     """
+    from .errors import UsageError
     from .verify import verify
 
-    return verify(asked, every=all and not latest, drill=restore, to=to)
+    if all and latest:
+        raise UsageError("--all and --latest", "Leave one of them out.")
+    return verify(asked, every=all, drill=restore, to=to)
 
 
 @_flagged(*SELECTION, *OVERRIDES, "jobs")
@@ -193,6 +209,7 @@ def _finish(work: Callable[[], int], command: str = "", given: Mapping[str, Any]
 
     `given` are the flags of `command`: what --json or --nagios promise of stdout holds for an error too.
     """
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)  # invoke sets it: each start would compile it all
     from .asked import bug_for_nagios, complain
     from .errors import DbdumpError
 
@@ -218,20 +235,40 @@ def _prepare_standard_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot show
 
 
+_CORE = {"complete", "debug", "help", "list", "list-depth", "list-format", "print-completion-script", "version",
+         "write-pyc"}  # fmt: skip
+
+
 class _Console(Program):
-    """invoke's program, with 2 for a usage error, as the tasks themselves have it."""
+    """invoke's program, with 2 for a usage error, as the tasks themselves have it.
+
+    Of its own flags it has those that say something of the tasks; the others are of commands that invoke runs.
+    """
+
+    def create_config(self) -> None:
+        self.config = Config(lazy=True)  # of no files: the user may be one who cannot read those in HOME
+
+    def core_args(self) -> list[Argument]:
+        return [each for each in super().core_args() if each.name in _CORE]
+
+    def update_config(self, merge: bool = True) -> None:
+        if merge:
+            self.config.merge()
 
     def parse_core(self, argv: list[str] | None) -> None:
         self._usage(super().parse_core, argv)
 
     def parse_tasks(self) -> None:
         self._usage(super().parse_tasks)
+        if self.tasks and self.args["list"].got_value:
+            self._usage(_refuse_list)
 
     @staticmethod
     def _usage(parse: Callable[..., None], *arguments: Any) -> None:
@@ -246,21 +283,9 @@ class _Console(Program):
             raise Exit(code=complain(UsageError(str(error)), words[0], **asked)) from None
 
 
-def original_spelling(argv: Sequence[str]) -> list[str]:
-    """Return `argv` with what the original program took put as invoke takes it.
-
-    `dbdump --backend=…` means `dbdump dump --backend=…`, and --pg_dump-options is --pg-dump-options.
-    """
-    words = [
-        "--pg-dump-options" + word.removeprefix("--pg_dump-options")
-        if word.partition("=")[0] == "--pg_dump-options"
-        else word
-        for word in argv
-    ]
-    flags = {"--" + name.replace("_", "-") for name in (*SELECTION, *OVERRIDES, "jobs", "json", "dry_run")}
-    if words and words[0].partition("=")[0] in flags:
-        words.insert(0, "dump")
-    return words
+def _refuse_list() -> None:
+    """Raise ParseError: with --list after it, a task is not done."""
+    raise ParseError("--list, or -l, lists the tasks: leave out the task's name")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from . import scratch_mysql, scratch_postgresql
 from .backends.base import Backend
 from .backends.mysql import MySQL
 from .backends.postgresql import PostgreSQL
-from .catalog import GLOBALS
+from .catalog import GLOBALS, SCRATCH
 from .errors import DumpError, StageError
 from .examine import look
 from .restoring import SecondPass
@@ -22,7 +22,7 @@ from .survey import Place
 
 def scratch_name() -> str:
     """Return a name that no database has."""
-    return f"dbdump_drill_{secrets.token_hex(4)}"
+    return f"{SCRATCH}{secrets.token_hex(4)}"
 
 
 class ThrowAway:

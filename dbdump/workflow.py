@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from .aside import prints_aside
@@ -12,11 +12,11 @@ from .backends.base import Backend
 from .backends.registry import plugged_in
 from .catalog import printable
 from .discover import discover, recipe_directory
-from .errors import NothingMatched, UsageError
-from .plan import Plan, Planned, Refused, Skipped
+from .errors import DbdumpError, NothingMatched, UsageError
+from .plan import Plan, Planned, Refused, Skipped, matches
 from .progress import Plain, display
 from .redact import redact
-from .report import document, exit_code, hand_over, summary
+from .report import Result, document, exit_code, hand_over, summary
 from .runner import dry_run, run
 
 DRY_TOKEN = "status"  # noqa: S105  no secret: a run has a random one
@@ -28,7 +28,8 @@ def dump(asked: Asked) -> int:
     Raises UsageError, RecipeError or NothingMatched before anything runs.
     """
     began = time.monotonic()
-    jobs, errors = asked_jobs(asked)
+    jobs, broken = asked_jobs(asked)
+    errors: list[DbdumpError] = [*broken]
     with display(to_stderr=asked.as_json) as shown, prints_aside(promised=asked.as_json):
         results, signal = run(jobs, asked.databases, asked.slots, shown, here=asked.here)
     if not results and not errors and signal is None:
@@ -41,9 +42,19 @@ def dump(asked: Asked) -> int:
     for error in errors:
         plain.say(told(error))
     code = exit_code(results, broken_files=bool(errors), signal=signal)
+    if not code and (nobody := _unmatched(asked.databases, results)):
+        error = NothingMatched(f"no database matches {nobody[0]!r}", "What else was asked for was dumped.")
+        plain.say(told(error))
+        errors, code = [*errors, error], error.exit_code
     if asked.as_json:
         hand_over(document("dump", code, [result.item for result in results], errors))
     return code
+
+
+def _unmatched(globs: Sequence[str], results: Sequence[Result]) -> list[str]:
+    """Return which of `globs` no database matches."""
+    names = [result.database for result in results if result.database is not None]
+    return [each for each in globs if not any(matches(name, [each]) for name in names)]
 
 
 def show_dry_run(asked: Asked) -> int:
@@ -69,6 +80,7 @@ def show_dry_run(asked: Asked) -> int:
         plain.say(told(error))
     if not (matched or failed or errors):
         raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")
+    failed = failed or bool(plain.lost)
     return 1 if failed else exit_code([], broken_files=bool(errors), signal=None)
 
 

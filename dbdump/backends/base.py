@@ -8,12 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError
 from ..findings import Finding
+from ..paths import absolute
 from ..redact import looks_secret
 
 
@@ -35,7 +35,7 @@ def option(*, help: str, default: Any = MISSING, factory: Any = MISSING, repr: b
 
 def path_on_host(path: str, *, here: bool) -> str:
     """Return a path of an option: relative to where dbdump was started if `here`, else to the account's home."""
-    return str(Path(path).expanduser().absolute()) if here else path.removeprefix("~/")
+    return str(absolute(path)) if here else path.removeprefix("~/")
 
 
 def words(value: str | Iterable[str]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 A dump names its database where it makes it and begins to use it. Under another name these lines are rewritten; one that
 still begins to use another database becomes an error, for what follows it would replace what is there. Events of a
-copy are disabled: they may name the database that they are of. One that cannot be becomes an error too.
+copy are disabled: they may name the database that they are of. One that cannot be becomes an error too. Where the
+server of a copy stands in somebody's replication is not for the dump to say: what it says of that is left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,17 @@ edit=$1; shift
 { LC_ALL=C sed "$edit" || echo 'it could not be edited;'; } | "$@"
 """
 _EDIT = """\
+1,/^USE /{
+/^CHANGE MASTER /d
+/^CHANGE REPLICATION SOURCE /d
+/^SET GLOBAL gtid_slave_pos/d
+/^STOP .*SLAVES*;$/d
+/^STOP REPLICA;$/d
+}
+/^DELIMITER ;;$/,/^DELIMITER ;$/!{
+/^START .*SLAVES*;$/d
+/^START REPLICA;$/d
+}
 s/^CREATE DATABASE \\(\\/\\*[^*]*\\*\\/ \\)\\{0,1\\}OLD /CREATE DATABASE \\1NEW /
 s/^ALTER DATABASE OLD CHARACTER SET /ALTER DATABASE NEW CHARACTER SET /
 s/^USE OLD;$/USE NEW;/
@@ -28,11 +40,14 @@ s/ ON COMPLETION \\(NOT \\)\\{0,1\\}PRESERVE ENABLE / ON COMPLETION \\1PRESERVE 
 }
 """
 
+# Where a server folds names, which is its lower_case_table_names of 1 or 2, `Shop` is `shop`.
 _CONTENTS = """\
-SELECT COUNT(*) FROM information_schema.schemata WHERE HEX(schema_name) = 'DIGITS';
-SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE HEX(table_schema) = 'DIGITS')
-  + (SELECT COUNT(*) FROM information_schema.routines WHERE HEX(routine_schema) = 'DIGITS')
-  + (SELECT COUNT(*) FROM information_schema.events WHERE HEX(event_schema) = 'DIGITS')"""
+SET @name = IF(@@lower_case_table_names, LOWER(CONVERT(X'DIGITS' USING utf8mb4)), CONVERT(X'DIGITS' USING utf8mb4));
+SELECT COUNT(*) FROM information_schema.schemata WHERE SAME(schema_name);
+SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE SAME(table_schema))
+  + (SELECT COUNT(*) FROM information_schema.routines WHERE SAME(routine_schema))
+  + (SELECT COUNT(*) FROM information_schema.events WHERE SAME(event_schema))"""
+_SAME = r"HEX(IF(@@lower_case_table_names, LOWER(\1), \1)) = HEX(@name)"
 
 
 def identifier(name: str) -> str:
@@ -52,7 +67,7 @@ def renaming(database: str, into: str, client: Sequence[str]) -> list[str] | Non
 def contents_question(database: str) -> str:
     """Return the question how many databases of that name there are, and how many things one has."""
     digits = database.encode("utf-8", "surrogateescape").hex().upper()
-    return _CONTENTS.replace("DIGITS", digits)
+    return re.sub(r"SAME\((\w+)\)", _SAME, _CONTENTS).replace("DIGITS", digits)
 
 
 def read_contents(answer: str) -> int | None:

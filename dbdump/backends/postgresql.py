@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from itertools import pairwise
 from typing import Literal, Self
 
 from ..catalog import GLOBALS
 from ..errors import ListError, RecipeError, Skip, StageError
 from ..findings import Finding
 from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
+from .postgresql_connection import connection_words, conninfo
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
-from .postgresql_restore import MAINTENANCE, contents, discard, loading_custom, loading_globals, loading_plain
+from .postgresql_restore import (
+    MAINTENANCE,
+    contents,
+    discard,
+    let_go,
+    loading_custom,
+    loading_globals,
+    loading_plain,
+)
 from .postgresql_rights import Rights, asked_of
 from .postgresql_trial import trying
 from .registry import backend
@@ -161,6 +169,10 @@ class PostgreSQL(Backend):
         """Drop `database`, and whoever is connected to it."""
         discard(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
 
+    def let_go(self, database: str) -> None:
+        """Have nothing keep a scratch database from being dropped."""
+        let_go(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
+
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables `database` has, partitions too, and how many rows they have, each counted."""
         psql = ["psql", self._connection(database), *self.psql_options, "--no-psqlrc", "--no-password"]
@@ -209,7 +221,7 @@ class PostgreSQL(Backend):
 
         Raises RecipeError where one server would be listed and another one dumped, or a user is said twice.
         """
-        asked, dumped = _connection_words(psql), _connection_words(pg_dump)
+        asked, dumped = connection_words(psql), connection_words(pg_dump)
         for key in ("host", "port"):
             if asked.get(key) != dumped.get(key):
                 raise RecipeError(
@@ -224,7 +236,7 @@ class PostgreSQL(Backend):
 
     @property
     def _as_dumper(self) -> list[str]:
-        user = _connection_words(self.pg_dump_options).get("user")
+        user = connection_words(self.pg_dump_options).get("user")
         return [f"--username={user}"] if user else []
 
     def _ask_as_dumper(self, database: str, commands: Sequence[str]) -> str:
@@ -241,7 +253,7 @@ class PostgreSQL(Backend):
         """
         parts = {"service": self.service, "host": self.host, "port": self.port, "user": self.user}
         given = {name: str(value) for name, value in {**parts, "dbname": database}.items() if value}
-        return "--dbname=" + " ".join(f"{name}={_conninfo(value)}" for name, value in given.items())
+        return "--dbname=" + " ".join(f"{name}={conninfo(value)}" for name, value in given.items())
 
     def _pg_dump_version(self, server_number: int, server: str) -> str:
         said = self.output(["pg_dump", "--version"]).decode()
@@ -253,26 +265,6 @@ class PostgreSQL(Backend):
                 "Install the pg_dump of the server's version, or a newer one, and put it first in PATH.",
             )
         return version
-
-
-_CONNECTION = {"-h": "host", "-p": "port", "-U": "user", "--host": "host", "--port": "port", "--username": "user"}
-
-
-def _connection_words(given: Sequence[str]) -> dict[str, str]:
-    """Return host, port and user as option words say them, joined to their flag or after it."""
-    said: dict[str, str] = {}
-    for word, following in pairwise([*given, ""]):
-        flag, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:])
-        if flag in _CONNECTION:
-            said[_CONNECTION[flag]] = value if equals or value else following
-    return said
-
-
-def _conninfo(value: str) -> str:
-    """Return `value` as libpq wants it in a connection string (libpq manual, 34.1.1.1)."""
-    if re.fullmatch(r"[\w./-]+", value, re.ASCII):
-        return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def major(version: str) -> tuple[int, ...]:

@@ -124,6 +124,7 @@ SELECT sum(count) FROM (
     AND oid NOT IN (SELECT objid FROM pg_depend WHERE deptype = 'e')
 ) AS counts"""
 _VERSION_OF_FORCE = 130000
+_VERSION_OF_SUBSCRIPTIONS = 100000
 
 
 def identifier(name: str) -> str:
@@ -166,6 +167,26 @@ def discard(ask: Callable[[str, str], str], database: str) -> None:
     """Drop `database`, with whoever is connected to it, as far as the server can do that."""
     force = int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_FORCE
     ask(MAINTENANCE, f"DROP DATABASE {identifier(database)}{' WITH (FORCE)' if force else ''}")
+
+
+# The slot of a restored subscription is that of the database that was dumped, or of its publisher: it is let go of.
+_FORGET_SUBSCRIPTIONS = """\
+DO $$ DECLARE name name; BEGIN
+  FOR name IN SELECT subname FROM pg_subscription
+    WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  LOOP
+    EXECUTE format('ALTER SUBSCRIPTION %I DISABLE', name);
+    EXECUTE format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', name);
+    EXECUTE format('DROP SUBSCRIPTION %I', name);
+  END LOOP;
+END $$"""
+
+
+def let_go(ask: Callable[[str, str], str], database: str) -> None:
+    """Have nothing keep a scratch database from being dropped: neither that it is a template, nor a subscription."""
+    ask(MAINTENANCE, f"ALTER DATABASE {identifier(database)} IS_TEMPLATE false")
+    if int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_SUBSCRIPTIONS:
+        ask(database, _FORGET_SUBSCRIPTIONS)
 
 
 def _given(connection: Callable[[str], str], database: str, into: str) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TypeVar, dataclass_transform
 
-from ..errors import RecipeError, UsageError
+from ..errors import NoSuchBackend, RecipeError
 from .base import Backend, option
 
 ENTRY_POINTS = "dbdump.backends"
@@ -70,11 +70,11 @@ def plugged_in() -> dict[str, type[Backend]]:
 
 
 def find(name: str) -> type[Backend]:
-    """Return the backend called `name`. Raises UsageError where there is none."""
+    """Return the backend called `name`. Raises NoSuchBackend where there is none."""
     if name in BUILT_IN:
         import_module(f"dbdump.backends.{name}")
         return _registered[name]
     known = plugged_in()
     if name not in known:
-        raise UsageError(f"no backend is called {name!r}", f"There are: {', '.join(sorted(known))}.")
+        raise NoSuchBackend(f"no backend is called {name!r}", f"There are: {', '.join(sorted(known))}.")
     return known[name]

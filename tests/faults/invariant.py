@@ -77,8 +77,7 @@ class Unharmed:
         self.check()
         assert self._worked or self.no_next_run, "the test tries no next run, and does not say why"
         self.what_is_left_is_listed()
-        opened = descriptors() - self._descriptors
-        assert not opened, f"left open: {opened}"
+        self.nothing_is_open()
 
     def nothing_runs(self) -> None:
         """No process of ours is left, here or on a server, nor a connection."""
@@ -92,6 +91,11 @@ class Unharmed:
         assert not told, f"after {self.patience} s there still runs:\n{told}"
         first = [each for connected in self.clients for each in connected()]
         wait_for(lambda: not any(ask() for ask in self.clients), f"the end of connections {first}", self.patience)
+
+    def nothing_is_open(self) -> None:
+        """No file descriptor of this process's is left open."""
+        opened = descriptors() - self._descriptors
+        assert not opened, f"left open: {opened}"
 
     def old_dumps_are_untouched(self) -> None:
         """What was there before is there still, byte for byte."""
@@ -120,10 +124,12 @@ class Unharmed:
         content = path.read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (told["stored_bytes"], told["sha256"]), path
         name = f"{told['host']}/{told['recipe']}/{printable(told['database'])}"
+        assert self.killed or self._is_reported(name, path), f"no run said that {path} is stored"
+
+    def _is_reported(self, name: str, path: Path) -> bool:
         lines = "\n".join(self.said).splitlines()
         stored = (f"stored   {name}  ", f"FAILED   {name}: ")  # its backend may have failed to clean up after it
-        reported = any(each.startswith(stored) and each.endswith(f"/{path.name}") for each in lines)
-        assert self.killed or reported, f"no run said that {path} is stored"
+        return any(each.startswith(stored) and each.endswith(f"/{path.name}") for each in lines)
 
     def what_is_left_is_listed(self) -> None:
         """Each temporary file, and each final name without a manifest, is shown by `dbdump list` for what it is."""

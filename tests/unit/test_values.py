@@ -30,12 +30,12 @@ from dbdump import (
 from dbdump.backends.base import refuse_words, spelled_out, words
 from dbdump.backends.postgresql import major, major_of_number
 from dbdump.errors import DbdumpError, StageError, UsageError
+from dbdump.flags import original_spelling
 from dbdump.options import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
 from dbdump.plan import checked_argv, checked_backend, checked_secrets, chosen_wrappers, empty_bytes, matches, selected
 from dbdump.recipe import taken
 from dbdump.redact import looks_secret, redact
 from dbdump.report import Result, exit_code, summary
-from dbdump.tasks import original_spelling
 from dbdump.user import User
 from dbdump.wrappers.compress import Compress
 
