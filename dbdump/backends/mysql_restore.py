@@ -17,15 +17,13 @@ edit=$1; shift
 { LC_ALL=C sed "$edit" || echo 'it could not be edited;'; } | "$@"
 """
 _EDIT = """\
-1,/^USE /{
+/^DELIMITER ;;$/,/^DELIMITER ;$/!{
 /^CHANGE MASTER /d
 /^CHANGE REPLICATION SOURCE /d
-/^SET GLOBAL gtid_slave_pos/d
-/^STOP .*SLAVES*;$/d
+/^SET GLOBAL gtid_slave_pos=/d
+/^STOP \\(ALL \\)\\{0,1\\}SLAVES\\{0,1\\};$/d
+/^START \\(ALL \\)\\{0,1\\}SLAVES\\{0,1\\};$/d
 /^STOP REPLICA;$/d
-}
-/^DELIMITER ;;$/,/^DELIMITER ;$/!{
-/^START .*SLAVES*;$/d
 /^START REPLICA;$/d
 }
 s/^CREATE DATABASE \\(\\/\\*[^*]*\\*\\/ \\)\\{0,1\\}OLD /CREATE DATABASE \\1NEW /

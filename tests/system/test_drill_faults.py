@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from servers.mariadb import MariaDB
 from servers.postgres import Postgres
-from servers.process import wait_for
+from servers.process import another_second, wait_for
 from support import COMMAND, default_signals, end_of, needs_root
 
 import dbdump as package
@@ -376,6 +376,42 @@ def test_a_server_of_mariadb_leaves_the_files_of_others(of_mariadb):
     assert another.exists()
     another.unlink()
     drills.nothing_is_left()
+
+
+@pytest.mark.parametrize("variable", [{"PGHOSTADDR": "127.66.66.66"}, {"PGSERVICE": "production"}])
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_no_variable_leads_away_from_a_server_to_throw_away(of_postgres, variable, form):
+    """libpq heeds them beside a host that is given: what is drilled must not be restored in production."""
+    drills = of_postgres(ONE, f"--option=format={form}")
+    done = drills.run(*drills.verify(), env=drills.environment | variable)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("restored in") == 2
+    drills.nothing_is_left()
+
+
+def test_what_keeps_a_database_from_being_dropped(of_postgres, postgres):
+    """A template, and one with a subscription, whose slot is not the scratch database's: it is dropped all the same."""
+    subscribing = "CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = 'live')"
+    drills = of_postgres(f'{ONE}; CREATE SUBSCRIPTION "a sub" {subscribing}')
+    postgres.sql("ALTER DATABASE drilled_faults IS_TEMPLATE true")
+    try:
+        drills.dump("drilled_faults", "@globals")
+        said = drills.drill("--database=drilled_faults", "--to=localhost")
+    finally:
+        postgres.sql('ALTER SUBSCRIPTION "a sub" SET (slot_name = NONE); DROP SUBSCRIPTION "a sub"', "drilled_faults")
+        postgres.sql("ALTER DATABASE drilled_faults IS_TEMPLATE false")
+    assert "restored in" in said
+    assert postgres.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dbdump_drill%'") == "0"
+
+
+def test_a_scratch_database_is_not_dumped(of_postgres, postgres):
+    """One that was left, by kill -9 perhaps, is named as what it is."""
+    drills = of_postgres(ONE)
+    postgres.create("dbdump_drill_0123abcd")
+    another_second()
+    done = drills.run("dump", *drills.flags, "--database=dr*", "--database=dbdump*")
+    assert done.returncode == 0, done.stdout
+    assert "skipped  localhost/postgresql/dbdump_drill_0123abcd  scratch database of a drill" in done.stdout
 
 
 @pytest.mark.parametrize("dies", ["INT", "TERM"])

@@ -123,7 +123,7 @@ WRONG = {
     "SQLite(path=A), to=Directory": "not a writer", "SQLite(path=A), to=Directory(None)": "not a path",
     "SQLite(path=A), to=Directory('')": "not a path", "SQLite(path=A), wrap=[Zstd]": "not a list of wrappers",
     "SQLite(path=A), wrap=Zstd()": "not a list of wrappers", "SQLite(path=A), wrap_at='controler'": "wrap_at=",
-    "SQLite(path=A), stall_timeout=-1": "not a number of seconds", "SQLite(path=A, exclude=None)": "not a list of globs",
+    "SQLite(path=A), stall_timeout=-1": "not a number of seconds", "SQLite(path=A, exclude=None)": "list of globs",
     "SQLite(path=A), to=Directory('/x', on='host'), wrap_at='controller'": "never come to the controller",
     "SQLite(path=A), to=Directory('~nosuchuser/x')": "no user 'nosuchuser'",
 }  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from servers.postgres import identifier
+from servers.terminal import on_terminal
 from test_postgresql import AWKWARD, CONTENT, dump_text
 
 FORMS = ("custom", "plain")
@@ -444,3 +445,12 @@ def test_globals_alone(postgres, dbdump, flags, created):
         assert "permission denied to create role" in done.stdout
     finally:
         postgres.sql("DROP ROLE IF EXISTS lonely; DROP ROLE other")
+
+
+def test_it_says_that_roles_become_what_they_were(dumped, dbdump, flags, tmp_path):
+    """Passwords that were changed since are those of then: who agrees has to know."""
+    dumped("asked_for", "CREATE TABLE t AS SELECT 1 AS one", "--database=@globals")
+    given = ("--database=asked_for", "--as=asked_for2", "--globals")
+    code, said = on_terminal("restore", *flags, *given, cwd=tmp_path, answer=lambda: "n")
+    assert code == 2
+    assert "with its roles or users as they were then, their passwords too? [y/N]" in said

@@ -207,7 +207,7 @@ def test_selection(tmp_path):
     """Hosts and names are globs, tags are names; all of them have to fit."""
     recipes = discover(recipe_file(tmp_path, """
         for name in ("web1", "web2", "db1"):
-            @recipe(Host(name), tags=["prod"] if name != "web2" else [])
+            @recipe(Host(name), tags=["prod"] if name != "web2" else ["test"])
             def shop(host): ...
         """)).recipes  # fmt: skip
 
@@ -216,8 +216,17 @@ def test_selection(tmp_path):
 
     assert chosen([], [], []) == ["web1", "web2", "db1"]
     assert chosen(["web*", "db1"], [], []) == ["web1", "web2", "db1"]
-    assert chosen(["web*"], ["sh*"], ["prod", "x"]) == ["web1"]
-    for nothing in ((["nobody"], [], []), ([], ["x"], []), ([], [], ["x"]), (["web1", "nobody"], [], [])):
+    assert chosen(["web*"], ["sh*"], ["prod"]) == ["web1"]
+    assert chosen(["web*"], ["sh*"], ["prod", "test"]) == ["web1", "web2"]
+    for nothing in (
+        (["nobody"], [], []),
+        ([], ["x"], []),
+        ([], [], ["x"]),
+        (["web1", "nobody"], [], []),
+        ([], ["shop", "x"], []),
+        ([], [], ["prod", "x"]),
+        (["web1"], [], ["test"]),
+    ):
         with pytest.raises(NothingMatched) as caught:
             chosen(*nothing)
         assert "There are these" in caught.value.hint
