@@ -19,11 +19,9 @@ class Around(Unharmed):
     `directories` may hold other things as well: files are known for those of dumps by their names.
     """
 
-    _status: int = 0
-
     def ran(self, status: int, out: str) -> None:
         """See what a run has done, which has ended with `status` and printed `out`."""
-        self._status, self.killed, self.said = status, status < 0, [out]
+        self.killed, self.said = status < 0, [out]
         if _PRUNED.search(out):
             self._before = {path: content for path, content in self._before.items() if path.exists()}
         self.old_dumps_are_untouched()
@@ -35,8 +33,8 @@ class Around(Unharmed):
         self.nothing_is_open()
 
     def _is_reported(self, name: str, path: Path) -> bool:
-        # With --quiet the exit status alone says that all is stored, with --json a document does.
-        return self._status == 0 or f'{path.name}"' in self.said[0] or super()._is_reported(name, path)
+        # With --json a document says where each is.
+        return f'{path.name}"' in self.said[0] or super()._is_reported(name, path)
 
     def _files(self) -> list[Path]:
         # A record of what `verify` found is written again each time.

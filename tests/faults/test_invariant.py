@@ -16,6 +16,7 @@ from support import processes
 
 from dbdump.catalog import DumpName
 from dbdump.testing import manifest_of
+from faults.around import Around
 from faults.invariant import Unharmed
 from faults.running import running
 
@@ -196,3 +197,28 @@ def test_no_next_run(looked_at):
         looked_at.end()
     with pytest.raises(AssertionError, match="/nonexistent"):
         looked_at.again("dump", "--recipes=/nonexistent")
+
+
+def test_around_a_run(looked_at):
+    """Between two runs a test may do what it likes; what happens during one is its own."""
+    (top,) = looked_at.directories
+    new = of(looked_at, f"{STAMP}.sql")
+    stored, manifest = new.read_bytes(), Path(f"{new}.json").read_bytes()
+    around = Around(looked_at.run, [top])
+    around.begin()
+    (top / "what a test has made").touch()
+    around.ran(0, "")
+    new.write_bytes(b"odd")
+    with pytest.raises(AssertionError, match="was changed"):
+        around.ran(0, "")
+    new.unlink()
+    Path(f"{new}.json").unlink()
+    with pytest.raises(AssertionError, match="is gone"):
+        around.ran(0, "")
+    around.ran(0, "1 pruned, 0 kept; 4 bytes")
+    new.write_bytes(stored)
+    Path(f"{new}.json").write_bytes(manifest)
+    with pytest.raises(AssertionError, match="no run said that"):
+        around.ran(0, "")
+    around.ran(1, "\n".join(looked_at.said))
+    around.ran(1, f'{{"message": "{new}"}}')
