@@ -47,7 +47,7 @@ def asked_jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
             raise UsageError("--backend is instead of recipes", "Leave --recipe and --tag out, or --backend.")
         broken = () if asked.backend in BUILT_IN else load_recipes(asked.directory)
         try:
-            return _one_machine(asked, ad_hoc(asked.backend, asked.hosts, asked.overrides)), []
+            return ad_hoc(asked.backend, asked.hosts, asked.overrides), []
         except NoSuchBackend as error:
             if broken:  # it may be in one of these
                 raise broken[0] from error
@@ -60,16 +60,7 @@ def asked_jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
             raise
         chosen = []
     jobs, errors = jobs_of(chosen, asked.overrides)
-    return _one_machine(asked, jobs), [*found.errors, *errors]
-
-
-def _one_machine(asked: Asked, jobs: list[Job]) -> list[Job]:
-    """Return `jobs`. Raises UsageError where --here would have this machine's databases stored as several hosts'."""
-    hosts = list(dict.fromkeys(job.host.name for job in jobs))
-    if asked.here and len(hosts) > 1:
-        raise UsageError(f"--here is this machine, and these are {len(hosts)}: {', '.join(hosts)}",
-                         f"Say which of them it is: --host={hosts[0]}.")  # fmt: skip
-    return jobs
+    return jobs, [*found.errors, *errors]
 
 
 def load_recipes(directory: str | None) -> Sequence[RecipeError]:

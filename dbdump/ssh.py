@@ -121,7 +121,7 @@ class FabricLink:
             connection.open()
         except Exception as error:  # paramiko raises its own, socket's, and what is neither
             with contextlib.suppress(Exception):
-                connection.close()
+                connection.client.close()  # fabric's own close does nothing before all is there
             raise self._failure(error) from error
         if not self._jump and isinstance(sock := connection.transport.sock, socket.socket):
             # paramiko sends keepalives, but never misses an answer: the kernel does.

@@ -13,7 +13,7 @@ from .backends.registry import plugged_in
 from .catalog import printable
 from .discover import discover, recipe_directory
 from .errors import DbdumpError, NothingMatched, UsageError
-from .plan import Plan, Planned, Refused, Skipped, matches
+from .plan import Job, Plan, Planned, Refused, Skipped, matches
 from .progress import Plain, display
 from .redact import redact
 from .report import Result, document, exit_code, hand_over, summary
@@ -29,6 +29,7 @@ def dump(asked: Asked) -> int:
     """
     began = time.monotonic()
     jobs, broken = asked_jobs(asked)
+    _refuse_one_machine(asked, jobs)
     errors: list[DbdumpError] = [*broken]
     with display(to_stderr=asked.as_json) as shown, prints_aside(promised=asked.as_json):
         results, signal = run(jobs, asked.databases, asked.slots, shown, here=asked.here)
@@ -51,6 +52,16 @@ def dump(asked: Asked) -> int:
     return code
 
 
+def _refuse_one_machine(asked: Asked, jobs: Sequence[Job]) -> None:
+    """Raise UsageError where --here would have the databases of this machine stored as those of several hosts."""
+    hosts = list(dict.fromkeys(job.host.name for job in jobs))
+    if asked.here and len(hosts) > 1:
+        raise UsageError(
+            f"--here is this machine, and these are {len(hosts)}: {', '.join(hosts)}",
+            f"Say which of them it is: --host={hosts[0]}.",
+        )
+
+
 def _unmatched(globs: Sequence[str], results: Sequence[Result]) -> list[str]:
     """Return which of `globs` no database matches."""
     names = [result.database for result in results if result.database is not None]
@@ -65,6 +76,7 @@ def show_dry_run(asked: Asked) -> int:
     if asked.as_json:
         raise UsageError("--dry-run prints scripts, and no JSON", "Leave out --json, or --dry-run.")
     jobs, errors = asked_jobs(asked)
+    _refuse_one_machine(asked, jobs)
     plain, failed, matched = Plain(), False, False
     for job in jobs:
         plans, failure = dry_run(job, asked.databases, here=asked.here)

@@ -19,6 +19,11 @@ class Around(Unharmed):
     `directories` may hold other things as well: files are known for those of dumps by their names.
     """
 
+    def begin(self) -> None:
+        """Take the dumps that are there now for old ones; what is hidden is no dump, and goes sooner or later."""
+        super().begin()
+        self._before = {path: content for path, content in self._before.items() if not path.name.startswith(".")}
+
     def ran(self, status: int, out: str) -> None:
         """See what a run has done, which has ended with `status` and printed `out`."""
         self.killed, self.said = status < 0, [out]
@@ -33,8 +38,10 @@ class Around(Unharmed):
         self.nothing_is_open()
 
     def _is_reported(self, name: str, path: Path) -> bool:
-        # With --json a document says where each is.
-        return f'{path.name}"' in self.said[0] or super()._is_reported(name, path)
+        # With --json a document says where each is; a locale without the name's letters has them escaped.
+        shown = name.encode("ascii", "backslashreplace").decode()
+        in_a_document = f'{path.name}"' in self.said[0]
+        return in_a_document or super()._is_reported(name, path) or super()._is_reported(shown, path)
 
     def _files(self) -> list[Path]:
         # A record of what `verify` found is written again each time.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faults.around import Around
 from faults.running import adopt_orphans, reap
+from servers.far import Far
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,8 +25,8 @@ def dbdump(request: pytest.FixtureRequest, dbdump: Run, tmp_path: Path) -> Run:
         return dbdump
 
     def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
-        far = [request.getfixturevalue("far").path] if "far" in request.fixturenames else []
-        around = Around(dbdump, [tmp_path, *far])
+        far = request.getfixturevalue("far") if "far" in request.fixturenames else None
+        around = Around(dbdump, [tmp_path, *([far.path] if isinstance(far, Far) else [])])
         around.begin()
         done = dbdump(*arguments, **more)
         around.ran(done.returncode, done.stdout + done.stderr)

@@ -43,7 +43,8 @@ def recipes(tmp_path, datadir):
 def dumped(dbdump, recipes):
     """All three databases, dumped twice, not in one second."""
     for _ in range(2):
-        assert dbdump("dump", "--here").returncode == 0
+        assert dbdump("dump", "--host=localhost").returncode == 0
+        assert dbdump("dump", "--host=db1", "--here").returncode == 0
         wait_for(partial(_passed, new_stamp()), "the next second")
 
 
@@ -68,7 +69,7 @@ def test_the_newest_comes_first(dbdump, dumped):
     assert len(found) == 6
     stamps = [stamp for stamp, _, _ in found]
     assert stamps == sorted(stamps, reverse=True)
-    assert len(set(stamps)) == 2
+    assert len(set(stamps)) >= 2  # each host of the second time may be of the next second
     assert {each[1:] for each in found} == {
         ("localhost/shop/orders", ".zst"), ("localhost/shop/carts", ".zst"), ("db1/plain/carts", "plain"),
     }  # fmt: skip
@@ -254,11 +255,11 @@ def test_nothing_stored(dbdump, recipes, flags):
     """That is exit 3 and a line that says what to do; as a document it has the same."""
     done = dbdump("list", *flags)
     assert (done.returncode, done.stdout) == (3, "")
-    assert re.fullmatch(r"dbdump: no (dump|recipe) matches\n +hint: .+\n", done.stderr)
+    assert re.fullmatch(r"dbdump: no (dump matches|recipe is called 'none')\n +hint: .+\n", done.stderr)
     done = dbdump("list", "--json", *flags)
     document = json.loads(done.stdout)
     assert (done.returncode, document["exit"], document["results"]) == (3, 3, [])
-    assert document["errors"][0]["message"] in ("no dump matches", "no recipe matches")
+    assert document["errors"][0]["message"] in ("no dump matches", "no recipe is called 'none'")
 
 
 def test_a_recipe_that_cannot_be_looked_at(tmp_path, dbdump, dumped, recipes):

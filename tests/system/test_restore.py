@@ -242,7 +242,7 @@ def test_a_copy_of_a_dump(site, dbdump, tmp_path):
         (["--host=elsewhere"], 2, "is a dump of localhost/app/app.db, which --host"),
         (["--tag=test"], 2, "is a dump of localhost/app/app.db, which --host"),
         (["--host=nobody"], 3, "no recipe is for host 'nobody'"),
-        (["--recipe=none"], 3, "no recipe matches"),
+        (["--recipe=none"], 3, "no recipe is called 'none'"),
     ],
 )
 def test_a_copy_of_a_dump_that_flags_leave_out(site, flags, code, said):
