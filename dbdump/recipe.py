@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from .aside import stdout_aside
 from .backends.base import Backend
-from .errors import RecipeError, UsageError
+from .errors import DbdumpError, RecipeError, UsageError
 from .host import Host
 from .retention import Keep
 from .wrappers.base import Wrapper
@@ -113,7 +113,7 @@ class Recipe:
             yield
         except others:
             raise
-        except RecipeError as error:
+        except DbdumpError as error:
             raise RecipeError(f"{self.source}: {self.id}: {error.message}", error.hint) from error
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
