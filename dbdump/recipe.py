@@ -54,6 +54,8 @@ def refuse_odd(said: Dump | Site) -> None:
         wrap is None or (isinstance(wrap, list | tuple) and all(_has(each, "command", "inverse") for each in wrap))
     ):
         raise RecipeError(f"wrap={_shown(wrap)}: not a list of wrappers", "Write wrap=[Zstd()], or [] for none.")
+    if wrap and [each.suffix for each in wrap].count(".gpg") > 1:
+        raise RecipeError("wrap: GPG twice", "Say all in one: GPG(sign=…, encrypt=[…]).")
     if not (to is None or _has(to, "bound", "place")):
         raise RecipeError(f"to={_shown(to)}: not a writer", 'Write to=Directory("/srv/dumps").')
     if not (patience is None or (isinstance(patience, int | float) and patience > 0)):
