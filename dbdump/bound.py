@@ -78,6 +78,7 @@ class Bound:
             raise ListError(f"include and exclude leave none of {len(names)} databases", "Mend those globs.")
         versions = {"dbdump": __version__, **self.backend.versions()}
         plans = [self._plan(name, versions) for name in names if not patterns or matches(name, patterns)]
+        plans += [self._absent(name) for name in self._not_listed(names) if not patterns or matches(name, patterns)]
         if not patterns and all(isinstance(each, Skipped) for each in plans):
             raise ListError(f"none of {len(names)} databases can be dumped", "Look at what its user may see.")
         if globals_command is not None and (not patterns or matches(GLOBALS, patterns)):
@@ -100,6 +101,16 @@ class Bound:
         except (DumpError, RecipeError) as error:
             stage = error.stage if isinstance(error, DumpError) else "command"
             return Refused(name, StageError(stage, redact(error.message, self._secrets.values()), error.hint))
+
+    def _not_listed(self, names: Sequence[str]) -> list[str]:
+        """Return what the recipe includes by its name, and is not there, or not for who asks."""
+        return [each for each in self.backend.include if each not in (*names, GLOBALS) and not set("*?[") & set(each)]
+
+    def _absent(self, database: str) -> Plan:
+        error = ListError(
+            "the recipe includes it, and the server does not list it", "Was it dropped? May its user see it?"
+        )
+        return Refused(self._name(database), error)
 
     def _left_out(self, database: str) -> str:
         if not selected(database, self.backend):
@@ -144,7 +155,7 @@ class Bound:
     def _stage(self, argv: Sequence[str], database: str = "") -> Stage:
         words = checked_argv(argv, self._secrets, database)
         name = self.backend.stage or PurePath(words[0]).name
-        return Stage(name, words, secrets=tuple(self._secrets), user=self._user)
+        return Stage(name, words, secrets=tuple(self._secrets), user=self._user, without=tuple(self.backend.unheeded))
 
     def _ask_wrapper(self, argv: Sequence[str]) -> bytes:
         return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self.wrapper_shell)

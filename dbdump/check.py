@@ -14,6 +14,7 @@ from .check_target import target_findings
 from .check_wrappers import wrapper_findings
 from .errors import NothingMatched
 from .findings import Finding, guarded, once, summary
+from .locks import look_at_locks
 from .plan import known_secrets
 from .progress import Plain
 from .redact import redact
@@ -61,10 +62,17 @@ def check(asked: Asked) -> int:
 def _findings(place: Place, patterns: Sequence[str]) -> Iterator[Finding]:
     job, machines = place.job, place.machines
     databases: list[str] = []
+    yield from guarded(_lock_findings(), "lock")
     yield from guarded(host_findings(job, machines.reach(job)), "host")
     yield from guarded(database_findings(job, machines.reach(job), patterns, databases), "backend")
     yield from guarded(wrapper_findings(job, machines.reach(job)), "wrap")
     yield from guarded(target_findings(job, place.store, databases), "target")
+
+
+def _lock_findings() -> Iterator[Finding]:
+    """Yield nothing. Raises StageError where no run could be locked."""
+    look_at_locks()
+    yield from ()
 
 
 def _of_result(result: Result) -> Finding:

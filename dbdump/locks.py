@@ -78,22 +78,40 @@ def _holder(file: int) -> str:
         time.sleep(0.01)
 
 
-def _directory() -> Path:
-    """Return the directory of the locks, and make it where it is missing. Raises StageError."""
+def look_at_locks() -> None:
+    """Raise StageError where no run could be locked; nothing is made."""
+    path = _path()
+    with _translated(path):
+        if path.exists():
+            _refuse_shared(path)
+
+
+def _path() -> Path:
+    """Return the path of the directory of the locks. Raises StageError where nothing says it."""
     import platformdirs  # noqa: PLC0415  only a run needs it
 
     path = platformdirs.user_state_path("dbdump")
     if not path.is_absolute():
         raise StageError("lock", f"no directory for locks: {path} is not absolute", _HINT)
+    return path
+
+
+def _directory() -> Path:
+    """Return the directory of the locks, and make it where it is missing. Raises StageError."""
+    path = _path()
     with _translated(path):
         for each in (*reversed(path.parents[:2]), path):  # never a home, which may be one that is not mounted
             if not each.is_dir():
                 with contextlib.suppress(FileExistsError):
                     each.mkdir(0o700)
-        status = path.stat()
+        _refuse_shared(path)
+    return path
+
+
+def _refuse_shared(path: Path) -> None:
+    status = path.stat()
     if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
         raise StageError("lock", f"{path}: others can write there", _HINT)
-    return path
 
 
 @contextlib.contextmanager

@@ -77,8 +77,11 @@ def _performance(found: Sequence[Standing], max_age: timedelta) -> list[str]:
     return data
 
 
-def write_metrics(found: Sequence[Standing], path: str, now: datetime) -> list[UsageError]:
-    """Write the file `path` for Prometheus' textfile collector, at once and whole; return why it could not be."""
+def write_metrics(found: Sequence[Standing], broken: int, path: str, now: datetime) -> list[UsageError]:
+    """Write the file `path` for Prometheus' textfile collector, at once and whole; return why it could not be.
+
+    `broken` is how many recipes or their files could not be used: of what they dump there is no other metric.
+    """
     from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415  40 ms that others need not pay
 
     registry = CollectorRegistry()
@@ -89,6 +92,7 @@ def write_metrics(found: Sequence[Standing], path: str, now: datetime) -> list[U
                 gauge.labels(*(printable(label or "") for label in (each.host, each.recipe, each.database))).set(
                     measured
                 )
+    Gauge("dbdump_broken_recipes", "Recipes, or their files, that cannot be used.", registry=registry).set(broken)
     Gauge("dbdump_status_timestamp_seconds", "When it was looked.", registry=registry).set(now.timestamp())
     try:
         _replace(absolute(path), generate_latest(registry))

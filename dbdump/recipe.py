@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from .aside import stdout_aside
 from .backends.base import Backend
-from .errors import RecipeError, UsageError
+from .errors import DbdumpError, RecipeError, UsageError
 from .host import Host
 from .retention import Keep
 from .wrappers.base import Wrapper
@@ -54,6 +54,8 @@ def refuse_odd(said: Dump | Site) -> None:
         wrap is None or (isinstance(wrap, list | tuple) and all(_has(each, "command", "inverse") for each in wrap))
     ):
         raise RecipeError(f"wrap={_shown(wrap)}: not a list of wrappers", "Write wrap=[Zstd()], or [] for none.")
+    if wrap and [each.suffix for each in wrap].count(".gpg") > 1:
+        raise RecipeError("wrap: GPG twice", "Say all in one: GPG(sign=…, encrypt=[…]).")
     if not (to is None or _has(to, "bound", "place")):
         raise RecipeError(f"to={_shown(to)}: not a writer", 'Write to=Directory("/srv/dumps").')
     if not (patience is None or (isinstance(patience, int | float) and patience > 0)):
@@ -113,7 +115,7 @@ class Recipe:
             yield
         except others:
             raise
-        except RecipeError as error:
+        except DbdumpError as error:
             raise RecipeError(f"{self.source}: {self.id}: {error.message}", error.hint) from error
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"

@@ -57,7 +57,8 @@ class Target:
         """Return the stage that runs `argv` there."""
         words = checked_argv(argv, self.secrets, database)
         name = self.backend.stage or ("restore" if words[0] == "sh" else PurePath(words[0]).name)
-        return Stage(name, words, secrets=tuple(self.secrets), user=self.user)
+        hidden = tuple(self.backend.unheeded)
+        return Stage(name, words, secrets=tuple(self.secrets), user=self.user, without=hidden)
 
 
 def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Examined:

@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
+from pathlib import PurePath
 from types import TracebackType
 from typing import Self
 
 from .attempt import attempt, failed
 from .bound import Bound
-from .catalog import SCHEMA, Manifest, new_stamp
+from .catalog import SCHEMA, Manifest, new_stamp, printable
 from .errors import ConnectError, ConnectionLost, Interrupted, StageError
 from .locks import only_run
 from .machines import PER_HOST, Machines, Queues
@@ -192,6 +193,8 @@ class Runner:
             _refuse_bad_stream(planned, outcome)
             manifest = _manifest(planned, outcome, started)
             sink.commit(manifest, self._signature(planned, manifest))
+            for warning in _warnings(planned, outcome):
+                self._display.notice(f"{planned.name.id}: {printable(warning)}")
         except (StageError, ConnectError):
             sink.abort()
             sink.look()  # where it could not be opened after all, that is the cause to tell
@@ -223,6 +226,13 @@ class Runner:
         shell = self.machines.local if planned.wrapping else planned.shell
         Pipeline((stage,), fed=True).run(shell, signature.extend, lambda write: write(text))
         return bytes(signature)
+
+
+def _warnings(planned: Planned, outcome: Outcome) -> list[str]:
+    """Return what the dump program warns of though it exits 0: mostly that it leaves something out."""
+    program = PurePath(planned.pipeline.stages[0].argv[0]).name
+    told = [each for each in outcome.said.messages if each.startswith(f"{program}: ") and "warning" in each.lower()]
+    return [redact(each, planned.pipeline.values.values()) for each in told]
 
 
 def _refuse_bad_stream(planned: Planned, outcome: Outcome) -> None:

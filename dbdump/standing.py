@@ -21,11 +21,15 @@ _MISSING_HINT = "Dump it, exclude it in its recipe, or remove its directory, whi
 
 @dataclass(frozen=True)
 class Rule:
-    """What is asked of a database at the time `now`: `alarm` is the fraction by which a dump may not shrink."""
+    """What is asked of a database at the time `now`: `alarm` is the fraction by which a dump may not shrink.
+
+    With `signed` its manifest has to be signed: nobody would restore another one.
+    """
 
     now: datetime
     max_age: timedelta
     alarm: float = SHRINK_ALARM
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,14 @@ def _standing(dumps: Sequence[Stored], strays: Sequence[Stray], rule: Rule) -> S
     """Return how a database with `dumps`, the newest first, and with files of no dump, stands."""
     name, now = dumps[0].name, rule.now
     past = [each for each in dumps if not each.is_future(now)]
-    good = [each for each in past if not fault_of(each, now)]
+    unsigned = [each for each in past if rule.signed and not each.signed]
+    good = [each for each in past if each not in unsigned and not fault_of(each, now)]
     age = max(0.0, (now - good[0].manifest.begun).total_seconds()) if good else None
     sizes = [each.size for each in good]
     reasons: list[tuple[State, str]] = [("failed", fault) for fault in _faults(past, now) if fault]
     newest = past[0].name.stamp if past else ""
+    if unsigned[:1] == past[:1] != []:
+        reasons.append(("failed", f"{newest} is not signed, and the recipe signs"))
     reasons += [("failed", _odd(each)) for each in _of_manifests(strays) if _stamp(each) >= newest]
     if age is None or age > rule.max_age.total_seconds():
         reasons.append(("stale", "no good dump" if age is None else "its last good dump is too old"))

@@ -20,6 +20,7 @@ from .retention import SHRINK_ALARM
 from .spans import age, ago, parse_span
 from .standing import WORST_FIRST, Rule, Standing, own_fault, standings
 from .survey import Place, survey
+from .unwrap import signing
 
 _MAX_AGE = "26h"  # a day, and time for a dump that takes longer than yesterday's
 _GLOB = frozenset("*?[")
@@ -37,8 +38,11 @@ def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str |
 
     def look(place: Place) -> Iterable[Standing]:
         job, alarm = place.job, getattr(place.job.dump.keep, "shrink_alarm", SHRINK_ALARM)
-        for each in standings(job.host.name, job.recipe, place.listing(), Rule(now, span, alarm)):
-            yield _if_wanted(each, job)
+        rule = Rule(now, span, alarm, signed=signing(job.dump.wrap or ()) is not None)
+        theirs = [_if_wanted(each, job) for each in standings(job.host.name, job.recipe, place.listing(), rule)]
+        yield from theirs
+        if all(each.state == "excluded" for each in theirs):
+            yield Standing(job.host.name, job.recipe, None, "missing", "no dump of what the recipe does not leave out")
 
     seen = survey(jobs, look, here=asked.here)
     found = [*seen.found, *map(_unknown, seen.failures)]
@@ -47,7 +51,10 @@ def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str |
     if not found and not broken and seen.signal is None:
         raise NothingMatched("no dump matches", "invoke list shows what is stored, and invoke recipes what could be.")
     # Who was interrupted has not looked at all of it: what is there says more.
-    errors = [*broken, *(write_metrics(found, prometheus, now) if prometheus and seen.signal is None else [])]
+    errors = [
+        *broken,
+        *(write_metrics(found, len(broken), prometheus, now) if prometheus and seen.signal is None else []),
+    ]
     code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
     if seen.signal is None and any(not each.fine and each.state != "unknown" for each in found):
         code = BadDump.exit_code

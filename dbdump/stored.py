@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -98,6 +98,19 @@ class Record:
             and all(isinstance(each.fault, str) and _is_moment(each.at) for each in (self, drill) if each)
             and all(type(each) in (int, float) and 0 <= each < _MOST for each in numbers)
         )
+
+
+_DEPTH: tuple[Level | None, ...] = (None, "bytes", "content", "structure", "restored")
+
+
+def remembered(before: Record | None, now: Record) -> Record:
+    """Return what is to be noted of a dump: a fault that was found stays until somebody has looked further than that.
+
+    Both are of the same bytes.
+    """
+    if before is None or not before.fault or now.fault or _DEPTH.index(now.level) > _DEPTH.index(before.level):
+        return now
+    return replace(before, drill=now.drill)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .examine import Examined, look
 from .plan import Job, is_directory_of, known_secrets, matches
 from .progress import Plain, display
 from .report import Result, document, hand_over
-from .stored import Listing, Stored, Stray
+from .stored import Listing, Stored, Stray, remembered
 from .survey import Place, survey
 from .verdicts import Verdict, dump_name, exit_of, of_dump, of_future, of_nothing, of_stray, summary
 
@@ -146,11 +146,10 @@ class _Run:
     def _examined(self, place: Place, stored: Stored) -> Examined:
         """Read one dump back, and note what was found; with the drill after it, if that is asked for."""
         examined = self._looked(place, stored)
-        self._note(place, stored, examined)
+        told = self._noted(place, stored, examined)
         if self.drill and not examined.record.fault:
-            examined = self._drilled(place, stored, examined)
-            self._note(place, stored, examined)
-        return examined
+            told = self._noted(place, stored, self._drilled(place, stored, examined))
+        return told
 
     def _looked(self, place: Place, stored: Stored) -> Examined:
         """Look at one dump, from its beginning again where the connection to where it is stored was lost."""
@@ -183,8 +182,13 @@ class _Run:
             return replace(examined, record=replace(record, level="restored"))
         return replace(examined, record=replace(record, fault=f"drill: {done.fault}"), hint="See what the server says.")
 
-    def _note(self, place: Place, stored: Stored, examined: Examined) -> None:
+    def _noted(self, place: Place, stored: Stored, examined: Examined) -> Examined:
+        """Note what was found, and return it; what was found before, and has not been refuted, is so still."""
+        record = remembered(stored.record, examined.record)
+        if record.fault and not examined.record.fault:
+            examined = replace(examined, record=record, hint=f"Found {record.at}. Verify it where as much can be read.")
         try:
             place.store.note(stored.name, examined.record.to_json())
         except DbdumpError as error:
             self.shown.notice(f"{dump_name(stored)}: not noted: {printable(error.message)}")
+        return examined

@@ -232,6 +232,11 @@ class Backend(ABC):
         return dict(self.env)
 
     @property
+    def unheeded(self) -> Sequence[str]:
+        """Variables of the caller's that its commands must not see: they would win over what the recipe says."""
+        return ()
+
+    @property
     def programs(self) -> Sequence[str]:
         """The programs that have to be on the PATH of the user whom its commands run as."""
         return ()

@@ -12,7 +12,7 @@ from .base import Asker, Backend, StreamShape, option, path_on_host
 from .mysql_check import BROKEN, broken_views, globals_grants
 from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_loss
-from .mysql_options import client_words, connection, dump_words, file_fault, omitted
+from .mysql_options import client_words, connection, dump_words, file_fault, incomplete, omitted
 from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
 from .mysql_restore import contents_question, identifier, read_contents, renaming
 from .mysql_server import QUESTION, Server, read_server
@@ -74,6 +74,8 @@ class MySQL(Backend):
         for table in self.ignore_tables:
             if not all(table.partition(".")):
                 raise RecipeError(f"ignore_tables: {table!r} names no database", "Write DATABASE.TABLE.")
+        if "MYSQL_HOST" in self.env:
+            raise RecipeError("env: MYSQL_HOST leads the client elsewhere than mysqldump", "Say it in the option file.")
         self._seen: tuple[Tools, Server] | None = None
 
     def on(self, ask: Asker, *, here: bool = True) -> Self:
@@ -86,6 +88,11 @@ class MySQL(Backend):
     def suffix(self) -> str:
         """`.sql`."""
         return ".sql"
+
+    @property
+    def unheeded(self) -> Sequence[str]:
+        """MariaDB's client heeds MYSQL_HOST, its dump program does not: one server would be listed, another dumped."""
+        return ("MYSQL_HOST",)
 
     def checks_stream(self, database: str) -> bool:  # noqa: ARG002  the same for all
         """Always: the end marker is the only proof that SQL text is whole."""
@@ -114,14 +121,16 @@ class MySQL(Backend):
         refuse_loss(tools, server, database, left_out, locks=bool(unsafe))
         return [
             *self._program(tools.dump),
-            # What no transaction protects is whole only while nobody may write; one flag excludes the other.
-            "--lock-tables" if unsafe else "--single-transaction",
+            *([] if unsafe else ["--single-transaction"]),
             *("--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G"),
             *flavour_flags(tools, server.version),
             *history_flags(tools, server, database, left_out),
             *(["--flush-privileges"] if database == "mysql" else []),
             *(f"--ignore-table={each}" for each in self.ignore_tables if each.startswith(f"{database}.")),
             *self._dump_words,
+            # What no transaction protects is whole only while nobody may write. Last, because the other flag wins over
+            # this one, wherever either stands; in an option file, too.
+            *(["--skip-single-transaction", "--lock-tables"] if unsafe else []),
             *("--databases", "--", database),
         ]
 
@@ -219,10 +228,17 @@ class MySQL(Backend):
 
     def _compare_connections(self, tools: Tools) -> None:
         """Refuse to list one server, or ask as one user, and dump another server, or as another user."""
-        asked, dumped = (
-            connection(self._asked([program, *self._file, "--print-defaults", *given]))
+        of_client, of_dump = (
+            self._asked([program, *self._file, "--print-defaults", *given])
             for program, given in ((tools.client, self.mysql_options), (tools.dump, self.mysqldump_options))
         )
+        if word := incomplete(of_dump, self.mysqldump_options):
+            raise StageError(
+                tools.dump,
+                f"{word} in an option file of its would leave something out of every dump",
+                "Remove it there. To leave out a table, name it in the recipe: ignore_tables.",
+            )
+        asked, dumped = connection(of_client), connection(of_dump)
         if asked != dumped:
             raise StageError(
                 tools.dump,

@@ -67,6 +67,28 @@ def omitted(given: Sequence[str]) -> frozenset[str]:
     return frozenset(kind for kind in kinds if flags & {f"--skip-{kind}", f"--disable-{kind}"})
 
 
+# Of mysqldump; what of its words is in a dump is for options that the manifest shows: ignore_tables, mysqldump_options.
+_INCOMPLETE = ("no-data", "where", "ignore-table", "ignore-table-data", "ignore-database", "ignore-error",
+               "no-create-info", "no-create-db", "as-of")  # fmt: skip
+_OFF = ("0", "false", "off")
+
+
+def incomplete(printed: str, given: Sequence[str]) -> str:
+    """Return the word in an option file that would leave something out of each dump, or an empty string.
+
+    `printed` is what mysqldump says with --print-defaults and with the words `given`, which come last.
+    """
+    arguments = printed.partition("\n")[2].strip().removesuffix(" ".join(given))
+    for word in arguments.split():
+        name, _, value = word.removeprefix("--").replace("_", "-").partition("=")
+        for prefix in ("loose-", "enable-"):
+            name = name.removeprefix(prefix)
+        known = len(name) >= len("as-o") and any(each.startswith(name) for each in _INCOMPLETE)
+        if known and word.startswith("--") and value.lower() not in _OFF:
+            return word
+    return ""
+
+
 def file_fault(listing: str) -> str | None:
     """Return why an option file that `ls -lLd` lists so may not be used, or None."""
     kind, mode = listing[:1], listing[1:10]

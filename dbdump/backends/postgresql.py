@@ -10,10 +10,10 @@ from typing import Literal, Self
 from ..catalog import GLOBALS
 from ..errors import ListError, RecipeError, Skip, StageError
 from ..findings import Finding
-from .base import Backend, StreamShape, option, refuse_words, spelled_out, words
-from .postgresql_connection import connection_words, conninfo
+from .base import Backend, StreamShape, option, words
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
+from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
 from .postgresql_restore import (
     MAINTENANCE,
     contents,
@@ -39,19 +39,7 @@ _VERSIONS = "SELECT current_setting('server_version_num'), current_setting('serv
 # In hex: a name may hold whatever separates names. textsend and no cast: it may be text in no encoding.
 _LIST = "SELECT encode(textsend(datname::text), 'hex'), datallowconn FROM pg_database ORDER BY datname"
 
-_DIVERTING = {
-    "--file": "dbdump stores what pg_dump writes to stdout; use --datadir.",
-    "--format": 'Use the option format: "custom" or "plain".',
-    "--dbname": "Databases are chosen with include, exclude and --database.",
-    "--jobs": "Several databases are dumped at once with --jobs of dbdump.",
-    "-f": "dbdump stores what pg_dump writes to stdout; use --datadir.",
-    "-F": 'Use the option format: "custom" or "plain".',
-    "-d": "Databases are chosen with include, exclude and --database.",
-    "-j": "Several databases are dumped at once with --jobs of dbdump.",
-}
-
 _TEMPLATES = ("template0", "template1")
-_WITH_VALUE = "deEfFhjnNpStTUZ"  # the short flags of pg_dump whose value may be joined to them
 
 
 @backend("postgresql")
@@ -74,7 +62,7 @@ class PostgreSQL(Backend):
         self.psql_options = words(self.psql_options)
         self.pg_dump_options = words(self.pg_dump_options)
         self._lift_connection(self.psql_options, self.pg_dump_options)
-        refuse_words("pg_dump_options", spelled_out(self.pg_dump_options, _WITH_VALUE), _DIVERTING)
+        refuse_diverting(self.psql_options, self.pg_dump_options)
         if self.format not in ("custom", "plain"):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
         self._connectable: dict[str, bool] = {}
@@ -185,6 +173,13 @@ class PostgreSQL(Backend):
         return _CUSTOM if self.format == "custom" else _PLAIN
 
     @property
+    def unheeded(self) -> Sequence[str]:
+        """PGHOSTADDR wins over any host, and what the service of PGSERVICE says over one that is given here."""
+        if self.host or self.service:
+            return tuple(name for name in ("PGHOSTADDR", "PGSERVICE") if name not in self.env)
+        return ()
+
+    @property
     def programs(self) -> Sequence[str]:
         """psql, pg_dump and, for globals, pg_dumpall."""
         return ("psql", "pg_dump", *(["pg_dumpall"] if self.globals else []))
@@ -193,7 +188,7 @@ class PostgreSQL(Backend):
         """Yield what the role that dumps may not read, in each database by a connection of its own."""
         if not self._connectable:
             self.get_db_list()
-        rights = Rights(self._ask_as_dumper, self._number, asked_of(self.pg_dump_options, _WITH_VALUE))
+        rights = Rights(self._ask_as_dumper, self._number, asked_of(self.pg_dump_options, PG_DUMP_WITH_VALUE))
         names = [name for name, allowed in self._connectable.items() if allowed and name not in _TEMPLATES]
         yield from rights.of_all(filter(wanted, names), self.hint)
         if self.globals and wanted(GLOBALS):

@@ -90,7 +90,9 @@ class Directory:
             return
         with translated(top), os.scandir(top) as directories:
             for directory in directories:
-                if directory.is_dir(follow_symlinks=False):
+                if directory.is_symlink():  # of which nothing is stored, nor read
+                    yield Entry(directory.name, "", 0)
+                elif directory.is_dir(follow_symlinks=False):
                     yield Entry(directory.name, "", 0)
                     yield from _files(directory.path, directory.name)
 

@@ -501,3 +501,15 @@ def test_a_backend_of_ones_own_has_findings_of_its_own(dbdump, datadir, tmp_path
     assert "list: *** was refused" in line_of(done, "ERROR", "refused")
     assert "no-such-program: not found" in line_of(done, "ERROR", "no-such-program")
     assert "hunter22" not in done.stdout
+
+
+def test_a_directory_of_locks_that_others_can_write(dbdump, database, datadir, tmp_path):
+    """A dump would fail by it."""
+    (tmp_path / "state" / "dbdump").mkdir(parents=True)
+    (tmp_path / "state" / "dbdump").chmod(0o775)
+    given = ("--backend=sqlite", f"--option=path={database}", f"--datadir={datadir}")
+    env = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    done = dbdump("check", *given, env=env)
+    assert done.returncode == 1, done.stdout
+    assert line_of(done, "lock: ", "others can write there").startswith("ERROR")
+    assert dbdump("dump", *given, env=env).returncode == 1

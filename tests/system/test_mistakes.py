@@ -123,7 +123,10 @@ WRONG = {
     "SQLite(path=A), to=Directory": "not a writer", "SQLite(path=A), to=Directory(None)": "not a path",
     "SQLite(path=A), to=Directory('')": "not a path", "SQLite(path=A), wrap=[Zstd]": "not a list of wrappers",
     "SQLite(path=A), wrap=Zstd()": "not a list of wrappers", "SQLite(path=A), wrap_at='controler'": "wrap_at=",
-    "SQLite(path=A), stall_timeout=-1": "not a number of seconds", "SQLite(path=A, exclude=None)": "list of globs",
+    "SQLite(path=A), wrap=[GPG(sign='a'), GPG(encrypt=['b'])]": "GPG twice",
+    "PostgreSQL(psql_options='-d template1')": "'-d' is not yours to give",
+    "SQLite(path=A), stall_timeout=-1": "not a number of seconds",
+    "SQLite(path=A, exclude=None)": "list of globs",
     "SQLite(path=A), to=Directory('/x', on='host'), wrap_at='controller'": "never come to the controller",
     "SQLite(path=A), to=Directory('~nosuchuser/x')": "no user 'nosuchuser'",
 }  # fmt: skip
@@ -227,3 +230,18 @@ def test_streams_that_are_closed_or_full(one, datadir):
     refused(shell("<&-", "restore", one, "--database=a.db"), "nobody to ask")
     refused(shell(">&-", "restore", one, "--database=a.db", "--to-stdout"), "stdout is closed")
     assert len(files(datadir)) == 2
+
+
+def test_what_a_recipe_includes_by_name_and_is_not_there(dbdump, tmp_path, datadir):
+    """A database that was dropped, or that the recipe's user may not see, is not passed over."""
+    sqlite_database(tmp_path / "a.db", 1000)
+    recipes = recipe_file(tmp_path, f"""
+        @recipe(localhost)
+        def app(host):
+            return Dump(SQLite(path={str(tmp_path / "*.db")!r}, include=["a.db", "gone.db", "none*"]),
+                        to=Directory({str(datadir)!r}))
+        """)  # fmt: skip
+    done = dbdump("dump", f"--recipes={recipes}")
+    refused(done, "FAILED   localhost/app/gone.db: list: the recipe includes it, and the server does not", code=1)
+    assert "stored   localhost/app/a.db" in done.stdout
+    assert dbdump("check", f"--recipes={recipes}").returncode == 1

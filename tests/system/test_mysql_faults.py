@@ -361,3 +361,20 @@ def test_missing_clients_are_said_with_what_to_install(dbdump, tmp_path, datadir
     assert done.returncode == 1
     assert "mysqldump: the host's PATH has neither mariadb-dump nor mysqldump" in done.stdout
     assert "hint: Install the client programs there: mariadb-client, or mysql-client." in done.stdout
+
+
+@pytest.mark.parametrize("words", ["no-data", "ignore-table=kept.t", "loose_where=1=0"])
+def test_an_option_file_that_leaves_something_out(mariadb, dbdump, datadir, words):
+    """What the manifest would not show is refused, and says what to do."""
+    file = Path(mariadb.defaults_file(name="incomplete"))
+    file.write_text(f"{file.read_text()}[mysqldump]\n{words}\n")
+    mariadb.create("kept")
+    try:
+        mariadb.sql("CREATE TABLE t AS SELECT 1 AS one", "kept")
+        done = dbdump("dump", "--backend=mysql", f"--defaults={file}", f"--datadir={datadir}", "--database=kept")
+    finally:
+        mariadb.drop("kept")
+    assert done.returncode == 1
+    assert "would leave something out of every dump" in done.stdout
+    assert "ignore_tables" in done.stdout
+    assert list(datadir.rglob("*.json")) == []

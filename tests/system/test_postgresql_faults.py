@@ -254,3 +254,30 @@ def test_what_looks_like_no_dump_is_none(postgres, dbdump, tmp_path, datadir, bi
     assert done.returncode == 1
     assert "FAILED   localhost/site/small: pg_dump: exited 0, but the dump" in done.stdout
     assert files(datadir) == {}
+
+
+def test_what_pg_dump_warns_of_is_said(postgres, dbdump, datadir, role):
+    """It leaves out subscriptions for who is no superuser, with a warning and exit status 0."""
+    role("plain_dumper", "LOGIN BYPASSRLS IN ROLE pg_read_all_data")
+    postgres.create("subscribed")
+    flags = ["--backend=postgresql", f"--option=host={postgres.host}", f"--datadir={datadir}", "--database=subscribed"]
+    subscription = "CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)"
+    try:
+        postgres.sql(f"CREATE SUBSCRIPTION s {subscription}", "subscribed")
+        done = dbdump("dump", *flags, "--option=user=plain_dumper")
+    finally:
+        postgres.sql("DROP SUBSCRIPTION s", "subscribed")
+        postgres.drop("subscribed")
+    assert done.returncode == 0, done.stdout
+    assert "notice   localhost/postgresql/subscribed: pg_dump: warning: subscriptions not dumped" in done.stdout
+
+
+@pytest.mark.parametrize("variable", [{"PGHOSTADDR": "127.66.66.66"}, {"PGSERVICE": "nowhere"}])
+def test_what_the_recipe_names_wins_over_the_caller_s_variables(postgres, dbdump, datadir, big, variable):
+    """They would lead to another server, and its dump be called this one's."""
+    flags = ["--backend=postgresql", f"--option=host={postgres.host}", "--option=user=postgres"]
+    done = dbdump("dump", *flags, f"--datadir={datadir}", "--database=small", "--database=@globals", env=variable)
+    assert done.returncode == 0, done.stdout
+    assert dbdump("restore", *flags, f"--datadir={datadir}", "--database=small", "--as=small2", "--yes",
+                  env=variable).returncode == 0  # fmt: skip
+    postgres.drop("small2")

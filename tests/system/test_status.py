@@ -454,6 +454,7 @@ def test_prometheus(tmp_path, dbdump, datadir, dumped):
         ("dbdump_ok", "localhost", "shop", "carts"): 1,
         ("dbdump_last_success_timestamp_seconds", "localhost", "shop", "carts"): carts.manifest.begun.timestamp(),
         ("dbdump_last_size_bytes", "localhost", "shop", "carts"): carts.size,
+        ("dbdump_broken_recipes", "", "", ""): 0,
     }
     families = list(text_string_to_metric_families(path.read_text()))
     assert all(each.documentation.endswith(".") and each.type == "gauge" for each in families)
@@ -571,3 +572,32 @@ def test_on_another_machine(tmp_path, dbdump, sshd, kind, transport):
     done = dbdump("status")
     assert done.returncode == 1
     assert re.search(r"^ok        localhost/shop/orders  0 min old  ", done.stdout, re.MULTILINE)
+
+
+def test_a_broken_recipe_for_prometheus(tmp_path, dbdump, dumped):
+    """Of what it dumps there is no metric: that it is broken is one."""
+    recipe_file(tmp_path, "nonsense", "broken.py")
+    assert dbdump("status", f"--prometheus={tmp_path}/x.prom").returncode == 2
+    assert metrics(tmp_path / "x.prom")["dbdump_broken_recipes", "", "", ""] == 1
+
+
+def test_only_what_is_left_out_is_stored(tmp_path, dbdump, datadir, dumped):
+    """A database under a new name, whose old one is excluded, has no dump."""
+    recipe_file(tmp_path, f"""
+        @recipe(localhost)
+        def shop(host):
+            return Dump(SQLite(path={str(tmp_path / "shop" / "*")!r}, exclude=["orders", "carts"]),
+                        to=Directory({str(datadir)!r}))
+        """)  # fmt: skip
+    done = dbdump("status")
+    assert done.returncode == 4, done.stdout
+    assert "MISSING   localhost/shop: no dump of what the recipe does not leave out" in done.stdout
+
+
+def test_a_link_in_place_of_a_directory(dbdump, datadir, tmp_path, dumped):
+    """What a link leads to is not looked at, and so the database has no dump; it does not vanish."""
+    (datadir / "localhost" / "shop" / "orders").rename(tmp_path / "moved")
+    (datadir / "localhost" / "shop" / "orders").symlink_to(tmp_path / "moved")
+    done = dbdump("status")
+    assert done.returncode == 4, done.stdout
+    assert "MISSING   localhost/shop/orders: no dump at all" in done.stdout

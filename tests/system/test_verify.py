@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from resources import PAUSING
+from resources import PAUSING, recipe_file
 from servers.gnupg import GnuPG
 from servers.process import another_second, wait_for
 from servers.terminal import on_terminal
@@ -775,3 +775,39 @@ def test_mysql(dbdump, mariadb, datadir):
     mariadb.sql("DROP DATABASE verified")
     assert done.returncode == 0, done.stdout
     assert "  structure  " in done.stdout
+
+
+def test_a_look_that_goes_less_far_refutes_nothing(dbdump, tmp_path, datadir):
+    """What was found with a tool is so still where that is missing: status, prune and the exit status heed it."""
+    recipes = recipe_file(tmp_path, f"""
+        @backend("toy")
+        class Toy(Backend):
+            def get_db_list(self): return ["one"]
+            def get_command(self, database): return ["cat", {str(tmp_path / "data")!r}]
+            def get_check_command(self, database): return ["toycheck"]
+
+        @recipe(localhost)
+        def toy(host): return Dump(Toy(), wrap=[], to=Directory({str(datadir)!r}), keep=Keep(last=1))
+        """)  # fmt: skip
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "toycheck").write_text("#!/bin/sh\n! grep -q odd || { echo toycheck: error: it is odd >&2; exit 1; }\n")
+    (programs / "toycheck").chmod(0o755)
+    given, here = (f"--recipes={recipes}",), {"env": {"PATH": f"{programs}:{os.environ['PATH']}"}}
+    (tmp_path / "data").write_text("good")
+    assert dbdump("dump", *given).returncode == 0
+    assert dbdump("verify", *given, **here).returncode == 0
+    another_second()
+    (tmp_path / "data").write_text("odd")
+    dbdump("dump", *given)
+    assert dbdump("verify", *given, **here).returncode == 4
+    done = dbdump("verify", *given)
+    assert done.returncode == 4, done.stdout
+    assert "it is odd" in done.stdout
+    assert "hint: Found 2" in done.stdout
+    assert dbdump("status", *given).returncode == 4
+    dbdump("prune", *given)
+    assert len(list(datadir.rglob("*.json"))) == 2
+    (programs / "toycheck").write_text("#!/bin/sh\ncat >/dev/null\n")
+    assert dbdump("verify", *given, **here).returncode == 0
+    assert dbdump("status", *given).returncode == 0

@@ -11,7 +11,7 @@ from dbdump.backends.base import spelled_out
 from dbdump.backends.mysql import MySQL
 from dbdump.backends.mysql_grants import Grant, Grants, read_grants
 from dbdump.backends.mysql_loss import missing, told
-from dbdump.backends.mysql_options import connection, dump_words, file_fault, omitted
+from dbdump.backends.mysql_options import connection, dump_words, file_fault, incomplete, omitted
 from dbdump.backends.mysql_probe import Version, flavour_flags, read_tools, read_version
 from dbdump.backends.mysql_server import read_server
 from dbdump.errors import ListError, RecipeError, Skip, StageError
@@ -373,8 +373,8 @@ HISTORY = "system_versioning_insert_history\tOFF"
          ["mysqldump", *OURS, "--single-transaction", *FLAGS, "--no-tablespaces", "--set-gtid-purged=OFF",
           "--column-statistics=0", "--ignore-table=shop.a b", "--databases", "--", "shop"]),
         (lambda: bound(MARIADB, "10.11.19-MariaDB", HISTORY, "history\t73686f70", "unsafe\t73686f70\t6d"),
-         ["mariadb-dump", *OURS, "--lock-tables", *FLAGS, "--no-tablespaces", "--dump-history",
-          "--databases", "--", "shop"]),
+         ["mariadb-dump", *OURS, *FLAGS, "--no-tablespaces", "--dump-history",
+          "--skip-single-transaction", "--lock-tables", "--databases", "--", "shop"]),
         (lambda: bound(MARIADB, "10.6.1-MariaDB", "history\t73686f70", "unsafe\t73686f70\t6d",
                        ignore_tables=["shop.m"], mysqldump_options="--skip-dump-history"),
          ["mariadb-dump", *OURS, "--single-transaction", *FLAGS, "--no-tablespaces", "--ignore-table=shop.m",
@@ -387,6 +387,30 @@ def test_the_command_of_a_database(make: Callable[[], MySQL], argv):
     backend = make()
     assert backend.get_db_list() == ["shop", "mysql", "SYS"]
     assert backend.get_command("shop") == argv
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "word"),
+    [
+        ("--no-data", "", "--no-data"), ("--no_data", "", "--no_data"), ("--no-dat", "", "--no-dat"),
+        ("--loose-no-data=1", "", "--loose-no-data=1"), ("--no-data=0", "", ""), ("--user=no-data", "", ""),
+        ("--quick --ignore-table=shop.t", "", "--ignore-table=shop.t"), ("--where=a > 1", "", "--where=a"),
+        ("", "--no-data", ""), ("--quick", "--where a", ""), ("--no-data", "--no-data", "--no-data"),
+        ("--single-transaction --skip-opt", "", ""), ("--as-of=2026-01-01", "", "--as-of=2026-01-01"),
+        ("--ignore-error=1146", "", "--ignore-error=1146"), ("--no-create-info", "", "--no-create-info"),
+    ],
+)  # fmt: skip
+def test_what_an_option_file_leaves_out(words, given, word):
+    """Not what the operator's own words do, which the manifest shows."""
+    printed = f"mysqldump would have been started with the following arguments:\n{words} {given}\n"
+    assert incomplete(printed, given.split()) == word
+
+
+def test_a_host_that_only_the_client_heeds_is_refused():
+    """MariaDB's client takes MYSQL_HOST, its dump program does not."""
+    with pytest.raises(RecipeError, match="MYSQL_HOST"):
+        MySQL(env={"MYSQL_HOST": "db2", "MYSQL_PWD": "x"})
+    assert "MYSQL_HOST" in MySQL().unheeded
 
 
 def test_users_are_dumped_as_each_make_can():

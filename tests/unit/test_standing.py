@@ -50,6 +50,19 @@ def stray(hours: float, suffix: str = ".sql.zst.json", *, bad: bool = True) -> S
     return Stray(f"orders/{new_stamp(NOW - timedelta(hours=hours))}{suffix}", 1, "it was moved or swapped", bad)
 
 
+def test_a_dump_that_is_not_signed():
+    """Where the recipe signs it has failed: restore would refuse it; one that was made before counts for nothing."""
+    rule, signed = replace(RULE, signed=True), replace(stored(3), signed=True)
+    assert (standing([signed, stored(27)], rule=rule).state, standing([signed, stored(27)], rule=rule).age) == (
+        "ok",
+        10800,
+    )
+    found = standing([stored(3), replace(stored(27), signed=True)], rule=rule)
+    assert (found.state, found.age) == ("failed", 27 * 3600)
+    assert "20261125T000000Z is not signed, and the recipe signs" in found.message
+    assert standing([stored(3)]).state == "ok"
+
+
 def standing(dumps: Sequence[Stored], *strays: Stray, rule: Rule = RULE) -> Standing:
     """Return how the one database with `dumps`, the newest first, stands."""
     (only,) = standings("db1", "shop", Listing(tuple(dumps), strays), rule)

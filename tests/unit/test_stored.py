@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbdump.catalog import DumpName, Manifest, encode
-from dbdump.stored import Drill, Entry, Listing, Record, Stored, Stray, read_listing
+from dbdump.stored import Drill, Entry, Listing, Record, Stored, Stray, read_listing, remembered
 from dbdump.testing import ODD_NAMES, dump_name, manifest_of
 
 DATA = b"a dump"
@@ -47,6 +47,30 @@ def only_stray(entries: Iterable[Entry]) -> Stray:
     assert not listing.dumps
     assert len(listing.strays) == 1
     return listing.strays[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "noted"),
+    [
+        (None, ("bytes", ""), ("bytes", "")),
+        (("structure", ""), ("bytes", ""), ("bytes", "")),
+        (("content", "odd"), ("bytes", ""), ("content", "odd")),
+        (("content", "odd"), ("content", ""), ("content", "odd")),
+        (("content", "odd"), ("structure", ""), ("structure", "")),
+        (("structure", "drill: odd"), ("structure", ""), ("structure", "drill: odd")),
+        (("structure", "drill: odd"), ("restored", ""), ("restored", "")),
+        ((None, "odd"), ("bytes", ""), ("bytes", "")),
+        (("content", "odd"), ("bytes", "worse"), ("bytes", "worse")),
+    ],
+)
+def test_a_fault_stays_until_somebody_looks_further(before, now, noted):
+    """That a tool or a key is missing where it is looked at today refutes nothing."""
+    earlier = before and Record("", "2026-11-23T04:00:00Z", *before, DRILL)
+    later = Record("", "2026-11-24T04:00:00Z", *now, None)
+    found = remembered(earlier, later)
+    assert (found.level, found.fault) == noted
+    assert found.drill is None
+    assert found.at == (later.at if noted == now else "2026-11-23T04:00:00Z")
 
 
 def test_a_dump_with_its_manifest_is_committed():
