@@ -54,7 +54,7 @@ def asked_jobs(asked: Asked) -> tuple[list[Job], list[RecipeError]]:
             raise
     found = discover(recipe_directory(asked.directory))
     try:
-        chosen = select(found.recipes, asked.hosts, asked.recipes, asked.tags)
+        chosen = select(found.recipes, asked.hosts, asked.recipes, asked.tags, whole=not found.errors)
     except NothingMatched:
         if not found.errors:
             raise

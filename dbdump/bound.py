@@ -104,7 +104,8 @@ class Bound:
 
     def _not_listed(self, names: Sequence[str]) -> list[str]:
         """Return what the recipe includes by its name, and is not there, or not for who asks."""
-        return [each for each in self.backend.include if each not in (*names, GLOBALS) and not set("*?[") & set(each)]
+        wanted = [each for each in self.backend.include if selected(each, self.backend) and not set("*?[") & set(each)]
+        return [each for each in wanted if each not in (*names, GLOBALS)]
 
     def _absent(self, database: str) -> Plan:
         error = ListError(

@@ -6,12 +6,11 @@ import grp
 import importlib
 import os
 import pwd
-import re
 import stat
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -69,7 +68,7 @@ def discover(directory: Path) -> Discovery:
             sys.modules[f"{PACKAGE}.{file.stem}"] = None  # type: ignore[assignment]  # none imports it
     for file in safe:
         try:
-            with stdout_aside():
+            with stdout_aside(), _no_bytecode():
                 recipes += _import(file)
         except RecipeError as error:
             errors.append(error)
@@ -79,21 +78,24 @@ def discover(directory: Path) -> Discovery:
     return Discovery(tuple(recipes), tuple(errors))
 
 
-def select(recipes: Iterable[Recipe], hosts: Sequence[str], names: Sequence[str], tags: Sequence[str]) -> list[Recipe]:
+def select(
+    recipes: Iterable[Recipe], hosts: Sequence[str], names: Sequence[str], tags: Sequence[str], *, whole: bool = True
+) -> list[Recipe]:
     """Return the recipes of any of `hosts`, with any of `names` (globs) and any of `tags`; empty: all.
 
-    Raises NothingMatched where that is none, or where one of them is of no recipe at all.
+    Raises NothingMatched where that is none, or one of them is of no recipe at all; that of a name or a tag is not
+    known unless the recipes are the `whole`.
     """
     recipes = list(recipes)
     known = list(dict.fromkeys(recipe.host.name for recipe in recipes))
     for host in hosts:
         if not any(fnmatchcase(name, host) for name in known):
             raise NothingMatched(f"no recipe is for host {host!r}", _there_are("hosts", known))
-    for name in names:
+    for name in names if whole else ():
         if not any(fnmatchcase(recipe.name, name) for recipe in recipes):
             called = list(dict.fromkeys(recipe.name for recipe in recipes))
             raise NothingMatched(f"no recipe is called {name!r}", _there_are("recipes", called))
-    for tag in tags:
+    for tag in tags if whole else ():
         if not any(tag in recipe.tags for recipe in recipes):
             there = list(dict.fromkeys(chain.from_iterable(recipe.tags for recipe in recipes)))
             raise NothingMatched(f"no recipe has the tag {tag!r}", _there_are("tags", there))
@@ -122,9 +124,19 @@ def _new_package(directory: Path) -> None:
     importlib.invalidate_caches()
 
 
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Write none beside recipes meanwhile: that is the operator's directory, and some umasks let others write it."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
 def _import(file: Path) -> list[Recipe]:
-    if not file.stem.isidentifier():
-        hint = f"Rename it, to {re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}.py perhaps."
+    if "." in file.stem:  # Python would look for it in a package
+        hint = f"Rename it, to {file.stem.replace('.', '_')}.py perhaps."
         raise RecipeError(f"{file}: its name is none that Python imports", hint)
     try:
         importlib.import_module(f"{PACKAGE}.{file.stem}")

@@ -18,7 +18,7 @@ def jobs_at(asked: Asked, to: str) -> Sequence[Job]:
     Raises NothingMatched where there are none, and UsageError where --here would make this machine of that one.
     """
     host, _, recipe = to.partition("/")
-    if asked.here and host != localhost.name:
+    if asked.here and host != localhost.name and tuple(asked.hosts) != (host,):
         raise UsageError(f"--to={to} with --here, which would be this machine", "Leave --here out, or --to.")
     try:
         jobs, _ = asked_jobs(replace(asked, hosts=(host,), recipes=(), tags=()))

@@ -123,7 +123,8 @@ class Scratch(Target):
 
     def stage(self, argv: Sequence[str], database: str = "") -> Stage:
         """Return the stage that runs `argv`; see Target."""
-        return replace(super().stage(argv, database), environment=self.environment, without=self.without)
+        stage = super().stage(argv, database)
+        return replace(stage, environment=self.environment, without=(*stage.without, *self.without))
 
     def reading(self, suffix: str) -> Self:
         """Return it for dumps whose raw stream has that suffix. Raises RecipeError where there are no such."""

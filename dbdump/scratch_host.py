@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from .backends.base import Backend
@@ -63,9 +63,10 @@ def _dropped(hosted: Hosted, job: Job, stored: Stored) -> str:
 
 def _drop(backend: Backend, database: str) -> str:
     """Drop it; return why it is still there, if it is. Raises DumpError where nobody can tell."""
-    try:
-        if isinstance(backend, PostgreSQL):
+    if isinstance(backend, PostgreSQL):
+        with suppress(StageError):  # perhaps it is not there, or needs nothing to be let go of
             backend.let_go(database)
+    try:
         backend.discard(database)
     except StageError as error:
         if backend.contents(database) is not None:

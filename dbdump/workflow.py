@@ -54,7 +54,7 @@ def dump(asked: Asked) -> int:
 
 def _refuse_one_machine(asked: Asked, jobs: Sequence[Job]) -> None:
     """Raise UsageError where --here would have the databases of this machine stored as those of several hosts."""
-    hosts = list(dict.fromkeys(job.host.name for job in jobs))
+    hosts = list(dict.fromkeys(job.host.name for job in jobs if not job.host.is_local))
     if asked.here and len(hosts) > 1:
         raise UsageError(
             f"--here is this machine, and these are {len(hosts)}: {', '.join(hosts)}",

@@ -77,6 +77,7 @@ class MySQL(Backend):
         if "MYSQL_HOST" in self.env:
             raise RecipeError("env: MYSQL_HOST leads the client elsewhere than mysqldump", "Say it in the option file.")
         self._seen: tuple[Tools, Server] | None = None
+        self._left_out = ""
 
     def on(self, ask: Asker, *, here: bool = True) -> Self:
         """Return a copy that is bound to a host; see Backend."""
@@ -104,7 +105,13 @@ class MySQL(Backend):
         Raises StageError for an option file that others can read, programs that do not fit together, and
         what the client says, and ListError for an answer that is none.
         """
-        _, server = self._look()
+        tools, server = self._look()
+        if self._left_out:  # no matter where a dump is only restored
+            raise StageError(
+                tools.dump,
+                f"{self._left_out} in an option file of its would leave something out of every dump",
+                "Remove it there. To leave out a table, name it in the recipe: ignore_tables.",
+            )
         return list(server.databases)
 
     def get_command(self, database: str) -> list[str]:
@@ -232,12 +239,7 @@ class MySQL(Backend):
             self._asked([program, *self._file, "--print-defaults", *given])
             for program, given in ((tools.client, self.mysql_options), (tools.dump, self.mysqldump_options))
         )
-        if word := incomplete(of_dump, self.mysqldump_options):
-            raise StageError(
-                tools.dump,
-                f"{word} in an option file of its would leave something out of every dump",
-                "Remove it there. To leave out a table, name it in the recipe: ignore_tables.",
-            )
+        self._left_out = incomplete(of_dump, self.mysqldump_options)
         asked, dumped = connection(of_client), connection(of_dump)
         if asked != dumped:
             raise StageError(

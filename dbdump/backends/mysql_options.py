@@ -70,6 +70,8 @@ def omitted(given: Sequence[str]) -> frozenset[str]:
 # Of mysqldump; what of its words is in a dump is for options that the manifest shows: ignore_tables, mysqldump_options.
 _INCOMPLETE = ("no-data", "where", "ignore-table", "ignore-table-data", "ignore-database", "ignore-error",
                "no-create-info", "no-create-db", "as-of")  # fmt: skip
+_UNDOING = ("skip-", "disable-")
+_PREFIXES = (*_UNDOING, "loose-", "enable-")
 _OFF = ("0", "false", "off")
 
 
@@ -79,14 +81,15 @@ def incomplete(printed: str, given: Sequence[str]) -> str:
     `printed` is what mysqldump says with --print-defaults and with the words `given`, which come last.
     """
     arguments = printed.partition("\n")[2].strip().removesuffix(" ".join(given))
+    found: dict[str, str] = {}  # the last of each counts
     for word in arguments.split():
         name, _, value = word.removeprefix("--").replace("_", "-").partition("=")
-        for prefix in ("loose-", "enable-"):
-            name = name.removeprefix(prefix)
-        known = len(name) >= len("as-o") and any(each.startswith(name) for each in _INCOMPLETE)
-        if known and word.startswith("--") and value.lower() not in _OFF:
-            return word
-    return ""
+        prefix = next((each for each in _PREFIXES if name.startswith(each)), "")
+        name = name.removeprefix(prefix)
+        known = next((each for each in _INCOMPLETE if len(name) >= len("as-o") and each.startswith(name)), None)
+        if known and word.startswith("--"):
+            found[known] = "" if prefix in _UNDOING or value.lower() in _OFF else word
+    return next(filter(None, found.values()), "")
 
 
 def file_fault(listing: str) -> str | None:

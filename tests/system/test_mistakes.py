@@ -98,6 +98,7 @@ def test_here_is_no_other_host(dbdump, tmp_path, datadir, task):
     assert dbdump("dump", *here).returncode == 0
     more = {"restore": ["--force", "--yes"], "verify": ["--restore"]}[task]
     refused(dbdump(task, *here, "--to=db2", *more), "--to=db2 with --here")
+    assert dbdump(task, *here, "--to=db1", *more).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,23 @@ def test_a_file_whose_name_is_no_module(dbdump, one, tmp_path):
     refused(done, "its name is none that Python imports", "db1_example_org.py")
 
 
+def test_a_file_whose_name_is_no_identifier(dbdump, one, tmp_path):
+    """A hyphen is nothing to Python's import by name; and nothing is written beside the recipes."""
+    recipe_file(tmp_path, "@recipe(localhost)\ndef two(host): return Dump(SQLite(path='/x'))\n", "web-1.py")
+    done = dbdump("recipes", one, env={"PYTHONDONTWRITEBYTECODE": ""})
+    assert done.returncode == 0, done.stderr
+    assert "localhost/two" in done.stdout
+    assert sorted(each.name for each in (tmp_path / "recipes").iterdir()) == ["site.py", "web-1.py"]
+
+
+def test_a_broken_file_beside_what_is_asked_for(dbdump, one, tmp_path, datadir):
+    """Nobody knows which names it has: those that are known are dumped, and the exit status tells of it."""
+    recipe_file(tmp_path, "def broken(:", "redis.py")
+    done = dbdump("dump", one, "--recipe=app", "--recipe=redis")
+    refused(done, "SyntaxError", "stored   localhost/app/a.db")
+    assert len(files(datadir)) == 2
+
+
 def test_a_backend_of_a_broken_file(dbdump, one, tmp_path, datadir):
     """What keeps it from being found is told, not that it is not there."""
     recipe_file(tmp_path, "def broken(:", "redis.py")
@@ -238,10 +256,12 @@ def test_what_a_recipe_includes_by_name_and_is_not_there(dbdump, tmp_path, datad
     recipes = recipe_file(tmp_path, f"""
         @recipe(localhost)
         def app(host):
-            return Dump(SQLite(path={str(tmp_path / "*.db")!r}, include=["a.db", "gone.db", "none*"]),
+            names = ["a.db", "gone.db", "none*", "left"]
+            return Dump(SQLite(path={str(tmp_path / "*.db")!r}, include=names, exclude=["left"]),
                         to=Directory({str(datadir)!r}))
         """)  # fmt: skip
     done = dbdump("dump", f"--recipes={recipes}")
     refused(done, "FAILED   localhost/app/gone.db: list: the recipe includes it, and the server does not", code=1)
     assert "stored   localhost/app/a.db" in done.stdout
+    assert "1 stored, 0 skipped, 1 failed" in done.stdout
     assert dbdump("check", f"--recipes={recipes}").returncode == 1

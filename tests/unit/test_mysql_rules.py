@@ -397,6 +397,7 @@ def test_the_command_of_a_database(make: Callable[[], MySQL], argv):
         ("--quick --ignore-table=shop.t", "", "--ignore-table=shop.t"), ("--where=a > 1", "", "--where=a"),
         ("", "--no-data", ""), ("--quick", "--where a", ""), ("--no-data", "--no-data", "--no-data"),
         ("--single-transaction --skip-opt", "", ""), ("--as-of=2026-01-01", "", "--as-of=2026-01-01"),
+        ("--no-data --no-data=0", "", ""), ("--skip-no-data", "", ""), ("--skip-no-data --no-data", "", "--no-data"),
         ("--ignore-error=1146", "", "--ignore-error=1146"), ("--no-create-info", "", "--no-create-info"),
     ],
 )  # fmt: skip

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbdump.backends.postgresql import PostgreSQL
+from dbdump.host import LocalShell
 from dbdump.pipeline import cause, describe, to_blame
+from dbdump.scratch import Scratch
 from dbdump.script import Said, Stage, render, restore_line
 from dbdump.user import User
 
@@ -167,3 +170,10 @@ def test_exit_statuses_in_words(status, expected):
 def test_the_cause_among_messages(messages, expected):
     """The line of trouble with its detail, or the program's own, or all there is."""
     assert cause(messages, "x") == expected
+
+
+def test_a_scratch_server_sees_no_variable_that_leads_away():
+    """Neither those that the recipe overrules, nor those that a server to throw away has nothing to do with."""
+    scratch = Scratch(LocalShell(), PostgreSQL(host="/run/pg"), without=("PGOPTIONS",))
+    assert scratch.stage(["psql"]).without == ("PGHOSTADDR", "PGSERVICE", "PGOPTIONS")
+    assert "unset PGHOSTADDR PGSERVICE PGOPTIONS; psql" in render((scratch.stage(["psql"]),), "token")
