@@ -281,6 +281,22 @@ def test_the_answer_to_the_commit_is_lost(far, relay, tmp_path):
     wait_for(lambda: not far.parts(), "the part to go")
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_the_connection_is_lost_between_two_names(far, relay, tmp_path, retries):
+    """85: the dump has its name and its manifest has none: it is taken back over a new connection, and dumped anew."""
+    between, sshd = relay
+    once = far.accounts.home(KIND) / f"{tmp_path.name}.once"
+    text = f'case "$*" in *.json.*) [ -e {once} ] || {{ : >{once}; sleep 3; }};; esac; exec /bin/sync "$@"'
+    with far.accounts.with_programs(KIND, sync=text):
+        process = far.start(sshd.remote(KIND), pause=0, retries=retries)
+        wait_for(once.exists, "the manifest to be synced")
+        between.cut()
+        code, said = end_of(process)
+    assert code == 1 - retries, said
+    assert len(list(far.path.rglob("2*.bin"))) == len(list(far.path.rglob("2*.bin.json"))) == 1 + retries
+    wait_for(lambda: not far.parts(), "the part to go")
+
+
 def test_who_hangs_in_a_commit_is_ended(far, relay, tmp_path):
     """85: where the answer is lost because nobody gives it, the new connection ends whoever hangs there."""
     between, sshd = relay
