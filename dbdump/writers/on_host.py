@@ -14,7 +14,8 @@ from ..pipeline import Outcome, Pipeline, cause
 from ..script import Stage
 from ..shell import Shell
 from .far import ShellSession
-from .far_directory import FarDirectory, FarSink
+from .far_directory import FarDirectory
+from .far_sink import FarSink
 from .safe import hint_for
 from .sessions import Sessions
 
