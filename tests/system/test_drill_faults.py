@@ -299,6 +299,8 @@ def test_a_user_of_mariadb_who_may_make_no_database_is_told(of_mariadb, mariadb)
 def under_way(drills, database: str = "") -> Postgres:
     """Wait until a row is looked at in a scratch database, and return the server that it is on."""
     server = Postgres(database or str(drills.server(".s.PGSQL.5432")))
+    if not database:  # its socket is there before anybody may connect
+        wait_for(lambda: "ready" in Path(server.host, "data", "postmaster.pid").read_text(), "the server to be ready")
     wait_for(lambda: server.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'COPY%a%' AND state = 'active' "
                                 "AND datname LIKE 'd%'"), "the copy")  # fmt: skip
     return server
