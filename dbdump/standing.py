@@ -105,13 +105,12 @@ def _standing(dumps: Sequence[Stored], strays: Sequence[Stray], rule: Rule) -> S
     """Return how a database with `dumps`, the newest first, and with files of no dump, stands."""
     name, now = dumps[0].name, rule.now
     past = [each for each in dumps if not each.is_future(now)]
-    unsigned = [each for each in past if rule.signed and not each.signed]
-    good = [each for each in past if each not in unsigned and not fault_of(each, now)]
+    good = [each for each in past if (each.signed or not rule.signed) and not fault_of(each, now)]
     age = max(0.0, (now - good[0].manifest.begun).total_seconds()) if good else None
     sizes = [each.size for each in good]
     reasons: list[tuple[State, str]] = [("failed", fault) for fault in _faults(past, now) if fault]
     newest = past[0].name.stamp if past else ""
-    if unsigned[:1] == past[:1] != []:
+    if rule.signed and past and not past[0].signed:
         reasons.append(("failed", f"{newest} is not signed, and the recipe signs"))
     reasons += [("failed", _odd(each)) for each in _of_manifests(strays) if _stamp(each) >= newest]
     if age is None or age > rule.max_age.total_seconds():

@@ -37,6 +37,7 @@ def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str |
     jobs, broken = asked_jobs(asked)
 
     def look(place: Place) -> Iterable[Standing]:
+        """Yield how each database of one recipe stands, and the recipe itself where none that it wants is stored."""
         job, alarm = place.job, getattr(place.job.dump.keep, "shrink_alarm", SHRINK_ALARM)
         rule = Rule(now, span, alarm, signed=signing(job.dump.wrap or ()) is not None)
         theirs = [_if_wanted(each, job) for each in standings(job.host.name, job.recipe, place.listing(), rule)]

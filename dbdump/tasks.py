@@ -38,6 +38,7 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
             """Ask `body` for what was given, now or, under `fab -H`, after the last host."""
 
             def work(hosts: list[str]) -> None:
+                """Ask for these hosts, and end the program with the exit status, unless that is 0. Raises Exit."""
                 own = {each: given[each] for each in alone}
 
                 def ask() -> int:

@@ -67,7 +67,7 @@ def omitted(given: Sequence[str]) -> frozenset[str]:
     return frozenset(kind for kind in kinds if flags & {f"--skip-{kind}", f"--disable-{kind}"})
 
 
-# Of mysqldump; what of its words is in a dump is for options that the manifest shows: ignore_tables, mysqldump_options.
+# Of mysqldump. In a recipe's mysqldump_options and ignore_tables they are in the manifest; in an option file, nowhere.
 _INCOMPLETE = ("no-data", "where", "ignore-table", "ignore-table-data", "ignore-database", "ignore-error",
                "no-create-info", "no-create-db", "as-of")  # fmt: skip
 _UNDOING = ("skip-", "disable-")
