@@ -18,7 +18,7 @@ from .attempt import attempt, failed
 from .bound import Bound
 from .catalog import SCHEMA, Manifest, new_stamp, printable
 from .errors import ConnectError, ConnectionLost, Interrupted, StageError
-from .locks import only_run
+from .locks import only_run, own_stamp
 from .machines import PER_HOST, Machines, Queues
 from .pipeline import Look, Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped, known_secrets
@@ -76,7 +76,7 @@ class Runner:
         self._databases = databases
         self._queues = Queues(slots)
         self._display = display
-        self._stamp = new_stamp()
+        self._stamp = own_stamp()
         self._told: set[str] = set()
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from resources import recipe_file
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from support import end_of, needs_root, pid_of, rows, sqlite_database
 
 ATTACK = "from pathlib import Path\nPath({ran!r}).touch()\nraise SystemExit(3)\n"
@@ -78,7 +78,6 @@ def test_modules_of_where_it_is_run_are_not_imported(site, database, datadir, un
     said.append(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     unharmed.check()
-    another_second()
     unharmed.again("dump", f"--recipes={site}", cwd=here.parent)
 
 

@@ -8,7 +8,7 @@ import re
 import subprocess
 
 import pytest
-from servers.process import another_second, program
+from servers.process import program
 from support import COMMAND
 
 from dbdump import Directory
@@ -50,7 +50,6 @@ def test_a_wrapper_fails_at_any_write(dbdump, databases, datadir, gnupg, unharme
     # Of those that worked each had a greater n than there are writes, so each n before was tried.
     assert 1 <= len(failed) < len(list(counter.iterdir()))
     unharmed.check()
-    another_second()
     unharmed.again(*flags, "--database=d0.db", env=home)
 
 
@@ -86,7 +85,6 @@ def test_what_a_tool_says_is_no_text(dbdump, shell, unharmed, env):
         assert not re.search(r"[\0-\x09\x0b-\x1f\x7f-\x9f]", done.stdout + done.stderr)
         assert len(done.stdout) < 5000
     assert json.loads(done.stdout)["results"][1]["status"] == "failed"
-    another_second()
     unharmed.again(*shell("echo fine"))
 
 
@@ -102,7 +100,6 @@ def test_nobody_reads_our_stdin(dbdump, shell, unharmed, said, tmp_path):
     said.append(done.stdout)
     assert (done.returncode, done.stdout.count("stored   ")) == (0, 3)
     unharmed.check()
-    another_second()
     unharmed.again(*flags)
 
 

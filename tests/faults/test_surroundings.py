@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from servers.process import another_second
 from support import COMMAND, needs_root
 
 from faults.shell import NOISY, ShellSite, shim
@@ -33,7 +32,6 @@ def test_what_another_user_s_login_says_is_not_in_the_stream(
         (stored,) = set(datadir.rglob("*.dump"))
         assert stored.read_text() == f"{user}\n/\n"
         assert "WELCOME" not in said
-        another_second()
         for path in datadir.rglob("*.dump*"):
             path.unlink()
 
@@ -59,7 +57,6 @@ def test_the_log_takes_no_more(shell, datadir, unharmed, said, tmp_path, reader,
     """63, 64: on a full disk, or where nobody reads, a dump goes on; it is said once, and a document is missed."""
     flags = shell("echo fine")
     unharmed.again(*flags)
-    another_second()
     reading, writing = os.pipe()
     os.close(reading)
     with Path("/dev/full").open("w") as full, os.fdopen(writing, "w") as gone:

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from resources import recipe_file
 from servers.gnupg import GnuPG
-from servers.process import another_second
 from servers.sshd import free_port
 from support import needs_root, sqlite_database, state
 
@@ -218,7 +217,6 @@ def test_what_is_beside_them_there_is_no_fault_unless_it_is_pruned(
     assert kind == "sftp" or "foreign" in told(done, "warning", "denied")
     assert "what is stored cannot be listed: " in told(done, "warning", "denied")
     dumped(dbdump, tmp_path / "recipes")
-    another_second()
     assert check(f"{to}, keep=Keep(last=9)", backend=sqlite).returncode == 1
     assert dbdump("dump", f"--recipes={tmp_path}/recipes").returncode == 1
 

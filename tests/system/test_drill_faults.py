@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from servers.mariadb import MariaDB
 from servers.postgres import Postgres
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from support import COMMAND, default_signals, end_of, needs_root
 
 import dbdump as package
@@ -410,7 +410,6 @@ def test_a_scratch_database_is_not_dumped(of_postgres, postgres):
     """One that was left, by kill -9 perhaps, is named as what it is."""
     drills = of_postgres(ONE)
     postgres.create("dbdump_drill_0123abcd")
-    another_second()
     done = drills.run("dump", *drills.flags, "--database=dr*", "--database=dbdump*")
     assert done.returncode == 0, done.stdout
     assert "skipped  localhost/postgresql/dbdump_drill_0123abcd  scratch database of a drill" in done.stdout

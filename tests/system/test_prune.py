@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from servers.history import days, left, put
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from servers.pruning import stamp, stamps
 from support import COMMAND, end_of, files, needs_root, wait_for_bytes
 
@@ -81,7 +81,6 @@ def test_after_a_dump_the_plan_is_on_stderr_where_stdout_takes_nothing(pruning, 
         assert both.returncode == 1
         assert len(files(datadir)) == 12
         assert left(dumps) == [0, 1, 2, 3, 4]
-        another_second()
         argv = [*COMMAND, "dump"]
         done = subprocess.run(argv, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stderr
