@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from ..errors import StageError
 from .postgresql_edit import EDIT
 
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
@@ -158,15 +159,23 @@ def loading_globals(psql: Sequence[str]) -> list[str]:
 
 def contents(ask: Callable[[str, str], str], database: str) -> int | None:
     """Return how many things `database` has, None where it is not there; `ask` asks one database a question."""
-    if ask(MAINTENANCE, exists(database)) != "t":
+    try:
+        return int(ask(database, _CONTENTS))
+    except StageError:
+        if ask(MAINTENANCE, exists(database)) == "t":
+            raise
         return None
-    return int(ask(database, _CONTENTS))
 
 
 def discard(ask: Callable[[str, str], str], database: str) -> None:
     """Drop `database`, with whoever is connected to it, as far as the server can do that."""
-    force = int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_FORCE
-    ask(MAINTENANCE, f"DROP DATABASE {identifier(database)}{' WITH (FORCE)' if force else ''}")
+    drop = f"DROP DATABASE {identifier(database)}"
+    try:
+        ask(MAINTENANCE, f"{drop} WITH (FORCE)")
+    except StageError:
+        if int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_FORCE:
+            raise
+        ask(MAINTENANCE, drop)
 
 
 # The slot of a restored subscription is that of the database that was dumped, or of its publisher: it is let go of.
