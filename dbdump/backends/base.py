@@ -207,6 +207,9 @@ class Backend(ABC):
         """
         raise NotImplementedError
 
+    def let_go(self, database: str) -> None:  # noqa: B027
+        """Called before a scratch `database` is discarded: take from it what would keep it from being dropped."""
+
     def discard(self, database: str) -> None:
         """Drop `database`. Raises NotImplementedError where the backend cannot."""
         raise NotImplementedError

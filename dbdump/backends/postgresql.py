@@ -158,7 +158,7 @@ class PostgreSQL(Backend):
         discard(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
 
     def let_go(self, database: str) -> None:
-        """Have nothing keep a scratch database from being dropped."""
+        """Take from a scratch database what would keep it from being dropped; see Backend."""
         let_go(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
 
     def count(self, database: str) -> tuple[int, int]:
