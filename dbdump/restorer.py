@@ -115,7 +115,7 @@ class Restorer:
         try:
             argv = _there_is(target.backend.get_restoring_command(GLOBALS, GLOBALS, 1), target, stored)
             self._left.globals = "begun"
-            self._load(place, stored, target, argv, self._job.host.name)
+            self._load(place, stored, target, argv, where=self._job.host.name)
         except StageError as error:
             self.globals_fault = error
         else:
@@ -148,23 +148,39 @@ class Restorer:
     def _database(self, place: Place, target: Target) -> None:
         look, argv, at_once = self._ready(target)
         self._left.before = look.things
+
+        def clear() -> None:
+            """Drop what is in the way, unless it is replaced at once."""
+            if look.things and not at_once:
+                self._left.step = "dropping"
+                self._left.dropped = _discard(target, look.into)
+            self._left.step = "loading"
+
         if at_once:
             self._left.identity = target.backend.identity(look.into)
-        elif look.things:
-            self._left.step = "dropping"
-            self._left.dropped = _discard(target, look.into)
+        late = bool(look.things) and target.backend.spools(self.database, look.into, self._jobs)
+        if not late:
+            clear()
         globals_ = self.database == GLOBALS
         where = self._job.host.name if globals_ else f"{printable(look.into)} on {self._job.host.name}"
-        self._left.step = "loading"
-        self._load(place, self._chosen.stored, target, argv, where)
+        self._load(place, self._chosen.stored, target, argv, where=where, before_end=clear if late else lambda: None)
         self._left.step = "loaded"
 
-    def _load(self, place: Place, stored: Stored, target: Target, argv: list[str], where: str) -> None:
+    def _load(  # noqa: PLR0913  each is another thing
+        self,
+        place: Place,
+        stored: Stored,
+        target: Target,
+        argv: list[str],
+        *,
+        where: str,
+        before_end: Callable[[], None] = lambda: None,
+    ) -> None:
         name = f"restore {stored.name.id} {stored.name.stamp}"
         began = time.monotonic()
         self.shown.started(name, stored.size)
         second = SecondPass(place, stored, self._marks[stored.name], partial(self.shown.advanced, name))
-        _hinted(target, lambda: second.into(target, argv))
+        _hinted(target, lambda: second.into(target, argv, before_end))
         self.shown.ended(name, f"restored {stored.name.id} {stored.name.stamp} as {where}  {_took(stored, began)}")
 
 

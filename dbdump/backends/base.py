@@ -185,6 +185,13 @@ class Backend(ABC):
         """
         return None
 
+    def spools(self, database: str, into: str, jobs: int) -> bool:  # noqa: ARG002
+        """Return whether `get_restoring_command` reads all of its stdin before it looks at `into`.
+
+        An `into` that is there is then discarded as late as that.
+        """
+        return False
+
     def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
         """Return an argv that fails where `get_restoring_command` could not begin, and changes nothing, or None.
 

@@ -139,9 +139,13 @@ class PostgreSQL(Backend):
             return loading_plain(self._connection, self._as_dumper, database, into)
         return loading_custom(self._connection, self._as_dumper, database, into, jobs, owners=self._owners)
 
+    def spools(self, database: str, into: str, jobs: int) -> bool:
+        """Return whether an archive is read from a file: by several at once, or under another name; see Backend."""
+        return self.format == "custom" and database != GLOBALS and (jobs > 1 or into != database)
+
     def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:
         """Return the argv that looks for what restores a database; psql alone is there where it can be dropped."""
-        return None if database == GLOBALS else trying(self.format, database, into, jobs)
+        return None if database == GLOBALS else trying(self.format, spools=self.spools(database, into, jobs))
 
     def without_owners(self) -> Self:
         """Return a copy that restores archives without owners, grants and tablespaces, which may not be there."""

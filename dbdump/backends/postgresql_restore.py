@@ -53,11 +53,11 @@ status 0') ;;
   *) return "${said##*status }";;
   esac
 }
-there=$(sql "$maintenance" "$@" -c "$exists" </dev/null) || exit 1
+look() { there=$(sql "$maintenance" "$@" -c "$exists" </dev/null); }
 """
 
 # Large objects come in transactions of their own, which would end the one around all.
-_PLAIN = _COMMON + 'made "$@" && load "$@"'
+_PLAIN = _COMMON + 'look "$@" && made "$@" && load "$@"'
 
 # $1 at once, $2 words for pg_restore alone.
 # pg_restore can only be parallel over a file that it can read from any place: one without a name, which is gone with
@@ -70,16 +70,20 @@ jobs=$1 own=$2; shift 2
     + _COMMON
     + r"""
 archive= create=--create
-if [ "$new" ] || [ "$there" = t ]; then create=; fi
-if [ "$jobs" -gt 1 ] || [ -z "$create" ]; then
+spool() {
   file=$(mktemp "${TMPDIR:-/tmp}/dbdump.XXXXXXXX") || exit 1
   exec 8>"$file" 9<"$file" && rm -f -- "$file" || exit 1
   cat >&8 && exec 8>&- || exit 1
   archive=/proc/self/fd/9
-  if [ ! -r "$archive" ]; then
-    [ "$create" ] || { echo "error: it has to be read twice, and there is no $archive" >&2; exit 1; }
-    jobs=1 archive=; exec <&9
-  fi
+}
+# What is there may be dropped when all is in the file, so that it is looked at after that.
+if [ "$new" ] || [ "$jobs" -gt 1 ]; then spool; fi
+look "$@" || exit 1
+if [ "$new" ] || [ "$there" = t ]; then create=; fi
+if [ -z "$create" ] && [ -z "$archive" ]; then spool; fi
+if [ "$archive" ] && [ ! -r "$archive" ]; then
+  [ "$create" ] || { echo "error: it has to be read twice, and there is no $archive" >&2; exit 1; }
+  jobs=1 archive=; exec <&9
 fi
 if [ "$create" ]; then
   # Between CREATE DATABASE and the tables, its own settings come into force.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from servers.process import wait_for
-from support import end_of, rows, sqlite_database
+from support import end_of, needs_root, rows, sqlite_database
 
 BACKEND = """
 from dbdump import *
@@ -82,6 +82,31 @@ def test_a_file_has_to_find_room_before_anything_is_dropped(orders, postgres, db
     assert "mktemp: " in said
     done = dbdump("restore", *orders, "--yes", "--force", "--jobs=1", env={"TMPDIR": "/nowhere"})
     assert done.returncode == 0, done.stdout
+
+
+@needs_root
+@pytest.mark.parametrize(("into", "more"), [("wide", "--jobs=2"), ("other", "--as=other")])
+def test_a_file_that_finds_too_little_room_drops_nothing(postgres, dbdump, datadir, small_disk, into, more):
+    """The whole dump is in the file, and is what was verified, before what is there is dropped."""
+    flags = [
+        "--backend=postgresql", f"--option=host={postgres.host}", "--option=user=postgres", f"--datadir={datadir}",
+        "--database=wide",
+    ]  # fmt: skip
+    try:
+        for each in ("wide", "other"):
+            postgres.create(each)
+            postgres.sql("CREATE TABLE t AS SELECT 1 AS one, repeat('x', 3000000) AS wide", each)
+        assert dbdump("dump", *flags).returncode == 0
+        done = dbdump("restore", *flags, "--yes", "--force", more, env={"TMPDIR": str(small_disk)})
+        assert done.returncode == 1, done.stdout
+        assert "No space left on device" in done.stdout
+        assert "nothing was touched" in done.stdout
+        assert "hint: Several at once read the dump from a file in TMPDIR" in done.stdout
+        assert postgres.sql("SELECT one FROM t", into) == "1"
+        assert dbdump("restore", *flags, "--yes", "--force", more).returncode == 0
+        assert postgres.sql("SELECT one FROM t", into) == "1"
+    finally:
+        postgres.drop("wide", "other")
 
 
 def test_what_has_no_command_is_not_dropped(raw, dbdump, tmp_path):
