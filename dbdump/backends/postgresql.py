@@ -155,15 +155,15 @@ class PostgreSQL(Backend):
 
     def contents(self, database: str) -> int | None:
         """Return how many tables and other things `database` has; see Backend."""
-        return contents(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
+        return contents(self._answer, database)
 
     def discard(self, database: str) -> None:
         """Drop `database`, and whoever is connected to it."""
-        discard(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
+        discard(self._answer, database)
 
     def let_go(self, database: str) -> None:
         """Take from a scratch database what would keep it from being dropped; see Backend."""
-        let_go(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
+        let_go(self._answer, database)
 
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables `database` has, partitions too, and how many rows they have, each counted."""
@@ -237,6 +237,9 @@ class PostgreSQL(Backend):
     def _as_dumper(self) -> list[str]:
         user = connection_words(self.pg_dump_options).get("user")
         return [f"--username={user}"] if user else []
+
+    def _answer(self, database: str, *commands: str) -> str:
+        return self._ask_as_dumper(database, commands).strip()
 
     def _ask_as_dumper(self, database: str, commands: Sequence[str]) -> str:
         """Return what psql prints for `commands` in a database, as the role that pg_dump would be."""

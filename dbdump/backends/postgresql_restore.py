@@ -128,6 +128,12 @@ SELECT sum(count) FROM (
   UNION ALL SELECT count(*) FROM pg_proc WHERE oid >= 16384
     AND oid NOT IN (SELECT objid FROM pg_depend WHERE deptype = 'e')
 ) AS counts"""
+_MAY_MAKE_IT = """\
+DO $$ BEGIN
+  IF NOT (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+    RAISE 'permission denied to create database, so it is not dropped either' USING ERRCODE = '42501';
+  END IF;
+END $$"""
 _VERSION_OF_FORCE = 130000
 _VERSION_OF_SUBSCRIPTIONS = 100000
 
@@ -171,15 +177,15 @@ def contents(ask: Callable[[str, str], str], database: str) -> int | None:
         return None
 
 
-def discard(ask: Callable[[str, str], str], database: str) -> None:
+def discard(ask: Callable[..., str], database: str) -> None:
     """Drop `database`, with whoever is connected to it, as far as the server can do that."""
     drop = f"DROP DATABASE {identifier(database)}"
     try:
-        ask(MAINTENANCE, f"{drop} WITH (FORCE)")
+        ask(MAINTENANCE, _MAY_MAKE_IT, f"{drop} WITH (FORCE)")
     except StageError:
         if int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_FORCE:
             raise
-        ask(MAINTENANCE, drop)
+        ask(MAINTENANCE, _MAY_MAKE_IT, drop)
 
 
 # The slot of a restored subscription is that of the database that was dumped, or of its publisher: it is let go of.

@@ -146,6 +146,21 @@ def test_what_cannot_be_dropped_was_not(raw, dbdump):
     assert "dropped" not in done.stdout
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_who_could_not_make_it_again_drops_nothing(orders, postgres, dbdump, jobs):
+    """The owner of a database may drop it, and need not be allowed to make one."""
+    postgres.sql("CREATE ROLE owner LOGIN; ALTER DATABASE orders OWNER TO owner")
+    try:
+        flags = [flag.replace("user=postgres", "user=owner") for flag in orders]
+        done = dbdump("restore", *flags, "--yes", "--force", f"--jobs={jobs}")
+        assert done.returncode == 1
+        assert "permission denied to create database, so it is not dropped either" in done.stdout
+        assert "left: orders, as it was before" in done.stdout
+        assert postgres.sql("SELECT one FROM t", "orders") == "1"
+    finally:
+        postgres.sql("ALTER DATABASE orders OWNER TO postgres; DROP ROLE owner")
+
+
 def test_what_was_not_dropped_is_as_it_was(orders, postgres, dbdump):
     """Though globals were restored before, which is told."""
     postgres.sql("ALTER DATABASE orders IS_TEMPLATE true")
