@@ -171,6 +171,20 @@ def test_what_was_not_dropped_is_as_it_was(orders, postgres, dbdump):
     assert postgres.sql("SELECT one FROM t", "orders") == "1"
 
 
+def test_globals_of_another_run_are_told_of(orders, dbdump, datadir):
+    """Older ones have older passwords: they are taken where the run stored none, and never where its own are bad."""
+    (own,) = datadir.glob("*/*/@globals/*.json")
+    stamp = own.name.partition(".")[0]
+    assert dbdump("dump", *orders).returncode == 0
+    done = dbdump("restore", *orders, "--yes", "--force", "--globals")
+    assert done.returncode == 0, done.stdout
+    assert f"@globals: that run stored none; these are of {stamp}, their passwords too" in done.stderr
+    own.write_text("{")
+    done = dbdump("restore", *orders, "--yes", "--force", "--globals", f"--at={stamp}")
+    assert done.returncode == 4
+    assert f"@globals/{own.name}: not a manifest" in done.stderr
+
+
 def test_what_is_whole_is_whole(raw, started, tmp_path):
     """Where globals come last, and are not all there, the database is."""
     path = str(tmp_path / "made")
