@@ -110,6 +110,29 @@ def test_what_postgresql_does_not_take_is_bad(of_postgres, postgres, form, to):
     assert postgres.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dbdump_drill%'") == "0"
 
 
+def test_what_a_function_says_is_no_message_of_a_tool(of_postgres):
+    """A trigger that refuses a row in words that a shell has as well makes it a bad dump."""
+    drills = of_postgres(ONE, "--option=format=plain")
+    raising = b"\nDO $$ BEGIN RAISE 'account not found'; END $$;\nCREATE TABLE"
+    drills.change("drilled_faults", lambda sql: sql.replace(b"\nCREATE TABLE", raising))
+    refuses(drills, "ERROR:  account not found", "--database=drilled_faults")
+
+
+def test_roles_that_cannot_be_loaded_are_the_fault_of_the_globals(of_postgres, postgres):
+    """The database is restored without them then, as where there are no globals."""
+    postgres.sql("CREATE ROLE drilled_owner")
+    try:
+        drills = of_postgres(f"{ONE}; ALTER TABLE t OWNER TO drilled_owner")
+    finally:
+        postgres.sql("DROP OWNED BY drilled_owner", "drilled_faults")
+        postgres.sql("DROP ROLE drilled_owner")
+    drills.change("@globals", lambda sql: sql.replace(b"CREATE ROLE drilled_owner;", b"CREATE ROLE drilled_owner (;"))
+    said = drills.drill(code=4)
+    assert "1 good, 1 bad" in said
+    assert "syntax error" in drills.record("@globals")["drill"]["fault"]
+    assert drills.record("drilled_faults")["level"] == "restored"
+
+
 @pytest.mark.parametrize("to", [[], ["--to=localhost"]])
 def test_an_extension_that_is_missing_is_bad(of_postgres, to):
     """What the server is not made for is told by its own words."""
