@@ -119,15 +119,18 @@ said=$(printf '%s\n' "$said" | sed -nE '/^psql:/{/^psql:[^ ]* [^ :]+: +(42710|0[
 
 # What was not there when the server was made, and is not of an extension.
 _CONTENTS = """\
-SELECT sum(count) FROM (
-  SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+WITH extended AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'), things AS (
+  SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
     AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_')
-  UNION ALL SELECT count(*) FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'
-  UNION ALL SELECT count(*) FROM pg_largeobject_metadata
-  UNION ALL SELECT count(*) FROM pg_type WHERE oid >= 16384 AND typtype IN ('d', 'e')
-  UNION ALL SELECT count(*) FROM pg_proc WHERE oid >= 16384
-    AND oid NOT IN (SELECT objid FROM pg_depend WHERE deptype = 'e')
-) AS counts"""
+  UNION ALL SELECT 'pg_namespace'::regclass, oid FROM pg_namespace WHERE nspname !~ '^pg_'
+  UNION ALL SELECT 'pg_largeobject'::regclass, '16384'::oid FROM pg_largeobject_metadata -- whatever its number
+  UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typtype IN ('d', 'e', 'r')
+  UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc
+  UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator
+  UNION ALL SELECT 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
+)
+SELECT count(*) FROM things AS t (class, oid)
+WHERE oid >= 16384 AND NOT EXISTS (SELECT FROM extended AS e WHERE (e.classid, e.objid) = (t.class, t.oid))"""
 _MAY_MAKE_IT = """\
 DO $$ BEGIN
   IF NOT (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user) THEN
