@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Self
 from .attempt import attempt, failed
 from .bound import Bound
 from .catalog import SCHEMA, Manifest, new_stamp, printable
-from .errors import ConnectError, ConnectionLost, Interrupted, StageError
+from .errors import ConnectError, ConnectionLost, DbdumpError, Interrupted, StageError
 from .locks import only_run, own_stamp
 from .machines import PER_HOST, Machines, Queues
 from .pipeline import Look, Outcome, Pipeline, Write
@@ -27,6 +27,7 @@ from .redact import redact
 from .report import Result
 from .script import Stage
 from .signals import Signals
+from .writers.base import Store
 from .writers.on_host import HostSink
 
 _LONG = 200  # characters of an argument with line ends in it
@@ -114,7 +115,7 @@ class Runner:
         try:
             bound.backend.prepare()
             at_once = host.per_host or (None if bound.shell.here else PER_HOST)
-            submit = partial(self._queues.submit, host.name, at_once, self._one)
+            submit = partial(self._queues.submit, host.name, at_once, partial(self._one, bound.store))
             plans = bound.plan(self._databases)
             futures = [submit(each) for each in plans]
             done = [future.result() for future in futures]
@@ -129,10 +130,12 @@ class Runner:
 
         return prune_after(Place(bound.job, bound.store, self.machines), databases, self._display)
 
-    def _one(self, planned: Plan) -> Result:
+    def _one(self, store: Store, planned: Plan) -> Result:
         if isinstance(planned, Skipped):
             result = Result(planned.name.id, "skipped", planned.reason)
         elif isinstance(planned, Refused):
+            with suppress(DbdumpError):  # its directory: status sees by it that a dump is missing
+                store.open(planned.name).abort()
             result = failed(planned.name.id, planned.error, ())
         else:
             result = self._dump(planned)

@@ -156,7 +156,8 @@ def test_a_missing_privilege_fails_before_the_dump(mariadb, dbdump, datadir, lim
     assert done.returncode == 1
     assert f"FAILED   localhost/mysql/shop_a: grants: user limited@localhost has {message}" in done.stdout
     assert set(manifests(datadir)) == {"small"}
-    assert not (datadir / "localhost/mysql/shop_a").exists()
+    assert not list((datadir / "localhost/mysql/shop_a").iterdir())
+    assert "MISSING   localhost/mysql/shop_a: no dump at all" in dbdump("status", *flags[1:4]).stdout
     hint = done.stdout.partition("hint: ")[2].splitlines()[0]
     mariadb.sql(hint)
     assert dbdump(*flags).returncode == 0
