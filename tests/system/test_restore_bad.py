@@ -190,6 +190,6 @@ def test_a_prune_keeps_it_out(site):
     place = os.open(site.datadir / "localhost" / "app", os.O_RDONLY)
     try:
         fcntl.flock(place, fcntl.LOCK_EX)
-        refused(site, "a prune is at work there", code=75)
+        assert "LOCKED   localhost/app/app.db: " in refused(site, "a prune is at work there", code=75)
     finally:
         os.close(place)
