@@ -156,7 +156,9 @@ class Bound:
     def _stage(self, argv: Sequence[str], database: str = "") -> Stage:
         words = checked_argv(argv, self._secrets, database)
         name = self.backend.stage or PurePath(words[0]).name
-        return Stage(name, words, secrets=tuple(self._secrets), user=self._user, without=tuple(self.backend.unheeded))
+        return Stage(
+            name, words, secrets=tuple(self._secrets), user=self._user, without=tuple(self.backend.hidden_variables)
+        )
 
     def _ask_wrapper(self, argv: Sequence[str]) -> bytes:
         return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self.wrapper_shell)

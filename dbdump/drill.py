@@ -137,7 +137,7 @@ class _Room:
             return
         if isinstance(backend, PostgreSQL) and not self.roles:
             backend = backend.without_owners()
-        argv = backend.get_restoring_command(database, self.into, 1)
+        argv = backend.get_load_command(database, self.into, 1)
         if argv is None:
             raise StageError("drill", f"{backend.name} cannot restore it as {self.into}", _without(backend))
         dump.into(self.scratch, argv)

@@ -113,7 +113,7 @@ class Restorer:
             return
         target = self._target(place, stored)
         try:
-            argv = _there_is(target.backend.get_restoring_command(GLOBALS, GLOBALS, 1), target, stored)
+            argv = _there_is(target.backend.get_load_command(GLOBALS, GLOBALS, 1), target, stored)
             self._left.globals = "begun"
             self._load(place, stored, target, argv, where=self._job.host.name)
         except StageError as error:
@@ -136,7 +136,7 @@ class Restorer:
         argv = None if look.things is None else backend.get_replacing_command(*given)
         if argv is not None:
             return look, argv, True
-        argv = _there_is(backend.get_restoring_command(*given), target, stored)
+        argv = _there_is(backend.get_load_command(*given), target, stored)
         if look.things:
             program = target.stage(argv, self.database).argv[0]
             if not target.ask(["sh", "-c", PROGRAMS, "sh", program]):

@@ -57,7 +57,7 @@ class Target:
         """Return the stage that runs `argv` there."""
         words = checked_argv(argv, self.secrets, database)
         name = self.backend.stage or ("restore" if words[0] == "sh" else PurePath(words[0]).name)
-        hidden = tuple(self.backend.unheeded)
+        hidden = tuple(self.backend.hidden_variables)
         return Stage(name, words, secrets=tuple(self.secrets), user=self.user, without=hidden)
 
 

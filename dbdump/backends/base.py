@@ -171,7 +171,7 @@ class Backend(ABC):
         """
         return None
 
-    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
+    def get_load_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
         """Return the argv that makes `into` of a raw dump of `database` on stdin, with up to `jobs` at once.
 
         `into` is not there, or has nothing in it. It exits 0 only where all went well. None: there is none.
@@ -186,14 +186,14 @@ class Backend(ABC):
         return None
 
     def spools(self, database: str, into: str, jobs: int) -> bool:  # noqa: ARG002
-        """Return whether `get_restoring_command` reads all of its stdin before it looks at `into`.
+        """Return whether `get_load_command` reads all of its stdin before it looks at `into`.
 
         An `into` that is there is then discarded as late as that.
         """
         return False
 
     def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
-        """Return an argv that fails where `get_restoring_command` could not begin, and changes nothing, or None.
+        """Return an argv that fails where `get_load_command` could not begin, and changes nothing, or None.
 
         It runs before anything is dropped.
         """
@@ -242,7 +242,7 @@ class Backend(ABC):
         return dict(self.env)
 
     @property
-    def unheeded(self) -> Sequence[str]:
+    def hidden_variables(self) -> Sequence[str]:
         """Variables of the caller's that its commands must not see: they would win over what the recipe says."""
         return ()
 

@@ -131,7 +131,7 @@ class PostgreSQL(Backend):
         how = ["--no-password", "--exit-on-error", "--create"]
         return ["pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
 
-    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str]:
+    def get_load_command(self, database: str, into: str, jobs: int) -> list[str]:
         """Return the argv that makes `into` of a dump on stdin; see Backend."""
         if database == GLOBALS:
             return loading_globals(self.get_restore_command(GLOBALS))
@@ -177,7 +177,7 @@ class PostgreSQL(Backend):
         return _CUSTOM if self.format == "custom" else _PLAIN
 
     @property
-    def unheeded(self) -> Sequence[str]:
+    def hidden_variables(self) -> Sequence[str]:
         """PGHOSTADDR wins over any host, and what the service of PGSERVICE says over one that is given here."""
         if self.host or self.service:
             return tuple(name for name in ("PGHOSTADDR", "PGSERVICE") if name not in self.env)

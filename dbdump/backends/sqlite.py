@@ -118,7 +118,7 @@ class SQLite(Backend):
             return ["sh", "-c", _RESTORE_BINARY, "sh", self._paths[database]]
         return ["python3", "-I", "-c", _RESTORE_SQL, self._paths[database]]
 
-    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str]:  # noqa: ARG002  one
+    def get_load_command(self, database: str, into: str, jobs: int) -> list[str]:  # noqa: ARG002  one
         """Return the argv that makes the file `into` of a dump on stdin; see Backend."""
         return [self.python, "-I", "-c", _RESTORE, self.format, into, "new"]
 

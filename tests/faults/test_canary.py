@@ -173,7 +173,7 @@ def test_a_password_in_an_option_is_refused_without_it(dbdump, unharmed, tmp_pat
 
 HOOKS = ("on", "prepare", "get_db_list", "get_globals_command", "versions", "get_command", "checks_stream", "suffix_of",
          "prepare_db", "cleanup_db", "cleanup")  # fmt: skip
-BACK = ("get_check_command", "reading", "target_of", "contents", "get_restoring_command")
+BACK = ("get_check_command", "reading", "target_of", "contents", "get_load_command")
 
 
 def broken(hooks: Sequence[str], database: Path, datadir: Path, error: str = "ValueError") -> str:

@@ -112,7 +112,7 @@ def test_a_file_that_finds_too_little_room_drops_nothing(postgres, dbdump, datad
 def test_what_has_no_command_is_not_dropped(raw, dbdump, tmp_path):
     """A backend that cannot restore it so says it before."""
     flags = raw(
-        "def get_restoring_command(self, database, into, jobs): return None",
+        "def get_load_command(self, database, into, jobs): return None",
         "def contents(self, database): return 3",
         f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
     )
@@ -126,7 +126,7 @@ def test_what_has_no_command_is_not_dropped(raw, dbdump, tmp_path):
 def test_a_program_that_is_not_there_drops_nothing(raw, dbdump, tmp_path):
     """The first word of whatever restores is looked for."""
     flags = raw(
-        "def get_restoring_command(self, database, into, jobs): return ['not-here', into]",
+        "def get_load_command(self, database, into, jobs): return ['not-here', into]",
         "def contents(self, database): return 3",
         f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
     )
@@ -139,7 +139,7 @@ def test_a_program_that_is_not_there_drops_nothing(raw, dbdump, tmp_path):
 
 def test_what_cannot_be_dropped_was_not(raw, dbdump):
     """A backend that neither tells what is there nor drops it leaves that to what restores."""
-    flags = raw("def get_restoring_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2; exit 3']")
+    flags = raw("def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2; exit 3']")
     done = dbdump("restore", *flags, "--force")
     assert done.returncode == 1
     assert "left: perhaps one, as far as it came" in done.stdout
@@ -189,7 +189,7 @@ def test_what_is_whole_is_whole(raw, started, tmp_path):
     """Where globals come last, and are not all there, the database is."""
     path = str(tmp_path / "made")
     flags = raw(
-        "def get_restoring_command(self, database, into, jobs):\n"
+        "def get_load_command(self, database, into, jobs):\n"
         f"        return ['sh', '-c', 'cat >$1.$2; [ $2 = one ] || sleep 60', 'sh', {path!r}, into]",
         f"def contents(self, database): import os; return 1 if os.path.exists({path + '.one'!r}) else None",
     )
