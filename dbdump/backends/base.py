@@ -179,7 +179,7 @@ class Backend(ABC):
         return self.get_restore_command(database) if into == database else None
 
     def get_replacing_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
-        """Return such an argv that replaces an `into` that is there, at once, when all is restored.
+        """Return an argv like `get_load_command`'s that replaces an `into` that is there, at once, at its end.
 
         None: it has to be discarded before.
         """
@@ -200,7 +200,7 @@ class Backend(ABC):
         return None
 
     def identity(self, database: str) -> str:  # noqa: ARG002
-        """Return what is another one after `get_replacing_command` replaced `database`; empty: nobody can tell."""
+        """Return a value that changes when `database` is replaced, as a file's number does; empty: nobody can tell."""
         return ""
 
     def target_of(self, database: str, name: str | None) -> str:
