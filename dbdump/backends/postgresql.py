@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Literal, Self
 
@@ -85,18 +86,18 @@ class PostgreSQL(Backend):
         Raises StageError where pg_dump is older than the server, which it would refuse one by one, and ListError
         for an answer that is none.
         """
-        answer = self.output(
-            [
-                "psql",
-                self._connection(MAINTENANCE),
-                *self.psql_options,
-                *("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"),
-                *("--set=ON_ERROR_STOP=1", "--field-separator= "),
-                *(f"--command={each}" for each in (PATIENCE, _VERSIONS, _LIST)),
-            ]
-        )
-        self._number, version, self._connectable = _read_list(answer)
-        self._versions = {"server": version, "pg_dump": self._pg_dump_version(self._number, version)}
+        psql = [
+            "psql",
+            self._connection(MAINTENANCE),
+            *self.psql_options,
+            *("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"),
+            *("--set=ON_ERROR_STOP=1", "--field-separator= "),
+            *(f"--command={each}" for each in (PATIENCE, _VERSIONS, _LIST)),
+        ]
+        with ThreadPoolExecutor(1, "version") as pool:  # Debian's wrapper around either takes longer than it does
+            asked = pool.submit(self.output, ["pg_dump", "--version"])
+            self._number, version, self._connectable = _read_list(self.output(psql))
+        self._versions = {"server": version, "pg_dump": _pg_dump_version(asked.result(), self._number, version)}
         return list(self._connectable)
 
     def get_command(self, database: str) -> list[str]:
@@ -257,16 +258,17 @@ class PostgreSQL(Backend):
         given = {name: str(value) for name, value in {**parts, "dbname": database}.items() if value}
         return "--dbname=" + " ".join(f"{name}={conninfo(value)}" for name, value in given.items())
 
-    def _pg_dump_version(self, server_number: int, server: str) -> str:
-        said = self.output(["pg_dump", "--version"]).decode()
-        version = said.split(")", 1)[-1].split()[0]
-        if major(version) < major_of_number(server_number):
-            raise StageError(
-                "pg_dump",
-                f"pg_dump is {version}, older than the server, {server.split(maxsplit=1)[0]}",
-                "Install the pg_dump of the server's version, or a newer one, and put it first in PATH.",
-            )
-        return version
+
+def _pg_dump_version(said: bytes, server_number: int, server: str) -> str:
+    """Return the version that pg_dump said. Raises StageError where it is older than the server."""
+    version = said.decode().split(")", 1)[-1].split()[0]
+    if major(version) < major_of_number(server_number):
+        raise StageError(
+            "pg_dump",
+            f"pg_dump is {version}, older than the server, {server.split(maxsplit=1)[0]}",
+            "Install the pg_dump of the server's version, or a newer one, and put it first in PATH.",
+        )
+    return version
 
 
 def major(version: str) -> tuple[int, ...]:
