@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from .catalog import GLOBALS, DumpName, printable
 from .choosing import Chosen
 from .errors import DbdumpError, StageError
+from .examine import Examined
 from .left import UNKNOWN, Left
 from .plan import Job
 from .probe import PROGRAMS
@@ -39,7 +40,7 @@ class Restorer:
         self._as_name = as_name
         self._jobs = jobs
         self._force = force
-        self._marks: dict[DumpName, bytes] = {}
+        self._examined: dict[DumpName, Examined] = {}
         self._left = Left()
         self.agreed: Look | None = None
         self.globals_fault: DbdumpError | None = None
@@ -102,7 +103,7 @@ class Restorer:
         began = time.monotonic()
         self.shown.started(name, stored.size)
         examined = verified(place, stored, partial(self.shown.advanced, name))
-        self._marks[stored.name] = examined.marks
+        self._examined[stored.name] = examined
         told = "".join(f"  ({printable(each)})" for each in examined.notes)
         self.shown.ended(name, f"verified {stored.name.id} {stored.name.stamp}  {_took(stored, began)}{told}")
 
@@ -132,6 +133,11 @@ class Restorer:
         if self.agreed and (look.things or 0) > (self.agreed.things or 0):
             now = f"{name} has more in it now than when you were asked ({told_things(look.things)})"
             raise StageError("restore", now, "Somebody uses it: look at it, and restore again.")
+        examined = self._examined[stored.name]
+        if look.things and examined.record.level == "content":
+            why = f"{'; '.join(examined.notes)}; and {name} would be dropped for it"
+            hint = "Install that here, so that it is verified to its end; or restore it beside: --as=NAME."
+            raise StageError("restore", why, hint)
         given = self.database, look.into, self._jobs
         argv = None if look.things is None else backend.get_replacing_command(*given)
         if argv is not None:
@@ -179,7 +185,7 @@ class Restorer:
         name = f"restore {stored.name.id} {stored.name.stamp}"
         began = time.monotonic()
         self.shown.started(name, stored.size)
-        second = SecondPass(place, stored, self._marks[stored.name], partial(self.shown.advanced, name))
+        second = SecondPass(place, stored, self._examined[stored.name].marks, partial(self.shown.advanced, name))
         _hinted(target, lambda: second.into(target, argv, before_end))
         self.shown.ended(name, f"restored {stored.name.id} {stored.name.stamp} as {where}  {_took(stored, began)}")
 

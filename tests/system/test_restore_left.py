@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -51,13 +52,17 @@ def orders(postgres, dbdump, datadir):
 
 
 @pytest.fixture
-def without_pg_restore(tmp_path) -> dict[str, str]:
-    """A PATH that has all but pg_restore."""
-    (programs := tmp_path / "bin").mkdir()
-    for path in Path("/usr/bin").iterdir():
-        if path.name != "pg_restore":
-            (programs / path.name).symlink_to(path)
-    return {"PATH": str(programs)}
+def without(tmp_path) -> Callable[[str], dict[str, str]]:
+    """A PATH that has all but one program."""
+
+    def path_without(program: str) -> dict[str, str]:
+        (programs := tmp_path / "bin").mkdir()
+        for path in Path("/usr/bin").iterdir():
+            if path.name != program:
+                (programs / path.name).symlink_to(path)
+        return {"PATH": str(programs)}
+
+    return path_without
 
 
 def still_there(postgres, done) -> str:
@@ -69,11 +74,20 @@ def still_there(postgres, done) -> str:
     return done.stdout
 
 
-def test_what_restores_has_to_be_there_before_anything_is_dropped(orders, postgres, dbdump, without_pg_restore):
+def test_what_restores_has_to_be_there_before_anything_is_dropped(orders, postgres, dbdump, without):
     """Neither is the database dropped, nor are globals restored."""
+    env = without("awk")
     for more in ([], ["--globals"]):
-        done = dbdump("restore", *orders, "--yes", "--force", *more, env=without_pg_restore)
-        assert "pg_restore: not found" in still_there(postgres, done)
+        done = dbdump("restore", *orders, "--yes", "--force", *more, env=env)
+        assert "awk: not found" in still_there(postgres, done)
+
+
+def test_what_is_not_read_to_its_end_drops_nothing(orders, postgres, dbdump, without):
+    """Where what reads its structure is not here, all of it may be there, and may be nonsense."""
+    done = dbdump("restore", *orders, "--yes", "--force", env=without("pg_restore"))
+    said = still_there(postgres, done)
+    assert "structure not read: no pg_restore here; and orders on localhost would be dropped for it" in said
+    assert "hint: Install that here" in said
 
 
 def test_a_file_has_to_find_room_before_anything_is_dropped(orders, postgres, dbdump):
