@@ -146,11 +146,8 @@ class SQLite(Backend):
 
     def contents(self, database: str) -> int | None:
         """Return how many things the file has, 1 for what is no sound database, None where there is none."""
-        try:
-            there = self.output(["sh", "-c", _IS_THERE, "sh", database])
-            return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
-        except StageError:
-            return 1
+        there = self.output(["sh", "-c", _IS_THERE, "sh", database])
+        return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
 
     def discard(self, database: str) -> None:
         """Remove the file, with its journals."""

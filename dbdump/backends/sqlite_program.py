@@ -214,12 +214,15 @@ def count(path: str) -> None:
 
 
 def things(path: str) -> None:
-    """Write how many things the database at `path` has; a number in its header is one too."""
+    """Write how many things the database at `path` has; as is a number in its header; no sound one has 1."""
     uri = "file:" + quote(os.fsencode(os.path.abspath(path))) + "?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
-        (found,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        for pragma in ("user_version", "application_id"):
-            found += db.execute(f"PRAGMA {pragma}").fetchone()[0] != 0
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
+            (found,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            for pragma in ("user_version", "application_id"):
+                found += db.execute(f"PRAGMA {pragma}").fetchone()[0] != 0
+    except sqlite3.Error:
+        found = 1
     sys.stdout.write(f"{found}\n")
 
 
