@@ -202,7 +202,7 @@ def test_what_is_no_dump_is_in_the_document_too(dbdump, leftovers: DumpName):
     assert [each["status"] for each in document["results"]] == [*["committed"] * 6, "uncommitted", "uncommitted", "bad"]
     assert document["results"][6] == {
         "status": "uncommitted", "host": "localhost", "recipe": "shop", "database": None,
-        "location": "orders/.20261122T203000Z.sqlite.zst.0123abcd.part", "stored_bytes": 4,
+        "path": "orders/.20261122T203000Z.sqlite.zst.0123abcd.part", "stored_bytes": 4,
         "message": "not finished: a run is at it, or was killed",
     }  # fmt: skip
 
