@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from servers.process import wait_for
 from servers.relay import Relay
-from servers.sshd import with_sudo
+from servers.sudo import with_sudo
 from support import end_of, files, gone, manifests, paste, pid_of, processes
 
 from dbdump import Directory

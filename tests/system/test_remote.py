@@ -21,7 +21,7 @@ from dbdump.stored import read_listing
 from dbdump.testing import WriterContract, dump_name, manifest_of, store
 
 TRANSPORTS = ("fabric", "openssh")
-ACCOUNTS = ("bash", "dash", "fish", "tcsh", "rbash", "chatty", "slow", "busybox", "bare", "sftp", "nologin")
+ACCOUNTS = ("bash", "dash", "fish", "tcsh", "rbash", "chatty", "slow", "busybox", "bare", "sftp", "chroot", "nologin")
 
 
 class OnAccount(WriterContract):
@@ -155,7 +155,7 @@ def test_a_path_beginning_with_a_dash_or_missing(sshd, reach):
     assert not (sshd.accounts.home("bash") / "-missing").exists()
 
 
-@pytest.mark.parametrize("kind", ["bash", "busybox", "sftp"])
+@pytest.mark.parametrize("kind", ["bash", "busybox", "sftp", "chroot"])
 def test_others_cannot_play_there(sshd, reach, kind):
     """A symbolic link on the way, or a directory that others can write, is refused, and nothing is followed."""
     root = sshd.accounts.home(kind) / "dumps" / "planted"
