@@ -93,9 +93,11 @@ class ShellSession:
         """Give a name that another file has; see Session."""
         self._ask("replace", part, final)
 
-    def unname(self, final: str) -> None:
+    def unname(self, final: str, sha256: str, size: int) -> None:
         """Take back a name; see Session."""
-        self._ask("unname", final)
+        answer = self._ask("unname", final, sha256, timeout=self._work_seconds(size))
+        if answer == "unknown" and sha256_of(self.fetch(final)) == sha256:
+            self._ask("unname", final, "")
 
     def drop(self) -> None:
         """Remove what was begun; see Session."""

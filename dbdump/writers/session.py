@@ -60,8 +60,11 @@ class Session(Protocol):
         """Give it a final name, in place of the file that has it."""
         ...
 
-    def unname(self, final: str) -> None:
-        """Take back a new name."""
+    def unname(self, final: str, sha256: str, size: int) -> None:
+        """Take back a new name; with a SHA-256 one that may have been given, and only from a file that has it.
+
+        `size` is as for `received`.
+        """
         ...
 
     def drop(self) -> None:

@@ -124,10 +124,12 @@ class SFTPSession:
                 self._sftp.rename(self._at(part), self._at(final))
             self._part = ""
 
-    def unname(self, final: str) -> None:
+    def unname(self, final: str, sha256: str, size: int) -> None:  # noqa: ARG002  as above
         """Take back a name; see Session."""
-        with self._words():
-            self._sftp.remove(self._at(final))
+        with self._words(), contextlib.suppress(FileNotFoundError):
+            regular = stat.S_ISREG(self._sftp.lstat(self._at(final)).st_mode)
+            if not sha256 or (regular and sha256_of(self.fetch(final)) == sha256):
+                self._sftp.remove(self._at(final))
 
     def drop(self) -> None:
         """Remove what was begun; see Session."""

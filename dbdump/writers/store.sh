@@ -194,7 +194,8 @@ name() {
     try mv -f -- "$from" "$final" || { rm -f -- "$final"; return 1; }
   fi
   [ "$from" != "$part" ] || { part=; exec 4>&-; }
-  flush . && say ok new
+  flush . || { rm -f -- "$final"; return 1; }
+  say ok new
 }
 
 # replace PART FINAL: give it a name, in place of what has it.
@@ -205,10 +206,18 @@ replace() {
   flush . && say ok
 }
 
-# unname FINAL: take back a name that this run has given, where what comes after it failed.
+# unname FINAL SHA256: take back a name that this run has given, where what comes after it failed; or, with a SHA-256,
+# may have given: then only from a file that has it, and "unknown" is the answer where no program computes it.
 unname() {
-  argument final
-  try rm -f -- "$final" && flush . && say ok
+  argument final; argument wanted
+  if [ -n "$wanted" ]; then
+    { [ -f "$final" ] && [ ! -L "$final" ]; } || { say ok; return; }
+    sum_of "$final" || { no "$final cannot be read back"; return 1; }
+    [ "$sum" = "$wanted" ] || { say ok "${sum:-unknown}"; return; }
+  fi
+  try rm -f -- "$final" || return 1
+  flush . >/dev/null # the error that led here is the one to tell
+  say ok
 }
 
 # Run find on the directories here and the files in them, with the arguments given. No symbolic link is one, or leads

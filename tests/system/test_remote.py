@@ -19,6 +19,8 @@ from dbdump.host import LocalShell
 from dbdump.links import Links, Reach
 from dbdump.stored import read_listing
 from dbdump.testing import WriterContract, dump_name, manifest_of, store
+from dbdump.writers.far import ShellSession, sha256_of
+from dbdump.writers.sftp import SFTPSession
 
 TRANSPORTS = ("fabric", "openssh")
 ACCOUNTS = ("bash", "dash", "fish", "tcsh", "rbash", "chatty", "slow", "busybox", "bare", "sftp", "chroot", "nologin")
@@ -177,6 +179,26 @@ def test_others_cannot_play_there(sshd, reach, kind):
     with pytest.raises(WriteError, match="others can write there"):
         to.open(dump_name())
     assert not os.listdir(victim)
+
+
+@pytest.mark.parametrize("kind", ["dash", "busybox", "bare", "sftp"])
+def test_only_what_is_ours_is_taken_back(sshd, reach, tmp_path, kind):
+    """85: a name of which nobody knows whether it was given: what it has decides, whoever computes the SHA-256."""
+    path = sshd.accounts.directory_of(kind, tmp_path.name)
+    for name in ("ours", "theirs", "known"):
+        (path / name).write_text(name)
+    (path / "directory").mkdir()
+    (path / "link").symlink_to("ours")
+    sshd.accounts.own(kind, path)
+    shell = reach.links.late(reach.links.shell(sshd.remote(kind), "fabric"))
+    sftp = kind == "sftp"
+    session = SFTPSession(shell.link, kind, 20, read_back=True) if sftp else ShellSession(shell, kind, 20)
+    session.go(str(path), (), make=False)
+    for name in ("link", "ours", "theirs", "directory", "none"):
+        session.unname(name, sha256_of([b"ours"]), 4)
+    session.unname("known", "", 5)
+    session.close()
+    assert sorted(os.listdir(path)) == ["directory", "link", "theirs"]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
