@@ -30,8 +30,8 @@ _CONDITION = re.compile(r"(\S*) (\S*) (.*)", re.DOTALL)
 
 @cache
 def program() -> str:
-    """Return the text of store.sh."""
-    return resources.files(__package__).joinpath("store.sh").read_text("utf-8")
+    """Return the text of look.sh and store.sh, which is one program."""
+    return "".join(resources.files(__package__).joinpath(each).read_text("utf-8") for each in ("look.sh", "store.sh"))
 
 
 class ShellSession:

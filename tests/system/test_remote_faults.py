@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from dbdump import Remote
 from dbdump.boot import COMMAND
 from dbdump.errors import WriteError
 from dbdump.testing import dump_name, manifest_of
+from dbdump.writers.far import ShellSession
 
 KIND = "dash"
 
@@ -497,3 +499,35 @@ def test_a_file_system_in_between(far, sshd):
         far.works(sshd.remote(KIND))
     finally:
         subprocess.run(["umount", there], check=True)
+
+
+def test_a_home_that_cannot_be_entered(far, sshd, tmp_path):
+    """71: only a path below it needs it, and then that is told at once; an absolute one does not."""
+    home = far.accounts.home(KIND)
+    with tempfile.TemporaryDirectory(dir=far.accounts.directory) as top:
+        path = Path(top)
+        far.own(path)
+        home.chmod(0)
+        try:
+            far.path = path
+            far.works(sshd.remote(KIND))
+            far.path = Path("dumps")
+            text, _ = far.start(sshd.remote(KIND), pause=0).communicate(timeout=30)
+        finally:
+            home.chmod(0o700)
+    assert f"its home {home} cannot be entered" in text
+
+
+def test_a_machine_without_proc(far, own_sshd, reach):
+    """66: there nobody knows which processes are those of a session that is lost: none is ended."""
+    server = own_sshd(inside=("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "sh"))
+    shell = reach.links.late(reach.links.shell(server.remote(KIND), far.transport))
+    session = ShellSession(shell, KIND, 20)
+    session.go(str(far.path), (), make=False)
+    (far.path / "part").touch()
+    far.own(far.path / "part")
+    session.clear(session.group, "part")
+    session.drop()
+    session.close()
+    assert not (far.path / "part").exists()
+    assert session.group == "0"
