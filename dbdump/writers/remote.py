@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..boot import NoShell
-from ..catalog import DumpName
+from ..catalog import place_of
 from ..errors import ConnectError, RecipeError
 from ..links import Reach, Transport
 from ..script import quote
@@ -44,7 +44,7 @@ class Remote:
 
     def place(self, host: str, recipe: str) -> str:
         """Return REMOTE and the path of the recipe's dumps there."""
-        return "/".join([f"{self.target}:{self.path}", *DumpName(host, recipe, "x", "", "").directory[:2]])
+        return "/".join([f"{self.target}:{self.path}", *place_of(host, recipe)])
 
     def bound(self, reach: Reach) -> FarDirectory:
         """Return it with its way there: sessions that all dumps of the run share."""
