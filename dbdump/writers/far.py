@@ -37,6 +37,8 @@ def program() -> str:
 class ShellSession:
     """A shell that runs store.sh; see Session."""
 
+    has_shell = True
+
     def __init__(self, shell: Shell, place: str, stall_timeout: float) -> None:
         self._place = place
         self._patience = stall_timeout

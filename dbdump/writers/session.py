@@ -95,5 +95,6 @@ class Session(Protocol):
         """End it."""
         ...
 
+    has_shell: bool  # commands can be run there
     broken: bool  # it cannot be used any more
     group: str  # its processes there, for `clear`

@@ -31,6 +31,7 @@ _DEAD_SECONDS = 2 * 86400.0  # what nobody has written for so long has no writer
 class SFTPSession:
     """An SFTP session; see Session. Without `read_back` the size alone is compared."""
 
+    has_shell = False
     group = "0"  # nothing of ours runs there
 
     def __init__(self, link: Link, place: str, stall_timeout: float, *, read_back: bool) -> None:

@@ -135,13 +135,14 @@ def test_a_forced_command_is_told_in_words(sshd, reach, transport):
     assert "forced command" in caught.value.hint
 
 
-@pytest.mark.parametrize("path", ["a b", "$(touch x)", "q'\"`;*", "-v", "~tilde", "back\\slash", "é"])
-def test_any_path_is_only_a_path(sshd, reach, path):
+@pytest.mark.parametrize("kind", ["fish", "sftp"])
+@pytest.mark.parametrize("path", ["a b", "$(touch x)", "q'\"`;*", "-v", "~tilde", "back\\slash", "é", "#1", "[x]"])
+def test_any_path_is_only_a_path(sshd, reach, kind, path):
     """What looks like code, options or globs in the path of a directory is none."""
-    there = sshd.accounts.home("fish") / "dumps" / "odd" / path
+    there = sshd.accounts.home(kind) / "dumps" / "odd" / path
     there.mkdir(parents=True, mode=0o700)
-    subprocess.run(["chown", "-R", sshd.accounts.user("fish"), there.parents[0]], check=True)
-    to = Remote(sshd.remote("fish"), f"dumps/odd/{path}").bound(reach)
+    subprocess.run(["chown", "-R", sshd.accounts.user(kind), there.parents[0]], check=True)
+    to = Remote(sshd.remote(kind), f"dumps/odd/{path}").bound(reach)
     name = dump_name()
     store(to, name, b"whole")
     assert there.joinpath(*name.directory, name.file).read_bytes() == b"whole"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from resources import recipe_file
-from support import rows, sqlite_database
+from support import paste, rows, sqlite_database
 
 from dbdump import Remote
 from dbdump.errors import WriteError
@@ -30,7 +30,7 @@ def shared(accounts, tmp_path) -> Path:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_all_that_is_done_with_a_dump(accounts, sshd, dbdump, tmp_path, transport):
-    """79: dump, prune, list, verify and restore."""
+    """79: dump, prune, list, verify and restore, also by the manifest's own line."""
     path = accounts.directory_of(KIND, tmp_path.name)
     database = sqlite_database(tmp_path / "app.db", 10_000)
     before = rows(database)
@@ -49,11 +49,14 @@ def test_all_that_is_done_with_a_dump(accounts, sshd, dbdump, tmp_path, transpor
 
     for _ in range(2):
         run("dump")
-    assert len(list(path.rglob("*.json"))) == 1  # the first was pruned
+    (manifest,) = path.rglob("*.json")  # the first was pruned
     assert len(json.loads(run("list", "--json"))["results"]) == 1
     assert "1 good" in run("verify")
     run("restore", "--database=app.db", "--as=again.db", "--yes")
     assert rows(tmp_path / "again.db") == before
+    database.unlink()
+    paste(json.loads(manifest.read_text())["restore"])
+    assert rows(database) == before
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
