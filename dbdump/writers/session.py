@@ -63,7 +63,7 @@ class Session(Protocol):
     def unname(self, final: str, sha256: str, size: int) -> None:
         """Take back a new name; with a SHA-256 one that may have been given, and only from a file that has it.
 
-        `size` is as for `received`.
+        One that has a manifest by then is another run's, which made the same dump. `size` is as for `received`.
         """
         ...
 

@@ -13,6 +13,7 @@ from posixpath import basename, dirname, join
 from typing import Any
 
 from ..boot import Link
+from ..catalog import MANIFEST_SUFFIX
 from ..channel import closed
 from ..errors import ConnectionLost, WriteError
 from ..stored import Entry
@@ -128,8 +129,8 @@ class SFTPSession:
     def unname(self, final: str, sha256: str, size: int) -> None:  # noqa: ARG002  as above
         """Take back a name; see Session."""
         with self._words(), contextlib.suppress(FileNotFoundError):
-            regular = stat.S_ISREG(self._sftp.lstat(self._at(final)).st_mode)
-            if not sha256 or (regular and sha256_of(self.fetch(final)) == sha256):
+            ours = stat.S_ISREG(self._sftp.lstat(self._at(final)).st_mode) and not self._exists(final + MANIFEST_SUFFIX)
+            if not sha256 or (ours and sha256_of(self.fetch(final)) == sha256):
                 self._sftp.remove(self._at(final))
 
     def drop(self) -> None:

@@ -212,11 +212,12 @@ replace() {
 }
 
 # unname FINAL SHA256: take back a name that this run has given, where what comes after it failed; or, with a SHA-256,
-# may have given: then only from a file that has it, and "unknown" is the answer where no program computes it.
+# may have given: then only from a file that has it, and "unknown" is the answer where no program computes it. One with
+# a manifest is another run's: our own is taken back before its dump.
 unname() {
   argument final; argument wanted
   if [ -n "$wanted" ]; then
-    { [ -f "$final" ] && [ ! -L "$final" ]; } || { say ok; return; }
+    { [ -f "$final" ] && [ ! -L "$final" ] && [ ! -e "$final.json" ]; } || { say ok; return; }
     sum_of "$final" || { no "$final cannot be read back"; return 1; }
     [ "$sum" = "$wanted" ] || { say ok "${sum:-unknown}"; return; }
   fi

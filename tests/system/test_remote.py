@@ -188,6 +188,8 @@ def test_only_what_is_ours_is_taken_back(sshd, reach, tmp_path, kind):
     path = sshd.accounts.directory_of(kind, tmp_path.name)
     for name in ("ours", "theirs", "known"):
         (path / name).write_text(name)
+    for name in ("twin", "twin.json"):
+        (path / name).write_text("ours")
     (path / "directory").mkdir()
     (path / "link").symlink_to("ours")
     sshd.accounts.own(kind, path)
@@ -195,11 +197,11 @@ def test_only_what_is_ours_is_taken_back(sshd, reach, tmp_path, kind):
     sftp = kind == "sftp"
     session = SFTPSession(shell.link, kind, 20, read_back=True) if sftp else ShellSession(shell, kind, 20)
     session.go(str(path), (), make=False)
-    for name in ("link", "ours", "theirs", "directory", "none"):
+    for name in ("link", "ours", "theirs", "twin", "directory", "none"):
         session.unname(name, sha256_of([b"ours"]), 4)
     session.unname("known", "", 5)
     session.close()
-    assert sorted(os.listdir(path)) == ["directory", "link", "theirs"]
+    assert sorted(os.listdir(path)) == ["directory", "link", "theirs", "twin", "twin.json"]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
