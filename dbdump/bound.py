@@ -145,10 +145,10 @@ class Bound:
             self.backend.checks_stream(name.database) if check is None else check,
         )
         restore = self.backend.get_restore_command(name.database)
-        line = restore_line(
-            self.store.source(name),
-            [each.inverse() for each in reversed(self._wrap)],
-            None if restore is None else self._stage(restore, name.database),
+        line = partial(
+            restore_line,
+            unwrap=[each.inverse() for each in reversed(self._wrap)],
+            restore=None if restore is None else self._stage(restore, name.database),
         )
         retries = max(getattr(self.job.dump.to, "retries", 0), 0 if self.shell.here else self.job.host.retries)
         return Planned(

@@ -270,7 +270,7 @@ def _manifest(planned: Planned, outcome: Outcome, started: str) -> Manifest:
         versions=dict(planned.versions),
         signer=planned.keys.signer if planned.keys else None,
         recipients=planned.keys.recipients if planned.keys else (),
-        restore=planned.restore,
+        restore=planned.restore(planned.store.source(name)),
     )
 
 

@@ -128,6 +128,26 @@ def loud(words: Sequence[str]) -> list[str]:
     return [word for letter, value in kept for word in ([f"-{letter}"] * bool(letter) + [value]) if word]
 
 
+# What sftp calls otherwise than ssh, or has no letter for; what is of no use to it is left out.
+_SFTP_OPTIONS = {"p": "Port", "l": "User", "b": "BindAddress", "B": "BindInterface", "m": "MACs", "S": "ControlPath",
+                 "I": "PKCS11Provider"}  # fmt: skip
+_SFTP_LETTERS = frozenset("46ACcFiJoq")
+
+
+def sftp_words(words: Sequence[str]) -> list[str]:
+    """Return the words of a REMOTE as sftp takes them."""
+    found = []
+    for letter, value in _given(words):
+        if letter in _SFTP_OPTIONS:
+            found += ["-o", f"{_SFTP_OPTIONS[letter]}={value}"]
+        elif letter in _SFTP_LETTERS:
+            found += [f"-{letter}", value] if value else [f"-{letter}"]
+    user, at, host = destination(words).rpartition("@")
+    if "://" in user + host:
+        return [*found, "sftp://" + destination(words).partition("://")[2]]
+    return [*found, f"{user}{at}[{host}]" if ":" in host and "[" not in host else user + at + host]
+
+
 def _refused(words: Sequence[str], why: str, hint: str) -> RecipeError:
     return RecipeError(f"remote {' '.join(words)!r}: {why}", hint)
 

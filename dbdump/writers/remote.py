@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..boot import NoShell
-from ..catalog import DumpName
+from ..catalog import place_of
 from ..errors import ConnectError, RecipeError
 from ..links import Reach, Transport
 from ..script import quote
-from ..target import destination, split_target
+from ..target import destination, sftp_words, split_target
 from .far import ShellSession
 from .far_directory import FarDirectory
 from .session import Session
 from .sessions import Sessions
 from .sftp import SFTPSession
+
+# sftp writes where it likes in a file, so not into a pipe. $0 is the path there, and the rest is where to go.
+_BY_SFTP = (
+    't=$(mktemp) && printf "get %s \\"%s\\"\\n" "$0" "$t" | sftp -q -b - "$@" >/dev/null && cat "$t"; '
+    's=$?; rm -f "$t"; exit $s'
+)
+_SPECIAL = re.compile(r"[^\w@%+=:,./~-]")  # to sftp, which knows globs, quotes and comments
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Remote:
 
     def place(self, host: str, recipe: str) -> str:
         """Return REMOTE and the path of the recipe's dumps there."""
-        return "/".join([f"{self.target}:{self.path}", *DumpName(host, recipe, "x", "", "").directory[:2]])
+        return "/".join([f"{self.target}:{self.path}", *place_of(host, recipe)])
 
     def bound(self, reach: Reach) -> FarDirectory:
         """Return it with its way there: sessions that all dumps of the run share."""
@@ -52,14 +60,18 @@ class Remote:
             (self.target, self.transport, self.read_back, reach.stall_timeout),
             lambda: Sessions(lambda: self._start(reach), early=reach.early),
         )
-        return FarDirectory(sessions, self.path, self._account, self._reader)
+        return FarDirectory(sessions, self.path, self._account, lambda path: self._reader(path, sessions))
 
     @property
     def _account(self) -> str:
         return destination(split_target(self.target))
 
-    def _reader(self, path: str) -> list[str]:
-        return ["ssh", *split_target(self.target), f"cat {quote(path)}"]
+    def _reader(self, path: str, sessions: Sessions) -> list[str]:
+        words = split_target(self.target)
+        if sessions.has_shell:
+            return ["ssh", *words, f"cat {quote(path)}"]
+        path = path if path.startswith("/") else f"./{path}"  # sftp has an opinion of ~
+        return ["sh", "-c", _BY_SFTP, _SPECIAL.sub(r"\\\g<0>", path), *sftp_words(words)]
 
     def _start(self, reach: Reach) -> Session:
         shell = reach.links.late(reach.links.shell(self.target, self.transport))

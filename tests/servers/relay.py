@@ -57,7 +57,9 @@ class Relay:
         self._going.set()
 
     def close(self) -> None:
-        """End it."""
+        """End it, if it is not ended yet."""
+        if self._server.fileno() < 0:
+            return
         self._going.set()
         # Closing wakes nobody who waits in accept, and its descriptor may soon be that of another relay.
         self._server.shutdown(socket.SHUT_RDWR)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from readme import AUTHORIZED_KEYS, MACHINE_TASKS, MACHINES, PLACEMENTS, sh
-from servers.sshd import with_sudo
+from servers.sudo import with_sudo
 from support import manifests, needs_root
 
 DB1, WEB, VAULT = "sudoer", "dash", "fish"  # the accounts that are those machines

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from dbdump import Remote
 from dbdump.boot import COMMAND
 from dbdump.errors import WriteError
 from dbdump.testing import dump_name, manifest_of
+from dbdump.writers.far import ShellSession
 
 KIND = "dash"
 
@@ -297,6 +299,69 @@ def test_the_connection_is_lost_between_two_names(far, relay, tmp_path, retries)
     wait_for(lambda: not far.parts(), "the part to go")
 
 
+# Of a program: whether it is asked to do something to what has a final name by now.
+NAMED = 'is_there() { for each in ./202[1-9]*."$1"; do [ ! -e "$each" ] || return 0; done; return 1; }\n'
+
+
+@pytest.mark.parametrize("suffix", ["bin", "bin.json"])
+def test_a_name_that_cannot_be_made_durable_is_taken_back(far, sshd, suffix):
+    """41, 85: the link was made, and its directory cannot be synced: nothing keeps its name."""
+    text = f"""{NAMED}[ "$1" != . ] || ! is_there {suffix} || {{ echo 'sync: Input/output error' >&2; exit 1; }}
+        exec /bin/sync "$@\""""
+    with far.accounts.with_programs(KIND, sync=text):
+        far.failed(far.start(sshd.remote(KIND), pause=0), "Input/output error")
+    assert not far.parts()
+
+
+def test_a_name_that_may_have_been_given_is_taken_back(far, relay, tmp_path):
+    """85: the answer for the manifest is lost, and the first new session cannot begin: the second removes all."""
+    between, sshd = relay
+    once = far.accounts.home(KIND) / f"{tmp_path.name}.once"
+    wait = f"timeout 20 sh -c 'while [ -e {once} ]; do sleep 0.05; done'"
+    ln = f'/bin/ln "$@"; case "$*" in *.json) : >{once}; {wait};; esac'
+    dd = f'case "$*" in *nocache*) ;; *) [ ! -e {once} ] || {{ rm {once}; exit 1; }};; esac; exec /bin/dd "$@"'
+    with far.accounts.with_programs(KIND, ln=ln, dd=dd):
+        process = far.start(sshd.remote(KIND), pause=0)
+        wait_for(once.exists, "the manifest to be named")
+        between.cut()
+        far.failed(process, "its dd does not know")
+    assert not far.parts()
+
+
+def test_what_another_run_has_named_is_not_taken_back(far, sshd, reach):
+    """84, 85: the manifest's name is somebody's: his file stays, and the dump is taken back."""
+    to = Remote(sshd.remote(KIND), str(far.path), transport=far.transport).bound(reach)
+    sink = to.open(dump_name())
+    there = far.path.joinpath(*dump_name().directory, dump_name().manifest_file)
+    there.write_text("another")
+    sink.write(memoryview(b"whole"))
+    with pytest.raises(WriteError, match="is there already"):
+        sink.commit(manifest_of(dump_name(), b"whole"))
+    sink.abort()
+    assert [(each, each.read_text()) for each in there.parent.iterdir()] == [(there, "another")]
+
+
+@pytest.mark.parametrize("fault", ["closed", "read-only"])
+def test_a_name_that_cannot_be_taken_back_is_told(far, relay, tmp_path, fault):
+    """41, 85: the line of the run says which file is left there, whether the machine is gone or its disk is."""
+    between, sshd = relay
+    once = far.accounts.home(KIND) / f"{tmp_path.name}.once"
+    sync = f'case "$*" in *.json.*) : >{once}; sleep 1; exit 1 ;; esac; exec /bin/sync "$@"'
+    rm = "case \"$*\" in *' 20'*) echo 'rm: Read-only file system' >&2; exit 1;; esac; exec /bin/rm \"$@\""
+    with far.accounts.with_programs(KIND, sync=sync, rm=rm):
+        process = far.start(sshd.remote(KIND), pause=0, retries=1)
+        wait_for(once.exists, "the manifest to be synced")
+        if fault == "closed":
+            between.close()
+        code, said = end_of(process)
+    (left,) = far.path.rglob("202[1-9]*")
+    assert code == 1
+    (line,) = {each for each in said.splitlines() if each.startswith("FAILED")}
+    assert f"; and there cannot be removed: {left}: " in line
+    assert "Read-only file system" in line or fault == "closed"
+    left.unlink()
+
+
 def test_who_hangs_in_a_commit_is_ended(far, relay, tmp_path):
     """85: where the answer is lost because nobody gives it, the new connection ends whoever hangs there."""
     between, sshd = relay
@@ -434,3 +499,35 @@ def test_a_file_system_in_between(far, sshd):
         far.works(sshd.remote(KIND))
     finally:
         subprocess.run(["umount", there], check=True)
+
+
+def test_a_home_that_cannot_be_entered(far, sshd, tmp_path):
+    """71: only a path below it needs it, and then that is told at once; an absolute one does not."""
+    home = far.accounts.home(KIND)
+    with tempfile.TemporaryDirectory(dir=far.accounts.directory) as top:
+        path = Path(top)
+        far.own(path)
+        home.chmod(0)
+        try:
+            far.path = path
+            far.works(sshd.remote(KIND))
+            far.path = Path("dumps")
+            text, _ = far.start(sshd.remote(KIND), pause=0).communicate(timeout=30)
+        finally:
+            home.chmod(0o700)
+    assert f"its home {home} cannot be entered" in text
+
+
+def test_a_machine_without_proc(far, own_sshd, reach):
+    """66: there nobody knows which processes are those of a session that is lost: none is ended."""
+    server = own_sshd(inside=("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "sh"))
+    shell = reach.links.late(reach.links.shell(server.remote(KIND), far.transport))
+    session = ShellSession(shell, KIND, 20)
+    session.go(str(far.path), (), make=False)
+    (far.path / "part").touch()
+    far.own(far.path / "part")
+    session.clear(session.group, "part")
+    session.drop()
+    session.close()
+    assert not (far.path / "part").exists()
+    assert session.group == "0"

@@ -20,6 +20,7 @@ from dbdump.target import (
     parse_settings,
     quick_ciphers,
     settings_of,
+    sftp_words,
     split_target,
     without_ssh,
 )
@@ -101,6 +102,24 @@ def test_whatever_is_taken_has_one_destination(remote):
     assert not destination(words).startswith("-")
     assert destination(words)
     assert not set("".join(words)) & {"\n", "\0"}
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ("-p 2222 -i KEY me@vault", ["-o", "Port=2222", "-i", "KEY", "me@vault"]),
+        ("-4qTl me vault -oPort=2", ["-4", "-q", "-o", "User=me", "-o", "Port=2", "vault"]),
+        (
+            "-CaF none -m umac -S no -L1:x:1 ::1",
+            ["-C", "-F", "none", "-o", "MACs=umac", "-o", "ControlPath=no", "[::1]"],
+        ),
+        ("me@fe80::1%eth0", ["me@[fe80::1%eth0]"]),
+        ("ssh://me@vault:2222", ["sftp://me@vault:2222"]),
+    ],
+)
+def test_a_remote_as_sftp_takes_it(remote, expected):
+    """Some options have other letters there, and some have none."""
+    assert sftp_words(split_target(remote)) == expected
 
 
 @pytest.mark.parametrize(
