@@ -168,7 +168,7 @@ def _refuse_twins(recipes: Sequence[Recipe]) -> None:
         if _way(recipe) != _way(known):
             raise RecipeError(
                 f"host {recipe.host.name!r} is reached in two ways: {known.source} and {recipe.source}",
-                "Give two machines two names: their dumps are stored under them. Of one machine, say the same everywhere.",
+                "Give two machines two names, as their dumps are stored by name; write one the same everywhere.",
             )
         if other := seen.get(recipe.id):
             raise RecipeError(

@@ -11,10 +11,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .boot import Down, NoShell
+from .boot import NoShell
 from .channel import LOST_HINT, ChannelRunning, closed
+from .down import Absent, Down
 from .errors import ConnectError, ConnectionLost
-from .known_hosts import known_keys
+from .known_hosts import how_to_add, how_to_renew, known_keys
 from .script import Said
 from .shell import Running
 from .target import Settings
@@ -39,6 +40,10 @@ class FabricLink:
         self._lock = threading.Lock()
         self._connections: list[Connection] = []
         self._down = Down()
+
+    def starting(self) -> contextlib.nullcontext[None]:
+        """Return nothing to wait for: one connection is made, and all commands run on it."""
+        return contextlib.nullcontext()
 
     def run(self, command: str, said: Said) -> Running:
         """Start `command` on a channel of its own. Raises ConnectError."""
@@ -108,8 +113,8 @@ class FabricLink:
         try:
             self._connections.append(self._opened())
         except ConnectError as error:
-            self._down.note(error)
-            raise
+            raise self._down.note(error) from error
+        self._down.over()
         yield self._connections[-1]
 
     def _lost(self, error: Exception) -> ConnectionLost:
@@ -160,16 +165,15 @@ class FabricLink:
         from paramiko import AuthenticationException, BadHostKeyException  # noqa: TID251, PLC0415
 
         told = self._settings
-        look = f"ssh-keyscan -p {told.port} {told.hostname}"
         if isinstance(error, BadHostKeyException):
             return ConnectError(
                 f"{self.account}: the host key has changed, or this is another machine",
-                f"Ask its operator. If it is right, remove the old key from known_hosts and add the new one: {look}",
+                f"Ask its operator. If it is right, replace the key: {how_to_renew(told.hostname, told.port)}",
             )
         if "not found in known_hosts" in str(error):
             return ConnectError(
                 f"{self.account}: host key verification failed: it is in no known_hosts file",
-                f"Add it, and compare its fingerprint with its operator's: {look} >> ~/.ssh/known_hosts",
+                f"Add it, and compare its fingerprint with its operator's: {how_to_add(told.hostname, told.port)}",
             )
         if isinstance(error, AuthenticationException) and (bad := list(filter(_open_to_others, told.identities))):
             return ConnectError(f"{self.account}: others can read the private key {bad[0]}", f"chmod 600 {bad[0]}")
@@ -178,7 +182,7 @@ class FabricLink:
                 f"{self.account}: permission denied: {said_of(error)}",
                 "Put the public key into that account's authorized_keys; a key with a passphrase needs an agent.",
             )
-        return ConnectError(
+        return Absent(
             f"{self.account}: no connection to {told.hostname} port {told.port}: {said_of(error)}",
             "Is the machine up, and sshd on that port?",
         )

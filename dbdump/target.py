@@ -122,9 +122,9 @@ def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
             break
 
 
-def loud(words: Sequence[str]) -> list[str]:
-    """Return the words of a REMOTE without -q and -v: what ssh says is read, and told in few words."""
-    kept = [(letter, value) for letter, value in _given(words) if letter not in ("q", "v")]
+def loud(words: Sequence[str], without: str = "") -> list[str]:
+    """Return the words of a REMOTE without -q and -v, as what ssh says is read, and without the options `without`."""
+    kept = [(letter, value) for letter, value in _given(words) if not letter or letter not in "qv" + without]
     return [word for letter, value in kept for word in ([f"-{letter}"] * bool(letter) + [value]) if word]
 
 
@@ -132,14 +132,18 @@ def _refused(words: Sequence[str], why: str, hint: str) -> RecipeError:
     return RecipeError(f"remote {' '.join(words)!r}: {why}", hint)
 
 
-def jump_words(jump: str, words: Sequence[str]) -> tuple[str, ...]:
-    """Return the REMOTE of a jump host, `[user@]host[:port]`, in words; it is looked up in the same ssh_config."""
+def jump_words(jump: str, words: Sequence[str], before: str = "") -> tuple[str, ...]:
+    """Return the REMOTE of a jump host, `[user@]host[:port]`, in words; it is looked up in the same ssh_config.
+
+    `before` are the jump hosts that lead to it, where they are named.
+    """
     config = [word for letter, value in _given(words) if letter == "F" for word in ("-F", value)]
     host, colon, port = jump.removeprefix("ssh://").rpartition(":")
     if not colon or not port.isdecimal():
         host, port = jump, ""
     # ssh -G puts a number in brackets, and takes none.
-    return (*config, *(["-p", port] if port else []), host.replace("[", "").replace("]", ""))
+    more = [*(["-J", before] if before else []), *(["-p", port] if port else [])]
+    return (*config, *more, host.replace("[", "").replace("]", ""))
 
 
 _IDENTITIES = ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"]  # those that paramiko reads
