@@ -12,7 +12,7 @@ from .errors import ConnectError, ConnectionLost
 LONGEST_PAUSE = 30.0  # seconds before a lost connection is looked for again
 _DOWN_SECONDS = 60.0  # for so long a machine that was not there is not asked again
 _AT_ONCE = 8  # that log in: from the tenth that has not yet, sshd drops some (MaxStartups 10:30:100)
-_LOGIN_SECONDS = 2.0  # who takes longer holds up nobody: it is the machine behind this one that does not answer
+_LOGIN_SECONDS = 5.0  # who takes longer holds up nobody: it is the machine behind this one that does not answer
 
 
 class Absent(ConnectError):  # noqa: N818  what it is

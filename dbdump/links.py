@@ -25,6 +25,7 @@ from .target import (
     quick_ciphers,
     settings_of,
     split_target,
+    wants_kerberos,
     without_ssh,
 )
 
@@ -137,7 +138,7 @@ def link_to(
     settings = settings_of(values)
     plain = parse_settings(ask_ssh(("-F", "none", settings.hostname)) or "")
     settings = replace(settings, ciphers=quick_ciphers(values, plain))
-    odd = [*not_for_fabric(values, plain), *_odd(values, settings)]
+    odd = [*not_for_fabric(values, plain), *_odd(words, values, settings)]
     if answer is None and transport == "openssh":
         raise needs_ssh('transport="openssh"')
     if answer is None and odd:
@@ -157,9 +158,9 @@ def link_to(
     return FabricLink(destination(words), settings, jump)
 
 
-def _odd(values: dict[str, list[str]], settings: Settings) -> list[str]:
+def _odd(words: Sequence[str], values: dict[str, list[str]], settings: Settings) -> list[str]:
     """Return what else fabric cannot honour."""
-    odd = []
+    odd = ["gssapiauthentication"] if wants_kerberos(words) else []
     if for_ssh_alone(settings.known_hosts, settings.hostname, settings.port):
         odd.append("known_hosts")
     if values.get("identitiesonly") == ["yes"] and "SSH_AUTH_SOCK" in os.environ:

@@ -19,12 +19,12 @@ ALIVE_INTERVAL = 15  # seconds, as above; ssh's own default, 0, never notices a 
 ALIVE_COUNT = 4
 
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmopRSw")  # ssh(1), synopsis
-_REFUSED = frozenset("fNnsVWGQOMXYtD")  # they ask ssh for something else than a command with its bytes
+_REFUSED = frozenset("fNnsVWGQOMXYtDLREy")  # ssh is to run a command, hand on its bytes, and say what goes wrong
 
 # What fabric is told, and what changes nothing about who is reached, how safely, or which bytes arrive.
 _HONOURED = frozenset({
     "host", "hostname", "user", "port", "identityfile", "identitiesonly", "userknownhostsfile",
-    "globalknownhostsfile", "proxyjump", "connecttimeout", "connectionattempts",
+    "globalknownhostsfile", "proxyjump", "connecttimeout",
     "serveraliveinterval", "serveralivecountmax", "compression", "identityagent",
 })  # fmt: skip
 _HARMLESS = frozenset({
@@ -78,6 +78,8 @@ def split_target(remote: str) -> tuple[str, ...]:
     Raises RecipeError for what has no destination, has a command behind it, or asks ssh for something else
     than to run a command.
     """
+    if not isinstance(remote, str):  # shlex would read stdin
+        raise RecipeError(f"remote {remote!r}: not text", "Write what ssh takes before the command: 'user@host'.")
     try:
         words = tuple(shlex.split(remote))
     except ValueError as error:
@@ -126,6 +128,17 @@ def loud(words: Sequence[str], without: str = "") -> list[str]:
     """Return the words of a REMOTE without -q and -v, as what ssh says is read, and without the options `without`."""
     kept = [(letter, value) for letter, value in _given(words) if not letter or letter not in "qv" + without]
     return [word for letter, value in kept for word in ([f"-{letter}"] * bool(letter) + [value]) if word]
+
+
+def wants_kerberos(words: Sequence[str]) -> bool:
+    """Whether a REMOTE asks for a login by Kerberos: in ssh_config it stands for every host of some machines."""
+    for letter, value in _given(words):
+        keyword, _, text = value.replace("=", " ", 1).partition(" ")
+        if letter == "o" and keyword.lower() == "gssapiauthentication":  # the first one counts
+            return text.strip().lower() in ("yes", "true")
+        if letter == "K":
+            return True
+    return False
 
 
 def _refused(words: Sequence[str], why: str, hint: str) -> RecipeError:

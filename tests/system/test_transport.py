@@ -64,6 +64,8 @@ Host vault
         ("-4c aes128-ctr", "OpenSSH"),
         ("-oCiphers=aes128-ctr", "OpenSSH"),
         ("-b 127.0.0.1", "OpenSSH"),
+        ("-K", "OpenSSH"),
+        ("-o ConnectionAttempts=2", "OpenSSH"),
         ("-m hmac-sha2-256", "OpenSSH"),
         ("-o HostKeyAlgorithms=ssh-ed25519", "OpenSSH"),
     ],

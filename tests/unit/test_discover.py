@@ -159,7 +159,7 @@ def test_two_machines_of_one_name_stop_everything(tmp_path, other):
     recipe_file(tmp_path, text.format(other, "three"), "c.py")
     with pytest.raises(RecipeError, match=r"host 'db1' .* ways: .*a\.py:\d+ and .*c\.py:\d+") as caught:
         discover(directory)
-    assert "Two machines need two names" in caught.value.hint
+    assert "Give two machines two names" in caught.value.hint
 
 
 @pytest.mark.parametrize(
