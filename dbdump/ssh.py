@@ -135,6 +135,8 @@ class FabricLink:
             # Else a request whose data follows waits 40 ms: for the acknowledgement that the far kernel puts off.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.transport.set_keepalive(self._settings.alive_interval)
+        if self._jump:
+            _ask_for_answers(connection.transport, self._settings)
         return connection
 
     def _made(self) -> Connection:
@@ -199,6 +201,34 @@ def _transport(sock: Any, **more: Any) -> Any:
     options = transport.get_security_options()
     options.ciphers = sorted(options.ciphers, key=lambda name: "-gcm@" not in name)
     return transport
+
+
+def _ask_for_answers(transport: Any, settings: Settings) -> None:
+    """Have its keepalives answered, or end it: the kernel sees the machine in between, and not the one behind it."""
+    from paramiko import Message  # noqa: TID251, PLC0415
+    from paramiko.common import cMSG_GLOBAL_REQUEST  # noqa: TID251, PLC0415
+
+    asked: threading.Event | None = None
+    missed = 0
+
+    def ask() -> None:
+        """Ask whether it is there, in the thread that reads. Raises EOFError after so many intervals without answer."""
+        nonlocal asked, missed
+        if asked is not None and not asked.is_set():
+            missed += 1
+            if missed >= settings.alive_count:
+                raise EOFError
+            return
+        missed = 0
+        asked = transport.completion_event = threading.Event()  # which paramiko sets at the answer
+        message = Message()
+        message.add_byte(cMSG_GLOBAL_REQUEST)
+        message.add_string("keepalive@openssh.com")
+        message.add_boolean(True)  # noqa: FBT003  it wants an answer
+        # paramiko has no public name for it: its own request waits for no answer, or in this thread for ever.
+        transport._send_user_message(message)  # noqa: SLF001
+
+    transport.packetizer.set_keepalive(settings.alive_interval, ask)
 
 
 def _open_to_others(key: str) -> bool:

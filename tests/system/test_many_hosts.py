@@ -163,7 +163,9 @@ def test_one_connection_for_all_dumps_of_a_host(three, dbdump):
 
 def test_so_many_log_in_at_once(own_sshd, reach):
     """Over OpenSSH each command has a connection of its own: sshd drops none as one too many, as by default it does."""
-    server = own_sshd(inside=("sh", "-c", 'exec "$@" -o MaxStartups=9:100:9', "sh"))
+    server = own_sshd(
+        inside=("sh", "-c", 'for f; do :; done; sed -i "s/^MaxSt.*/MaxStartups 9:100:9/" "$f"; exec "$@"', "sh")
+    )
     shells = [reach.links.shell(server.remote(kind), "openssh") for kind in ("bash", "dash")]
     with ThreadPoolExecutor(24) as pool:
         started = list(pool.map(lambda index: shells[index % 2].start("true", [], Said("")), range(24)))

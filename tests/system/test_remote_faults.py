@@ -147,6 +147,23 @@ def test_the_link_goes_down_in_the_middle(far, link):
     assert time.monotonic() - began < 20, text
 
 
+def test_the_link_behind_a_jump_host_goes_down(far, link, sshd, tmp_path):
+    """67: what is between is there, and answers for nobody: keepalives have to be answered by the far end."""
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host gate\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {far.accounts.user(KIND)}\n"
+        f"  IdentityFile {far.accounts.client_key}\n  UserKnownHostsFile {sshd.known_hosts}\n"
+    )
+    more = ("-F", str(config), "-J", "gate", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
+    process = far.start(link.sshd.remote(KIND, *more), pause=1)
+    far.in_the_middle()
+    link.down()
+    code, text = end_of(process)
+    assert code == 1, text
+    assert "connection lost" in text
+    far.untouched()
+
+
 def test_the_link_is_down_from_the_start(far, link):
     """68: it costs the connect timeout, once."""
     link.down()
