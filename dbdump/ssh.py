@@ -206,7 +206,6 @@ def _transport(sock: Any, **more: Any) -> Any:
 def _ask_for_answers(transport: Any, settings: Settings) -> None:
     """Have its keepalives answered, or end it: the kernel sees the machine in between, and not the one behind it."""
     from paramiko import Message  # noqa: TID251, PLC0415
-    from paramiko.common import cMSG_GLOBAL_REQUEST  # noqa: TID251, PLC0415
 
     asked: threading.Event | None = None
     missed = 0
@@ -219,10 +218,10 @@ def _ask_for_answers(transport: Any, settings: Settings) -> None:
             if missed >= settings.alive_count:
                 raise EOFError
             return
-        missed = 0
-        asked = transport.completion_event = threading.Event()  # which paramiko sets at the answer
+        missed, asked = 0, threading.Event()
+        transport.completion_event = asked  # which paramiko sets at the answer
         message = Message()
-        message.add_byte(cMSG_GLOBAL_REQUEST)
+        message.add_byte(b"P")  # SSH_MSG_GLOBAL_REQUEST, RFC 4254, section 9
         message.add_string("keepalive@openssh.com")
         message.add_boolean(True)  # noqa: FBT003  it wants an answer
         # paramiko has no public name for it: its own request waits for no answer, or in this thread for ever.
