@@ -14,6 +14,7 @@ from support import COMMAND, files
 
 from dbdump import Remote
 from dbdump.errors import ConnectError
+from dbdump.script import Said
 from dbdump.testing import dump_name, store
 
 KIND = "dash"
@@ -151,6 +152,16 @@ def test_a_master_connection_to_a_jump_host_is_not_used(config, goes_by, tmp_pat
     config.write_text(config.read_text().replace("Host *\n", text))
     assert goes_by(f"-F {shlex.quote(str(config))} -J gate,vault other", "openssh") == "OpenSSH"
     assert not list(tmp_path.glob("m-*"))
+
+
+def test_keepalives_over_another_machine_are_answered(config, reach):
+    """Who has nothing to say for longer than they are missed for is not taken for gone."""
+    options = "-o ServerAliveInterval=1 -o ServerAliveCountMax=1"
+    shell = reach.links.shell(f"-F {shlex.quote(str(config))} {options} -J gate other", "fabric")
+    running = shell.start("sleep 3.3; echo done", [], Said(""))
+    buffer = memoryview(bytearray(99))
+    assert bytes(buffer[: running.read_into(buffer, 20)]) == b"done\n"
+    assert running.wait() == 0
 
 
 def test_the_hosts_behind_one_machine_share_the_way_there(config, sshd, reach):
