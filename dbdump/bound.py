@@ -26,6 +26,7 @@ from .plan import (
     chosen_wrappers,
     empty_bytes,
     matches,
+    retries_of,
     selected,
 )
 from .probe import probe
@@ -150,7 +151,7 @@ class Bound:
             unwrap=[each.inverse() for each in reversed(self._wrap)],
             restore=None if restore is None else self._stage(restore, name.database),
         )
-        retries = max(getattr(self.job.dump.to, "retries", 0), 0 if self.shell.here else self.job.host.retries)
+        retries = retries_of(None if self.shell.here else self.job.host, self.job.dump.to)
         return Planned(
             name, self.backend, pipeline, self.store, versions, line, empty_bytes(self._wrap), self.shell,
             Pipeline(wrapping, {}, patience, fed=True) if travels else None,

@@ -134,6 +134,15 @@ def empty_bytes(wrappers: Iterable[Wrapper]) -> int:
     return size
 
 
+def retries_of(host: Host | None, to: object) -> int:
+    """Return how often a dump whose connection was lost is begun anew: that to another `host`, or to where it goes.
+
+    Of the two, who says nothing leaves it to the other.
+    """
+    ways = [*([] if host is None else [host.retries]), *([to.retries] if hasattr(to, "retries") else [])]
+    return max((each for each in ways if each is not None), default=1 if ways else 0)
+
+
 def checked_secrets(backend: Backend) -> dict[str, str]:
     """Return a backend's secret variables. Raises RecipeError for what cannot be handed over as a line."""
     secrets = backend.environment()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -17,6 +18,7 @@ from typing import Self
 from .attempt import attempt, failed
 from .bound import Bound
 from .catalog import SCHEMA, Manifest, new_stamp, printable
+from .down import pause
 from .errors import ConnectError, ConnectionLost, DbdumpError, Interrupted, StageError
 from .locks import only_run, own_stamp
 from .machines import PER_HOST, Machines, Queues
@@ -51,7 +53,7 @@ def run(
         while pending:
             _, pending = wait(pending, timeout=0.1)
             if signals.received is not None:
-                runner.machines.end()
+                runner.end()
     return list(chain.from_iterable(future.result() for future in futures)), signals.received
 
 
@@ -79,6 +81,12 @@ class Runner:
         self._display = display
         self._stamp = own_stamp()
         self._told: set[str] = set()
+        self._ending = threading.Event()
+
+    def end(self) -> None:
+        """End every script on every machine, start no more, and wait for no connection to come back."""
+        self._ending.set()
+        self.machines.end()
 
     def __enter__(self) -> Self:
         return self
@@ -165,17 +173,23 @@ class Runner:
         return failure or Result(name.id, "stored", location, "", stored[0], seconds)
 
     def _store_or_again(self, planned: Planned) -> int:
-        """Store one database, from the beginning again where a connection was lost and nothing was committed."""
-        for left in range(planned.retries, -1, -1):
+        """Store one database, from the beginning again where a connection was lost and nothing was committed.
+
+        What is out for a short while is waited for, longer each time.
+        """
+        tried = 0
+        while True:
             try:
                 return self._store(planned)
             except ConnectionLost as error:
-                if planned.shell.ended:
-                    raise Interrupted("ended before it was complete") from error
-                if not left:
+                if not self._ending.is_set() and tried == planned.retries:
                     raise
-                self._display.notice(f"{planned.name.id}: {error.message}; once more")
-        raise RuntimeError("a dump was tried less than once")
+                seconds = pause(tried)
+                if not self._ending.is_set():
+                    self._display.notice(f"{planned.name.id}: {error.message}; once more in {seconds:g} s")
+                if self._ending.wait(seconds):
+                    raise Interrupted("ended before it was complete") from error
+            tried += 1
 
     def _store(self, planned: Planned) -> int:
         """Dump one database into its writer, commit it, and return the bytes that were stored."""

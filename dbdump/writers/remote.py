@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..boot import NoShell
 from ..catalog import place_of
 from ..errors import ConnectError, RecipeError
+from ..host import is_number
 from ..links import Reach, Transport
 from ..script import quote
 from ..target import destination, sftp_words, split_target
@@ -31,14 +32,14 @@ class Remote:
 
     `target` is all that ssh takes before the command: an alias, `user@host`, `-p 2222 -i KEY user@host`.
     A `path` that is not absolute is relative to that account's home; it has to be there. `transport` is
-    fabric or openssh. After a lost connection a dump is begun anew, up to `retries` times. An account that
+    fabric or openssh. After a lost connection a dump is begun anew, up to `retries` times; see Host. An account that
     is for SFTP only gives back every byte to be compared, or with `read_back=False` only their number.
     """
 
     target: str
     path: str
     transport: Transport = "fabric"
-    retries: int = 1
+    retries: int | None = None
     read_back: bool = True
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class Remote:
             raise RecipeError(f"Remote(path={self.path!r}): not a path", "Give a directory of that machine.")
         if self.transport not in ("fabric", "openssh"):
             raise RecipeError(f"Remote(transport={self.transport!r})", 'There are "fabric" and "openssh".')
-        if not isinstance(self.retries, int) or self.retries < 0:
+        if not is_number(self.retries, 0):
             raise RecipeError(f"Remote(retries={self.retries!r}): not a number of 0 or more", "Write retries=1.")
 
     def place(self, host: str, recipe: str) -> str:

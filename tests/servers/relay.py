@@ -61,11 +61,22 @@ class Relay:
         if self._server.fileno() < 0:
             return
         self._going.set()
+        self.go_away()
+
+    def go_away(self) -> None:
+        """Reset every connection, and refuse new ones."""
         # Closing wakes nobody who waits in accept, and its descriptor may soon be that of another relay.
-        self._server.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # it is away already
+            self._server.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
         self._server.close()
         self.cut()
+
+    def come_back(self) -> None:
+        """Take new connections again."""
+        self._server = socket.create_server(("127.0.0.1", self.port))
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def _accept(self) -> None:
         with suppress(OSError):

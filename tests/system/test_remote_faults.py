@@ -13,17 +13,20 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from servers.far import cut
 from servers.process import wait_for
+from servers.relay import Relay
 from support import end_of, gone, processes
 
 from dbdump import Remote
 from dbdump.boot import COMMAND
-from dbdump.errors import WriteError
+from dbdump.errors import ConnectionLost, WriteError
+from dbdump.script import Said
 from dbdump.testing import dump_name, manifest_of
 from dbdump.writers.far import ShellSession
 
@@ -65,6 +68,76 @@ def test_a_lost_connection_is_tried_once_more(far, sshd):
     wait_for(lambda: not far.parts(), "the first part to go")
 
 
+def told(process, word: str) -> str:
+    """Read what a command says until `word` was said, and return it all."""
+    text = ""
+    while word not in text:
+        line = process.stdout.readline()
+        assert line, text
+        text += line
+    return text
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_short_outage_is_waited_for(far, relay, comes_back):
+    """66: where nobody answers for a while, it is tried again after a second, after two more, and so on."""
+    between, sshd = relay
+    process = far.start(sshd.remote(KIND), retries=3 if comes_back else 1, pause=0.2)
+    far.in_the_middle()
+    between.go_away()
+    text = told(process, "once more in 2 s" if comes_back else "once more in 1 s")
+    if comes_back:
+        between.come_back()
+    code, rest = end_of(process)
+    assert code == 1 - comes_back, text + rest
+    assert ("no connection" in rest) is not comes_back, text + rest
+    assert len(list(far.path.rglob("2*.bin.json"))) == 1 + comes_back
+    wait_for(lambda: not far.parts(), "the first part to go")
+
+
+def test_ended_while_a_connection_is_waited_for(far, relay):
+    """49, 66: a signal does not wait for the next try."""
+    between, sshd = relay
+    process = far.start(sshd.remote(KIND), retries=9)
+    far.in_the_middle()
+    between.go_away()
+    told(process, "once more in 1 s")
+    process.send_signal(signal.SIGINT)
+    code, text = end_of(process)
+    assert code == 130, text
+    assert "once more" not in text
+    far.untouched()
+
+
+@pytest.mark.parametrize("far", ["openssh"], indirect=True)
+@pytest.mark.parametrize("fault", ["cut", "freeze"])
+def test_a_connection_is_lost_before_the_script_speaks(far, own_sshd, reach, fault):
+    """66, 67: that is no account without a shell, which would be tried over SFTP, but a lost connection."""
+    server = own_sshd(inside=("sh", "-c", 'exec "$@" -o "ForceCommand=sleep 20"', "sh"))
+    between = Relay(server.port)
+    through = server.through(between.port)
+    options = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1")
+    shell = reach.links.shell(through.remote(KIND, *options), far.transport)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(shell.start, "true", [], Said(""))
+        wait_for(lambda: server.logins, "the login")
+        getattr(between, fault)()
+        with pytest.raises(ConnectionLost):
+            running.result()
+    between.close()
+
+
+def test_who_is_sent_away_before_he_logs_in_comes_again(far, sshd, reach):
+    """66: as sshd does with those that are too many: nobody is taken for down who may be there in a moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        shell = reach.links.shell(sshd.through(server.getsockname()[1]).remote(KIND), "openssh")
+        for _ in range(2):
+            running = pool.submit(shell.start, "true", [], Said(""))
+            server.accept()[0].close()
+            with pytest.raises(ConnectionLost, match="kex_exchange_identification"):
+                running.result()
+
+
 def test_the_link_goes_down_in_the_middle(far, link):
     """67: keepalives end it, and nothing is named there, even later."""
     more = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
@@ -74,6 +147,23 @@ def test_the_link_goes_down_in_the_middle(far, link):
     link.down()
     text = far.failed(process, "connect", running=True)
     assert time.monotonic() - began < 20, text
+
+
+def test_the_link_behind_a_jump_host_goes_down(far, link, sshd, tmp_path):
+    """67: what is between is there, and answers for nobody: keepalives have to be answered by the far end."""
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host gate\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {far.accounts.user(KIND)}\n"
+        f"  IdentityFile {far.accounts.client_key}\n  UserKnownHostsFile {sshd.known_hosts}\n"
+    )
+    more = ("-F", str(config), "-J", "gate", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
+    process = far.start(link.sshd.remote(KIND, *more), pause=1)
+    far.in_the_middle()
+    link.down()
+    code, text = end_of(process)
+    assert code == 1, text
+    assert "connection lost" in text
+    far.untouched()
 
 
 def test_the_link_is_down_from_the_start(far, link):
@@ -210,7 +300,9 @@ def test_the_host_key_is_unknown_or_changed(far, sshd, relay, key, said):
     else:
         through.know(key)
     text = far.failed(far.start(through.remote(KIND)), said)
-    assert "ssh-keyscan" in text or "ssh-keygen -R" in text
+    if key is not None:
+        assert f"ssh-keygen -R '[127.0.0.1]:{through.port}'" in text
+    assert f"ssh-keyscan -p {through.port} 127.0.0.1 >> " in text
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644])
