@@ -8,31 +8,28 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from pathlib import PurePath
 from types import TracebackType
 from typing import Self
 
 from .attempt import attempt, failed
 from .bound import Bound
-from .catalog import SCHEMA, Manifest, new_stamp, printable
+from .catalog import Manifest, new_stamp, printable
 from .down import pause
 from .errors import ConnectError, ConnectionLost, DbdumpError, Interrupted, StageError
 from .locks import only_run, own_stamp
 from .machines import PER_HOST, Machines, Queues
+from .manifest import manifest_of, refuse_bad_stream, utc_now, warnings_of
 from .pipeline import Look, Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped, known_secrets
 from .progress import Display
-from .redact import redact
 from .report import Result
 from .script import Stage
 from .signals import Signals
 from .writers.base import Store
 from .writers.on_host import HostSink
 
-_LONG = 200  # characters of an argument with line ends in it
 _MOST_RECIPES = 64  # at once: each waits for a server's list, or for its dumps
 
 
@@ -193,7 +190,7 @@ class Runner:
 
     def _store(self, planned: Planned) -> int:
         """Dump one database into its writer, commit it, and return the bytes that were stored."""
-        started = _now()
+        started = utc_now()
         self._display.started(planned.name.id)
         sink = planned.store.open(planned.name)
 
@@ -207,10 +204,10 @@ class Runner:
                 outcome = sink.run(planned.pipeline, planned.shell, advanced)
             else:
                 outcome = self._run(planned, write, sink.look)
-            _refuse_bad_stream(planned, outcome)
-            manifest = _manifest(planned, outcome, started)
+            refuse_bad_stream(planned, outcome)
+            manifest = manifest_of(planned, outcome, started)
             sink.commit(manifest, self._signature(planned, manifest))
-            for warning in _warnings(planned, outcome):
+            for warning in warnings_of(planned, outcome):
                 self._display.notice(f"{planned.name.id}: {printable(warning)}")
         except (StageError, ConnectError):
             sink.abort()
@@ -243,56 +240,3 @@ class Runner:
         shell = self.machines.local if planned.wrapping else planned.shell
         Pipeline((stage,), fed=True).run(shell, signature.extend, lambda write: write(text))
         return bytes(signature)
-
-
-def _warnings(planned: Planned, outcome: Outcome) -> list[str]:
-    """Return what the dump program warns of though it exits 0: mostly that it leaves something out."""
-    program = PurePath(planned.pipeline.stages[0].argv[0]).name
-    told = [each for each in outcome.said.messages if each.startswith(f"{program}: ") and "warning" in each.lower()]
-    return [redact(each, planned.pipeline.values.values()) for each in told]
-
-
-def _refuse_bad_stream(planned: Planned, outcome: Outcome) -> None:
-    """Raise StageError where every stage exited 0, and yet the stream is not that of a whole dump."""
-    stage = planned.pipeline.stages[0].name
-    if outcome.stored_bytes <= planned.empty_bytes:
-        raise StageError(stage, "exited 0, but the dump is empty", "Run the backend's command by hand.")
-    if planned.pipeline.check_stream:
-        shape = planned.backend.shape_of(planned.name.database)
-        if fault := shape.fault(outcome.said.first or b"", outcome.said.end):
-            raise StageError(stage, f"exited 0, but {fault}", "Run the backend's command by hand.")
-
-
-def _manifest(planned: Planned, outcome: Outcome, started: str) -> Manifest:
-    name, pipeline = planned.name, planned.pipeline
-    return Manifest(
-        schema=SCHEMA,
-        host=name.host,
-        recipe=name.recipe,
-        backend=planned.backend.name,
-        database=name.database,
-        file=name.file,
-        started=started,
-        finished=_now(),
-        raw_bytes=outcome.said.raw_bytes,
-        stored_bytes=outcome.stored_bytes,
-        sha256=outcome.sha256,
-        stages=tuple(
-            {"name": stage.name, "argv": [_shown(word, pipeline) for word in stage.argv], "status": status}
-            for stage, status in zip(planned.stages, outcome.statuses, strict=True)
-        ),
-        versions=dict(planned.versions),
-        signer=planned.keys.signer if planned.keys else None,
-        recipients=planned.keys.recipients if planned.keys else (),
-        restore=planned.restore(planned.store.source(name)),
-    )
-
-
-def _shown(word: str, pipeline: Pipeline) -> str:
-    """Return an argument as the manifest shows it: no secret, and not a whole program."""
-    word = redact(word, pipeline.values.values())
-    return word if "\n" not in word or len(word) < _LONG else f"<{len(word)} characters of program>"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

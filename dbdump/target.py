@@ -92,7 +92,7 @@ def split_target(remote: str) -> tuple[str, ...]:
 
 def destination(words: Sequence[str]) -> str:
     """Return the destination of a split REMOTE, for people. Raises RecipeError; see split_target."""
-    found = [value for letter, value in _given(words) if not letter]
+    found = [value for letter, value in given_options(words) if not letter]
     if len(found) != 1:
         raise _refused(
             words,
@@ -102,7 +102,7 @@ def destination(words: Sequence[str]) -> str:
     return found[0]
 
 
-def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+def given_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the letter of each option with its value, as getopt finds them, and each destination with none."""
     rest = iter(words)
     for word in rest:
@@ -126,33 +126,13 @@ def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def loud(words: Sequence[str], without: str = "") -> list[str]:
     """Return the words of a REMOTE without -q and -v, as what ssh says is read, and without the options `without`."""
-    kept = [(letter, value) for letter, value in _given(words) if not letter or letter not in "qv" + without]
+    kept = [(letter, value) for letter, value in given_options(words) if not letter or letter not in "qv" + without]
     return [word for letter, value in kept for word in ([f"-{letter}"] * bool(letter) + [value]) if word]
-
-
-# What sftp calls otherwise than ssh, or has no letter for; what is of no use to it is left out.
-_SFTP_OPTIONS = {"p": "Port", "l": "User", "b": "BindAddress", "B": "BindInterface", "m": "MACs", "S": "ControlPath",
-                 "I": "PKCS11Provider"}  # fmt: skip
-_SFTP_LETTERS = frozenset("46ACcFiJoq")
-
-
-def sftp_words(words: Sequence[str]) -> list[str]:
-    """Return the words of a REMOTE as sftp takes them."""
-    found = []
-    for letter, value in _given(words):
-        if letter in _SFTP_OPTIONS:
-            found += ["-o", f"{_SFTP_OPTIONS[letter]}={value}"]
-        elif letter in _SFTP_LETTERS:
-            found += [f"-{letter}", value] if value else [f"-{letter}"]
-    user, at, host = destination(words).rpartition("@")
-    if "://" in user + host:
-        return [*found, "sftp://" + destination(words).partition("://")[2]]
-    return [*found, f"{user}{at}[{host}]" if ":" in host and "[" not in host else user + at + host]
 
 
 def wants_kerberos(words: Sequence[str]) -> bool:
     """Whether a REMOTE asks for a login by Kerberos: in ssh_config it stands for every host of some machines."""
-    for letter, value in _given(words):
+    for letter, value in given_options(words):
         keyword, _, text = value.replace("=", " ", 1).partition(" ")
         if letter == "o" and keyword.lower() == "gssapiauthentication":  # the first one counts
             return text.strip().lower() in ("yes", "true")
@@ -170,7 +150,7 @@ def jump_words(jump: str, words: Sequence[str], before: str = "") -> tuple[str, 
 
     `before` are the jump hosts that lead to it, where they are named.
     """
-    config = [word for letter, value in _given(words) if letter == "F" for word in ("-F", value)]
+    config = [word for letter, value in given_options(words) if letter == "F" for word in ("-F", value)]
     host, colon, port = jump.removeprefix("ssh://").rpartition(":")
     if not colon or not port.isdecimal():
         host, port = jump, ""
@@ -194,7 +174,7 @@ def without_ssh(words: Sequence[str]) -> dict[str, list[str]]:
     def add(keyword: str, value: str) -> None:
         values.setdefault(keyword, []).append(value)
 
-    for letter, value in _given(words):
+    for letter, value in given_options(words):
         if letter == "o":
             keyword, _, text = value.replace("=", " ", 1).partition(" ")
             add(keyword.lower(), text.strip())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from ..boot import NoShell
@@ -11,19 +10,13 @@ from ..errors import ConnectError, RecipeError
 from ..host import is_number
 from ..links import Reach, Transport
 from ..script import quote
-from ..target import destination, sftp_words, split_target
+from ..target import destination, split_target
 from .far import ShellSession
 from .far_directory import FarDirectory
 from .session import Session
 from .sessions import Sessions
 from .sftp import SFTPSession
-
-# sftp writes where it likes in a file, so not into a pipe. $0 is the path there, and the rest is where to go.
-_BY_SFTP = (
-    't=$(mktemp) && printf "get %s \\"%s\\"\\n" "$0" "$t" | sftp -q -b - "$@" >/dev/null && cat "$t"; '
-    's=$?; rm -f "$t"; exit $s'
-)
-_SPECIAL = re.compile(r"[^\w@%+=:,./~-]")  # to sftp, which knows globs, quotes and comments
+from .sftp_line import sftp_line
 
 
 @dataclass(frozen=True)
@@ -71,8 +64,7 @@ class Remote:
         words = split_target(self.target)
         if sessions.has_shell:
             return ["ssh", *words, f"cat {quote(path)}"]
-        path = path if path.startswith("/") else f"./{path}"  # sftp has an opinion of ~
-        return ["sh", "-c", _BY_SFTP, _SPECIAL.sub(r"\\\g<0>", path), *sftp_words(words)]
+        return sftp_line(words, path)
 
     def _start(self, reach: Reach) -> Session:
         shell = reach.links.late(reach.links.shell(self.target, self.transport))

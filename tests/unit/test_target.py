@@ -20,11 +20,11 @@ from dbdump.target import (
     parse_settings,
     quick_ciphers,
     settings_of,
-    sftp_words,
     split_target,
     wants_kerberos,
     without_ssh,
 )
+from dbdump.writers.sftp_line import sftp_words
 
 WORDS = ["-", "--", "-p", "-oX", "-4", "h", "u@h", "''", "-N", "\\-x", "'-p 1'", "=", "\n", "-Jj", "-4i", "'u@-x'"]
 PLAIN = {"hostname": ["h"], "port": ["22"], "ciphers": ["a,b"], "addressfamily": ["any"]}
