@@ -117,7 +117,7 @@ def test_whatever_is_taken_has_one_destination(remote):
         ("-p 2222 -i KEY me@vault", ["-o", "Port=2222", "-i", "KEY", "me@vault"]),
         ("-4qTl me vault -oPort=2", ["-4", "-q", "-o", "User=me", "-o", "Port=2", "vault"]),
         (
-            "-CaF none -m umac -S no -L1:x:1 ::1",
+            "-CaF none -m umac -S no ::1",
             ["-C", "-F", "none", "-o", "MACs=umac", "-o", "ControlPath=no", "[::1]"],
         ),
         ("me@fe80::1%eth0", ["me@[fe80::1%eth0]"]),
