@@ -48,6 +48,8 @@ class Host:
                 f"Host({self.name!r}, ssh={self.ssh!r}): a host needs a name, and ssh is text",
                 'Write Host("db1"), or use localhost for this machine.',
             )
+        if "/" in self.name:  # in a line and in --to it ends the host
+            raise UsageError(f"Host({self.name!r}): a host's name has no /", 'Write Host("db1", ssh="ssh://dump@db1").')
         if self.transport not in ("fabric", "openssh"):
             raise UsageError(f"Host(transport={self.transport!r})", 'There are "fabric" and "openssh".')
         if not is_number(self.per_host, 1):
