@@ -31,6 +31,9 @@ def slow(host):
 """
 
 
+LONG = 97  # seconds before a dump has its first byte: what has failed by then fails before anything is dumped
+
+
 class Far:
     """A directory of an account, with an old dump in it, and a dump on its way there."""
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from servers.far import cut
+from servers.far import LONG, cut
 from servers.process import wait_for
 from support import end_of, gone, processes
 
@@ -64,7 +64,7 @@ def test_a_lost_connection_is_tried_once_more(far, sshd):
 
 
 def test_the_link_goes_down_in_the_middle(far, link):
-    """67: keepalives end it, and nothing is named there, even later."""
+    """67: keepalives end it, and nothing is named there, even when the server has given up as well."""
     more = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
     process = far.start(link.sshd.remote(KIND, *more), pause=1)
     far.in_the_middle()
@@ -72,6 +72,10 @@ def test_the_link_goes_down_in_the_middle(far, link):
     link.down()
     text = far.failed(process, "connect", running=True)
     assert time.monotonic() - began < 20, text
+    wait_for(lambda: not far.accounts.processes(KIND), "sshd to give its client up")
+    far.untouched()
+    link.up()
+    far.works(link.sshd.remote(KIND))
 
 
 def test_the_link_is_down_from_the_start(far, link):
@@ -179,10 +183,18 @@ def test_the_far_disk_is_full(far, sshd, disk):
     assert not far.parts()
 
 
+def test_a_quota_there_is_used_up(far, sshd):
+    """70: in the middle: the far system's words come back, and the part is gone."""
+    strace = "exec strace -D -qq -o /dev/null -e inject=write:error=EDQUOT:when=5+"
+    with far.accounts.with_programs(KIND, dd=f'{strace} /bin/dd "$@"'):
+        far.failed(far.start(sshd.remote(KIND)), "Disk quota exceeded")
+    assert not far.parts()
+
+
 def test_the_far_disk_is_read_only(far, sshd, disk):
     """71: it fails before anything is dumped."""
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    text = far.failed(far.start(sshd.remote(KIND)), "Read-only file system")
+    text = far.failed(far.start(sshd.remote(KIND), before=LONG), "Read-only file system")
     assert "remount it" in text
 
 
@@ -190,9 +202,9 @@ def test_the_far_directory_is_missing_or_closed(far, sshd):
     """71: a root that is not there is not made; one that is not ours to write is not written."""
     far.path.chmod(0o500)
     (far.path / "localhost").rename(far.path / "elsewhere")
-    far.failed(far.start(sshd.remote(KIND)), "Permission denied")
+    far.failed(far.start(sshd.remote(KIND), before=LONG), "Permission denied")
     far.path = far.path / "missing"
-    far.failed(far.start(sshd.remote(KIND)), "No such file or directory")
+    far.failed(far.start(sshd.remote(KIND), before=LONG), "No such file or directory")
     assert not far.path.exists()
     far.path.parent.chmod(0o700)
 
@@ -219,7 +231,7 @@ def test_the_key_is_refused(far, sshd, mode, tmp_path):
     key.write_bytes((far.accounts.directory / name).read_bytes())
     key.chmod(mode)
     remote = sshd.remote(KIND).replace(str(far.accounts.client_key), str(key))
-    far.failed(far.start(remote), "connect: ")
+    far.failed(far.start(remote, before=LONG), "connect: ")
 
 
 def test_a_master_connection_of_ssh_config_is_not_used(far, sshd, tmp_path):
@@ -422,7 +434,13 @@ def test_a_key_that_may_do_nothing_else(far, own_sshd, options):
 def test_a_program_is_missing_there(far, sshd, missing):
     """80: it is named, before anything is dumped."""
     with far.accounts.without(KIND, missing):
-        far.failed(far.start(sshd.remote(KIND)), f" {missing} ")
+        far.failed(far.start(sshd.remote(KIND), before=LONG), f" {missing} ")
+
+
+def test_there_is_no_ln_there(far, sshd):
+    """80: the name is claimed, and then the part is moved over it."""
+    with far.accounts.without(KIND, "ln"):
+        far.works(sshd.remote(KIND))
 
 
 def test_a_file_system_in_between(far, sshd):
