@@ -102,14 +102,15 @@ def test_a_password_file_that_others_can_read(postgres, role, dbdump, datadir, t
         assert files(datadir) == {}
 
 
-def test_a_home_that_is_not_there(dbdump, database, datadir, monkeypatch):
-    """115: without HOME's directory gpg has no keys, and says so before anything is dumped."""
+@pytest.mark.parametrize("home", ["/nonexistent", "/sys"])
+def test_a_home_that_is_not_there(dbdump, database, datadir, monkeypatch, home):
+    """115: without HOME's directory, or where nobody can write to it, gpg has no keys: said before the dump."""
     monkeypatch.delenv("GNUPGHOME", raising=False)
     done = dbdump("dump", "--backend=sqlite", f"--option=path={database}", f"--datadir={datadir}", "--sign=signer",
-                  env={"HOME": "/nonexistent"})  # fmt: skip
+                  env={"HOME": home})  # fmt: skip
     assert done.returncode == 1
     assert "localhost/sqlite: gpg: " in done.stdout
-    assert "/nonexistent" in done.stdout
+    assert home in done.stdout
     assert "hint: " in done.stdout
     assert files(datadir) == {}
 
