@@ -394,9 +394,7 @@ def test_against_verify_and_restore(pruning, datadir):
         assert f"a prune is at work there: pid {os.getpid()} of " in pruning.dump(code=75)
 
 
-@pytest.mark.parametrize(
-    "task", [["verify"], ["restore", "--database=orders", "--to-stdout"]], ids=lambda task: task[0]
-)
+@pytest.mark.parametrize("task", ["verify", "restore --database=orders --to-stdout"])
 def test_against_a_verify_or_a_restore_that_runs(pruning, datadir, started, tmp_path, task):
     """104: a real one, in the middle of what it reads: prune ends with 75, and takes nothing until it has ended."""
     pruning.recipe("Keep(last=1)", wrap="[Waits()]")

@@ -185,7 +185,7 @@ def test_the_far_disk_is_full(far, sshd, disk):
 
 def test_a_quota_there_is_used_up(far, sshd):
     """70: in the middle: the far system's words come back, and the part is gone."""
-    strace = "exec strace -D -qq -o /dev/null -e inject=write:error=EDQUOT:when=5+"
+    strace = "exec strace -D -qq -o /dev/null -e inject=write:error=EDQUOT:when=5"
     with far.accounts.with_programs(KIND, dd=f'{strace} /bin/dd "$@"'):
         far.failed(far.start(sshd.remote(KIND)), "Disk quota exceeded")
     assert not far.parts()
