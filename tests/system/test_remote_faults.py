@@ -159,6 +159,17 @@ def test_the_far_writer_is_frozen(far, sshd, least):
     far.works(sshd.remote(KIND))
 
 
+@pytest.mark.parametrize("far", ["fabric"], indirect=True)
+def test_the_far_disk_is_slow(far, sshd):
+    """69: it takes longer than stall_timeout in all, and each piece less: that is no stall."""
+    strace = "exec strace -D -qq -o /dev/null -e inject=write:delay_enter=40000"  # µs, for each 64 KiB of 6 MB
+    began = time.monotonic()
+    with far.accounts.with_programs(KIND, dd=f'{strace} /bin/dd "$@"'):
+        code, text = end_of(far.start(sshd.remote(KIND), stall=3, pause=0), 60)
+    assert code == 0, text
+    assert time.monotonic() - began > 3
+
+
 def shells(far) -> set[int]:
     """Return the processes of the account but for those of sshd."""
     found = set()

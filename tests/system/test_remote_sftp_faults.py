@@ -11,6 +11,7 @@ import pytest
 from servers.far import LONG, cut
 from servers.process import wait_for
 from servers.relay import Relay
+from support import files
 
 from dbdump import Remote
 from dbdump.errors import WriteError
@@ -55,6 +56,27 @@ def test_a_lost_connection_is_tried_once_more(far, sshd):
     assert process.returncode == 0, text
     assert "once more" in text
     assert len(list(far.path.rglob("2*.bin.json"))) == 2
+    assert not far.parts()
+
+
+def test_an_orphan_writes_on_when_the_retry_has_committed(far, relay):
+    """81, 79: what the server still had of the first attempt goes into the file of that one, and nowhere else."""
+    between, sshd = relay
+    process = far.start(sshd.remote(KIND), retries=1, pause=1)
+    far.in_the_middle()
+    orphans = sshd.sessions(KIND)
+    try:
+        for pid in orphans:
+            os.kill(pid, signal.SIGSTOP)
+        between.cut()
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, text
+        before = files(far.path)
+    finally:
+        for pid in orphans:
+            os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: not far.accounts.processes(KIND), "the orphan to end")
+    assert files(far.path) == before
     assert not far.parts()
 
 
