@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Around(Unharmed):
     what one has stored, another of the same test may have reported.
     """
 
+    begun: tuple[subprocess.Popen[str], tuple[str, ...]] | None = None  # the last dump that was started, and failed
     _since: set[Path] = field(default_factory=set)
     _parts: dict[Path, str] = field(default_factory=dict)  # that a run has left, and what `list` said then
 

@@ -36,6 +36,11 @@ def descriptors() -> set[str]:
     return found
 
 
+def temporary() -> set[Path]:
+    """Return what is in TMPDIR and called as what is ours there."""
+    return set(Path(os.environ["TMPDIR"]).glob("dbdump*"))
+
+
 @dataclass
 class Unharmed:
     """The invariant: `directories` are where dumps go; `said` is what runs have printed: the test adds its own Popens'.
@@ -54,6 +59,7 @@ class Unharmed:
     _before: dict[Path, bytes] = field(default_factory=dict)
     _processes: dict[int, str] = field(default_factory=running)
     _descriptors: set[str] = field(default_factory=descriptors)
+    _temporary: set[Path] = field(default_factory=temporary)
     _flags: list[str] = field(default_factory=list)
     _worked: bool = False
 
@@ -102,10 +108,9 @@ class Unharmed:
         opened = descriptors() - self._descriptors
         assert not opened, f"left open: {opened}"
 
-    @staticmethod
-    def nothing_temporary_is_left() -> None:
+    def nothing_temporary_is_left(self) -> None:
         """Nothing of ours is left in TMPDIR."""
-        left = list(Path(os.environ["TMPDIR"]).glob("dbdump*"))
+        left = temporary() - self._temporary
         assert not left, f"left in TMPDIR: {left}"
 
     def old_dumps_are_untouched(self) -> None:

@@ -52,6 +52,8 @@ def dbdump(dbdump: Run, around: Around | None, as_it_begins: Callable[[], set[Pa
         since = as_it_begins()
         done = dbdump(*arguments, **more)
         around.ran(done.returncode, done.stdout + done.stderr, since, *arguments, **more)
+        if done.returncode == 0:
+            around.begun = None
         return done
 
     return run
@@ -66,7 +68,14 @@ def started(started: Callable[..., Started], around: Around | None, as_it_begins
     def start(*arguments: str) -> Started:
         since = as_it_begins()
         process = started(*arguments)
-        process.ended = lambda status, out: around.ran(status, out, since, *arguments)
+        around.begun = (process, arguments) if arguments[0] == "dump" else None
+
+        def ended(status: int, out: str) -> None:
+            around.ran(status, out, since, *arguments)
+            if status == 0:
+                around.begun = None
+
+        process.ended = ended
         return process
 
     return start
@@ -81,6 +90,21 @@ def unharmed(request: pytest.FixtureRequest, dbdump: Run, around: Around | None)
     if around:
         around.left()
         reap()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Where a dump that was started has failed, and no other has worked since, the next run works.
+
+    That is without what made it slow. A test whose fault stays says so: `@pytest.mark.no_next_run("why")`.
+    """
+    result = yield
+    around = pyfuncitem.funcargs.get("around")
+    begun = around and not pyfuncitem.get_closest_marker("no_next_run") and around.begun
+    if begun and begun[0].poll() is not None:
+        done = pyfuncitem.funcargs["dbdump"](*begun[1], env={"QUICK": "1"})
+        assert done.returncode == 0, f"the next run: {done.stdout}{done.stderr}"
+    return result
 
 
 def injects(request: pytest.FixtureRequest) -> bool:

@@ -78,6 +78,7 @@ def test_the_link_goes_down_in_the_middle(far, link):
     far.works(link.sshd.remote(KIND))
 
 
+@pytest.mark.no_next_run("it is still down")
 def test_the_link_is_down_from_the_start(far, link):
     """68: it costs the connect timeout, once."""
     link.down()
@@ -86,6 +87,7 @@ def test_the_link_is_down_from_the_start(far, link):
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.no_next_run("it is gone")
 def test_a_server_that_never_speaks(far, sshd):
     """68: the connect timeout is for the greeting too."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -95,6 +97,7 @@ def test_a_server_that_never_speaks(far, sshd):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.no_next_run("still nobody does")
 def test_nobody_listens(far, sshd):
     """68: a closed port is an error at once."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -102,6 +105,7 @@ def test_nobody_listens(far, sshd):
     far.failed(far.start(sshd.through(port).remote(KIND)), "connect: ")
 
 
+@pytest.mark.no_next_run("the relay is frozen, or it has worked")
 @pytest.mark.parametrize("comes", [True, False])
 def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
     """68, 71: it waits with its first bytes; where no connection comes, it ends, and the cause is told."""
@@ -120,6 +124,7 @@ def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
         gone(f"sleep {pause}")
 
 
+@pytest.mark.no_next_run("what keeps it is still there")
 @pytest.mark.parametrize(
     ("fault", "said", "status"),
     [("missing", "No such file or directory", 1), ("held", "is at work there", 75), ("cut off", "connect: ", 1)],
@@ -188,6 +193,7 @@ def stop_shells(far) -> set[int]:
     return found
 
 
+@pytest.mark.no_next_run("it is as small as before")
 def test_the_far_disk_is_full(far, sshd, disk):
     """70: its own words come back, and the part that filled it is gone."""
     far.failed(far.start(sshd.remote(KIND)), "No space left on device")
@@ -202,6 +208,7 @@ def test_a_quota_there_is_used_up(far, sshd):
     assert not far.parts()
 
 
+@pytest.mark.no_next_run("it still is")
 def test_the_far_disk_is_read_only(far, sshd, disk):
     """71: it fails before anything is dumped."""
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -209,6 +216,7 @@ def test_the_far_disk_is_read_only(far, sshd, disk):
     assert "remount it" in text
 
 
+@pytest.mark.no_next_run("it is still missing")
 def test_the_far_directory_is_missing_or_closed(far, sshd):
     """71: a root that is not there is not made; one that is not ours to write is not written."""
     far.path.chmod(0o500)
@@ -220,6 +228,7 @@ def test_the_far_directory_is_missing_or_closed(far, sshd):
     far.path.parent.chmod(0o700)
 
 
+@pytest.mark.no_next_run("it still is")
 @pytest.mark.parametrize(
     ("key", "said"), [(None, "host key verification failed"), ("other_key", "the host key has changed")]
 )
@@ -234,6 +243,7 @@ def test_the_host_key_is_unknown_or_changed(far, sshd, relay, key, said):
     assert "ssh-keyscan" in text or "ssh-keygen -R" in text
 
 
+@pytest.mark.no_next_run("it still is")
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_the_key_is_refused(far, sshd, mode, tmp_path):
     """74: another key, or one that others can read, is an error before anything is dumped."""
@@ -415,6 +425,7 @@ def test_killed_while_it_is_sent(far, sshd):
     far.works(sshd.remote(KIND))
 
 
+@pytest.mark.no_next_run("it does so each time")
 @pytest.mark.parametrize(
     ("forced", "status"),
     [
