@@ -81,6 +81,15 @@ def test_modules_of_where_it_is_run_are_not_imported(site, database, datadir, un
     unharmed.again("dump", f"--recipes={site}", cwd=here.parent)
 
 
+def test_nothing_that_it_starts_has_its_pythonpath(site, dbdump, unharmed, tmp_path):
+    """125: whoever runs it may have one; a Python that dumps a database does not import from there."""
+    (there := tmp_path / "there").mkdir()
+    text = f"import os, sys; open({str(tmp_path / 'began')!r}, 'a').write(f'{{os.getpid()}} {{sys.argv[:1]}}\\n')"
+    (there / "sitecustomize.py").write_text(text)
+    unharmed.again("dump", f"--recipes={site}", env={"PYTHONPATH": str(there)})
+    assert len((tmp_path / "began").read_text().splitlines()) == 1
+
+
 def forge(datadir: Path, database: str, attack: str, before: str) -> None:
     """Put lines of `attack` into the one dump of a database that is there, which is SQL, and mend its manifest."""
     (path,) = datadir.rglob(f"{database}/*.sql")

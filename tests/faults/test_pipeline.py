@@ -53,6 +53,31 @@ def test_a_wrapper_fails_at_any_write(dbdump, databases, datadir, gnupg, unharme
     unharmed.again(*flags, "--database=d0.db", env=home)
 
 
+_LATE = """\
+#!/bin/sh
+case " $* " in *" --detach-sign "*) exec {real} "$@";; esac
+[ -p /dev/stdin ] || exec {real} "$@"
+exec {strace} {follow} -qq -o {trace} -e trace=write -e inject=write:{fault}:when={number}+ {real} "$@"
+"""
+
+
+@pytest.mark.parametrize("fault", ["signal=KILL", "error=ENOSPC"])
+@pytest.mark.parametrize("tool", ["zstd", "gpg"])
+def test_a_wrapper_fails_when_much_is_out_already(dbdump, database, datadir, gnupg, unharmed, tmp_path, tool, fault):
+    """38, 39, 40: from its twentieth write on or later, with more than 100 kB behind it."""
+    flags = ["dump", "--backend=sqlite", f"--option=path={database}", f"--datadir={datadir}", "--encrypt=ops"]
+    home, trace = {"GNUPGHOME": str(gnupg.home)}, tmp_path / "trace"
+    struck = shim(tmp_path / "bin", tool, _LATE, trace=trace, fault=fault, strace=program("strace", "strace"),
+                  follow="-f" if tool == "zstd" else "", number=20 if tool == "zstd" else 30)  # fmt: skip
+    done = dbdump(*flags, env=home | struck)
+    assert done.returncode == 1, done.stdout
+    cause = "killed by SIGKILL" if "KILL" in fault else "exit"
+    assert f"FAILED   localhost/sqlite/app.db: {tool}: {cause}" in done.stdout
+    assert sum(map(int, re.findall(r"(?m)write.* = ([0-9]+)$", trace.read_text()))) > 100_000
+    unharmed.check()
+    unharmed.again(*flags, env=home)
+
+
 @pytest.fixture
 def shell(tmp_path, datadir):
     """Write recipes whose databases hold what a line of sh prints, and return the flags that dump them."""

@@ -19,6 +19,7 @@ from servers.process import program
 from servers.sshd import SSHD, Accounts, running
 
 _PIECE = 65536
+_SOON = 'exec "$@" -o ClientAliveInterval=1 -o ClientAliveCountMax=2'  # that is when sshd gives a client up
 
 
 class Relay:
@@ -123,6 +124,10 @@ class Link:
         """Let everything that is sent vanish."""
         _ip("link", "set", f"{self.name}0", "down")
 
+    def up(self) -> None:
+        """Let it arrive again."""
+        _ip("link", "set", f"{self.name}0", "up")
+
 
 @pytest.fixture
 def link(accounts: Accounts, tmp_path) -> Iterator[Link]:
@@ -139,7 +144,8 @@ def link(accounts: Accounts, tmp_path) -> Iterator[Link]:
         subprocess.run([*inside, "ip", "addr", "add", f"{net}.2/30", "dev", f"{name}1"], check=True)
         subprocess.run([*inside, "ip", "link", "set", f"{name}1", "up"], check=True)
         subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
-        sshd = stack.enter_context(running(accounts, accounts.directory / name, f"{net}.2", inside=inside))
+        soon = (*inside, "sh", "-c", _SOON, "sh")
+        sshd = stack.enter_context(running(accounts, accounts.directory / name, f"{net}.2", inside=soon))
         stack.callback(_end_all, name)
         yield Link(name, sshd)
 

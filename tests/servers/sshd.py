@@ -181,6 +181,8 @@ def _add(made: Accounts, kind: str) -> None:
     for path in (home / ".ssh", home / "dumps"):
         path.mkdir(mode=0o700)
     (home / ".bashrc").write_text(_START_UP.get(kind, ""))
+    if kind == "chatty":  # of a login shell, which nobody asks for
+        (home / ".bash_profile").write_text("echo WELCOME\n")
     key = (made.directory / "client_key.pub").read_text()
     forced = 'command="cat >/dev/null" ' if kind == "forced" else ""
     (made.directory / "keys" / user).write_text(forced + key)

@@ -17,6 +17,8 @@ import pytest
 from servers.process import wait_for
 from support import COMMAND, end_of, files, gone, needs_root, processes, wait_for_bytes
 
+pytestmark = pytest.mark.no_next_run("a dump waits for a file, which not every test makes")
+
 # Its dumps last until the file `go` is there; its name is in the arguments of what runs.
 RECIPES = """
 from dbdump import *

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from servers.far import cut
+from servers.far import LONG, cut
 from servers.process import wait_for
 from servers.relay import Relay
 from support import end_of, gone, processes
@@ -139,7 +139,7 @@ def test_who_is_sent_away_before_he_logs_in_comes_again(far, sshd, reach):
 
 
 def test_the_link_goes_down_in_the_middle(far, link):
-    """67: keepalives end it, and nothing is named there, even later."""
+    """67: keepalives end it, and nothing is named there, even when the server has given up as well."""
     more = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
     process = far.start(link.sshd.remote(KIND, *more), pause=1)
     far.in_the_middle()
@@ -147,8 +147,13 @@ def test_the_link_goes_down_in_the_middle(far, link):
     link.down()
     text = far.failed(process, "connect", running=True)
     assert time.monotonic() - began < 20, text
+    wait_for(lambda: not far.accounts.processes(KIND), "sshd to give its client up")
+    far.untouched()
+    link.up()
+    far.works(link.sshd.remote(KIND))
 
 
+@pytest.mark.no_next_run("it is still down")
 def test_the_link_behind_a_jump_host_goes_down(far, link, sshd, tmp_path):
     """67: what is between is there, and answers for nobody: keepalives have to be answered by the far end."""
     config = tmp_path / "config"
@@ -166,6 +171,7 @@ def test_the_link_behind_a_jump_host_goes_down(far, link, sshd, tmp_path):
     far.untouched()
 
 
+@pytest.mark.no_next_run("it is still down")
 def test_the_link_is_down_from_the_start(far, link):
     """68: it costs the connect timeout, once."""
     link.down()
@@ -174,6 +180,7 @@ def test_the_link_is_down_from_the_start(far, link):
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.no_next_run("it is gone")
 def test_a_server_that_never_speaks(far, sshd):
     """68: the connect timeout is for the greeting too."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -183,6 +190,7 @@ def test_a_server_that_never_speaks(far, sshd):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.no_next_run("still nobody does")
 def test_nobody_listens(far, sshd):
     """68: a closed port is an error at once."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -190,6 +198,7 @@ def test_nobody_listens(far, sshd):
     far.failed(far.start(sshd.through(port).remote(KIND)), "connect: ")
 
 
+@pytest.mark.no_next_run("the relay is frozen, or it has worked")
 @pytest.mark.parametrize("comes", [True, False])
 def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
     """68, 71: it waits with its first bytes; where no connection comes, it ends, and the cause is told."""
@@ -208,6 +217,7 @@ def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
         gone(f"sleep {pause}")
 
 
+@pytest.mark.no_next_run("what keeps it is still there")
 @pytest.mark.parametrize(
     ("fault", "said", "status"),
     [("missing", "No such file or directory", 1), ("held", "is at work there", 75), ("cut off", "connect: ", 1)],
@@ -247,6 +257,17 @@ def test_the_far_writer_is_frozen(far, sshd, least):
     far.works(sshd.remote(KIND))
 
 
+@pytest.mark.parametrize("far", ["fabric"], indirect=True)
+def test_the_far_disk_is_slow(far, sshd):
+    """69: it takes longer than stall_timeout in all, and each piece less: that is no stall."""
+    strace = "exec strace -D -qq -o /dev/null -e inject=write:delay_enter=40000"  # µs, for each 64 KiB of 6 MB
+    began = time.monotonic()
+    with far.accounts.with_programs(KIND, dd=f'{strace} /bin/dd "$@"'):
+        code, text = end_of(far.start(sshd.remote(KIND), stall=3, pause=0), 60)
+    assert code == 0, text
+    assert time.monotonic() - began > 3
+
+
 def shells(far) -> set[int]:
     """Return the processes of the account but for those of sshd."""
     found = set()
@@ -265,30 +286,42 @@ def stop_shells(far) -> set[int]:
     return found
 
 
+@pytest.mark.no_next_run("it is as small as before")
 def test_the_far_disk_is_full(far, sshd, disk):
     """70: its own words come back, and the part that filled it is gone."""
     far.failed(far.start(sshd.remote(KIND)), "No space left on device")
     assert not far.parts()
 
 
+def test_a_quota_there_is_used_up(far, sshd):
+    """70: in the middle: the far system's words come back, and the part is gone."""
+    strace = "exec strace -D -qq -o /dev/null -e inject=write:error=EDQUOT:when=5"
+    with far.accounts.with_programs(KIND, dd=f'{strace} /bin/dd "$@"'):
+        far.failed(far.start(sshd.remote(KIND)), "Disk quota exceeded")
+    assert not far.parts()
+
+
+@pytest.mark.no_next_run("it still is")
 def test_the_far_disk_is_read_only(far, sshd, disk):
     """71: it fails before anything is dumped."""
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    text = far.failed(far.start(sshd.remote(KIND)), "Read-only file system")
+    text = far.failed(far.start(sshd.remote(KIND), before=LONG), "Read-only file system")
     assert "remount it" in text
 
 
+@pytest.mark.no_next_run("it is still missing")
 def test_the_far_directory_is_missing_or_closed(far, sshd):
     """71: a root that is not there is not made; one that is not ours to write is not written."""
     far.path.chmod(0o500)
     (far.path / "localhost").rename(far.path / "elsewhere")
-    far.failed(far.start(sshd.remote(KIND)), "Permission denied")
+    far.failed(far.start(sshd.remote(KIND), before=LONG), "Permission denied")
     far.path = far.path / "missing"
-    far.failed(far.start(sshd.remote(KIND)), "No such file or directory")
+    far.failed(far.start(sshd.remote(KIND), before=LONG), "No such file or directory")
     assert not far.path.exists()
     far.path.parent.chmod(0o700)
 
 
+@pytest.mark.no_next_run("it still is")
 @pytest.mark.parametrize(
     ("key", "said"), [(None, "host key verification failed"), ("other_key", "the host key has changed")]
 )
@@ -305,6 +338,7 @@ def test_the_host_key_is_unknown_or_changed(far, sshd, relay, key, said):
     assert f"ssh-keyscan -p {through.port} 127.0.0.1 >> " in text
 
 
+@pytest.mark.no_next_run("it still is")
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_the_key_is_refused(far, sshd, mode, tmp_path):
     """74: another key, or one that others can read, is an error before anything is dumped."""
@@ -313,7 +347,7 @@ def test_the_key_is_refused(far, sshd, mode, tmp_path):
     key.write_bytes((far.accounts.directory / name).read_bytes())
     key.chmod(mode)
     remote = sshd.remote(KIND).replace(str(far.accounts.client_key), str(key))
-    far.failed(far.start(remote), "connect: ")
+    far.failed(far.start(remote, before=LONG), "connect: ")
 
 
 def test_a_master_connection_of_ssh_config_is_not_used(far, sshd, tmp_path):
@@ -549,6 +583,7 @@ def test_killed_while_it_is_sent(far, sshd):
     far.works(sshd.remote(KIND))
 
 
+@pytest.mark.no_next_run("it does so each time")
 @pytest.mark.parametrize(
     ("forced", "status"),
     [
@@ -579,7 +614,13 @@ def test_a_key_that_may_do_nothing_else(far, own_sshd, options):
 def test_a_program_is_missing_there(far, sshd, missing):
     """80: it is named, before anything is dumped."""
     with far.accounts.without(KIND, missing):
-        far.failed(far.start(sshd.remote(KIND)), f" {missing} ")
+        far.failed(far.start(sshd.remote(KIND), before=LONG), f" {missing} ")
+
+
+def test_there_is_no_ln_there(far, sshd):
+    """80: the name is claimed, and then the part is moved over it."""
+    with far.accounts.without(KIND, "ln"):
+        far.works(sshd.remote(KIND))
 
 
 def test_a_file_system_in_between(far, sshd):
