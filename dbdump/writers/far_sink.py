@@ -171,7 +171,11 @@ class FarSink:
                 # Asking again is harmless; what is there already may be of the first time.
                 if self._session.name(self._part, final, sha256, size):
                     named[final] = Given("", size)
-            finally:
+            except BaseException:
+                self._clear(lost, self._session)
+                raise
+            # sshd renames by a link and an unlink, and where the latter finds nothing it takes back the new name.
+            if self._session.has_shell:
                 self._clear(lost, self._session)
             return
         if new:

@@ -155,7 +155,6 @@ def test_the_name_is_taken(far, sshd, reach):
     assert [path.name for path in there.parent.iterdir()] == [there.name]
 
 
-@pytest.mark.xfail(strict=False, reason="what clears the part has sshd, which is still at it, unlink the final name")
 def test_the_answer_to_the_commit_is_lost(far, own_sshd):
     """85, 79: the name is asked for again over a new connection, and twice is as good as once."""
     slow = ("strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=link:delay_exit=2000000")
