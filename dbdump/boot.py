@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from .errors import ConnectError
@@ -16,7 +16,6 @@ COMMAND = """sh -c 'IFS= read -r s; eval "$(printf %b "$s")"'"""
 _MOST_NOISE = 1 << 20  # bytes that a login shell may print before the script speaks
 _MOST_TOLD = 4000  # characters of what was printed instead of the script's output, for whoever explains it
 _LONGEST = 300  # characters of it in a message
-_DOWN_SECONDS = 60.0  # for so long a machine that was not there is not asked again
 
 
 class NoShell(ConnectError):  # noqa: N818  what the account is, not what is wrong
@@ -37,6 +36,10 @@ class Link(Protocol):
     account: str  # whom it reaches, for people
     start_timeout: float  # seconds without a byte, for a login shell's start-up
 
+    def starting(self) -> AbstractContextManager[None]:
+        """Return what is entered to start a command, until it is known that it runs. Raises ConnectError."""
+        ...
+
     def run(self, command: str, said: Said) -> Running:
         """Start `command` in the account's login shell. Raises ConnectError."""
         ...
@@ -52,24 +55,6 @@ class Link(Protocol):
     def close(self) -> None:
         """Let go of it, and of all that runs over it."""
         ...
-
-
-class Down:
-    """The last failure to reach a machine: who comes soon after it fails at once, and waits no timeout again."""
-
-    def __init__(self) -> None:
-        self._error: ConnectError | None = None
-        self._until = 0.0
-
-    def note(self, error: ConnectError) -> ConnectError:
-        """Remember `error` for a minute, and return it."""
-        self._error, self._until = error, time.monotonic() + _DOWN_SECONDS
-        return error
-
-    def check(self) -> None:
-        """Raise the failure that is remembered, if there is one."""
-        if self._error is not None and time.monotonic() < self._until:
-            raise type(self._error)(self._error.message, self._error.hint) from self._error
 
 
 class RemoteShell(Scripts):
@@ -98,16 +83,17 @@ class Booted:
         hello = f"hello {secrets.token_hex(8)}"
         text = f"printf '%s\\n' '{hello}'\n{script}"
         escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
-        self._running = link.run(COMMAND, said)
         self._patience = link.start_timeout
         self._early = b""
-        try:
-            self._send("".join(f"{line}\n" for line in [escaped, *lines]))
-            self._early = self._after(hello.encode() + b"\n", link, said)
-            said.forget()  # what the login shell said on stderr is not the script's
-        except BaseException:
-            self._running.end()
-            raise
+        with link.starting():
+            self._running = link.run(COMMAND, said)
+            try:
+                self._send("".join(f"{line}\n" for line in [escaped, *lines]))
+                self._early = self._after(hello.encode() + b"\n", link, said)
+                said.forget()  # what the login shell said on stderr is not the script's
+            except BaseException:
+                self._running.end()
+                raise
 
     def _send(self, text: str) -> None:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -24,20 +26,22 @@ from .plan import (
     chosen_wrappers,
     empty_bytes,
     matches,
+    retries_of,
     selected,
 )
 from .probe import probe
 from .redact import redact
 from .script import Stage, restore_line
+from .wrappers.base import Wrapper
 from .wrappers.compress import Compress
 from .wrappers.gpg import PinnedGPG
 
 
 class Bound:
-    """A job on its host, with wrappers that the host has and a backend that can ask it.
+    """A job on its host, with a backend that can ask it.
 
-    Raises StageError where the host cannot become the backend's `su` or lacks a wrapper's program, and
-    RecipeError for secrets that cannot be handed over.
+    Raises StageError where the host cannot become the backend's `su`, and RecipeError for secrets that cannot be
+    handed over.
     """
 
     def __init__(self, job: Job, reach: Reach, stamp: str) -> None:
@@ -54,7 +58,8 @@ class Bound:
         self._user = facts.user
         if self.wrapper_shell is not self.shell:
             facts = probe(self.wrapper_shell, sorted(programs), None)
-        self._wrap = chosen_wrappers(wanted, facts.programs, self._ask_wrapper)
+        self._choose = partial(chosen_wrappers, wanted, facts.programs, self._ask_wrapper)
+        self._wrap: list[Wrapper] = []
         self.backend = job.dump.backend.on(self._ask, here=self.shell.here)
         self.notice = ""
         if Compress() in wanted and "zstd" not in facts.programs:
@@ -68,10 +73,14 @@ class Bound:
     def plan(self, patterns: Sequence[str]) -> list[Plan]:
         """Return what to do with each database; with `patterns` (globs), only with those that match one.
 
-        Raises ListError where there is nothing to dump, and what the backend's query raises.
+        Raises ListError where there is nothing to dump, what the backend's query raises, and StageError where a
+        wrapper cannot be used.
         """
-        names = list(dict.fromkeys(self.backend.get_db_list()))
-        globals_command = self.backend.get_globals_command()
+        with ThreadPoolExecutor(1, "wrappers") as pool:  # GnuPG takes its time, and so does the server
+            choosing = pool.submit(self._choose)
+            names = list(dict.fromkeys(self.backend.get_db_list()))
+            globals_command = self.backend.get_globals_command()
+        self._wrap = choosing.result()
         if not names and globals_command is None:
             raise ListError("the server lists no databases", "Look at the server, and at who asks it.")
         if names and not any(selected(name, self.backend) for name in names):
@@ -137,12 +146,12 @@ class Bound:
             self.backend.checks_stream(name.database) if check is None else check,
         )
         restore = self.backend.get_restore_command(name.database)
-        line = restore_line(
-            self.store.source(name),
-            [each.inverse() for each in reversed(self._wrap)],
-            None if restore is None else self._stage(restore, name.database),
+        line = partial(
+            restore_line,
+            unwrap=[each.inverse() for each in reversed(self._wrap)],
+            restore=None if restore is None else self._stage(restore, name.database),
         )
-        retries = max(getattr(self.job.dump.to, "retries", 0), 0 if self.shell.here else self.job.host.retries)
+        retries = retries_of(None if self.shell.here else self.job.host, self.job.dump.to)
         return Planned(
             name, self.backend, pipeline, self.store, versions, line, empty_bytes(self._wrap), self.shell,
             Pipeline(wrapping, {}, patience, fed=True) if travels else None,
@@ -156,7 +165,9 @@ class Bound:
     def _stage(self, argv: Sequence[str], database: str = "") -> Stage:
         words = checked_argv(argv, self._secrets, database)
         name = self.backend.stage or PurePath(words[0]).name
-        return Stage(name, words, secrets=tuple(self._secrets), user=self._user, without=tuple(self.backend.unheeded))
+        return Stage(
+            name, words, secrets=tuple(self._secrets), user=self._user, without=tuple(self.backend.hidden_variables)
+        )
 
     def _ask_wrapper(self, argv: Sequence[str]) -> bytes:
         return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self.wrapper_shell)

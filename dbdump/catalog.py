@@ -71,6 +71,11 @@ def new_stamp(now: datetime | None = None) -> str:
     return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
+def place_of(host: str, recipe: str) -> tuple[str, str]:
+    """Return the directories below the datadir that the dumps of a recipe are in, each database's in one more."""
+    return encode(host), encode(recipe)
+
+
 _FILE = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)(?P<suffix>(?:\.\w+)+)")
 
 
@@ -87,7 +92,7 @@ class DumpName:
     @property
     def directory(self) -> tuple[str, str, str]:
         """The directories below the datadir: host, recipe, database."""
-        return encode(self.host), encode(self.recipe), encode(self.database)
+        return *place_of(self.host, self.recipe), encode(self.database)
 
     @property
     def file(self) -> str:

@@ -15,8 +15,11 @@ from .wrappers.gpg_verify import gpg as reader
 _ANYWAY = '"$@" </dev/null 2>/dev/null; exit 0'
 
 
-def key_findings(gpg: GPG, ask: Ask, here: Ask) -> Iterator[Finding]:
-    """Yield how each key of `gpg` is where it wraps, which `ask` asks, and what is known of it `here`, to verify."""
+def key_findings(gpg: GPG, ask: Ask, here: Ask, *, prunes: bool) -> Iterator[Finding]:
+    """Yield how each key of `gpg` is where it wraps, which `ask` asks, and what is known of it `here`, to verify.
+
+    Where the recipe `prunes`, signatures have to be checked after each dump.
+    """
     recipients: list[Key] = []
     signer: Key | None = None
     asked = [(name, False) for name in gpg.encrypt] + ([(gpg.sign, True)] if gpg.sign else [])
@@ -37,7 +40,7 @@ def key_findings(gpg: GPG, ask: Ask, here: Ask) -> Iterator[Finding]:
     pinned = PinnedGPG(signer.fingerprint if signer else None, prints, gpg.homedir)
     if pinned.proof:
         yield from guarded(_tried(pinned, signer, ask), "gpg")
-        yield from guarded(_here(pinned, here), "gpg")
+        yield from guarded(_here(pinned, here, prunes=prunes), "gpg")
 
 
 def _tried(pinned: PinnedGPG, signer: Key | None, ask: Ask) -> Iterator[Finding]:
@@ -46,12 +49,13 @@ def _tried(pinned: PinnedGPG, signer: Key | None, ask: Ask) -> Iterator[Finding]
     yield Finding("ok", "gpg", f"{' and '.join(done)}, and asks for nothing")
 
 
-def _here(pinned: PinnedGPG, here: Ask) -> Iterator[Finding]:
+def _here(pinned: PinnedGPG, here: Ask, *, prunes: bool) -> Iterator[Finding]:
     """Yield whether verify can check the signature, and decrypt: the latter it need not."""
     signer, recipients = pinned.signer, pinned.recipients
     if signer and not _listed(pinned, "--list-keys", [signer], here):
+        who = "neither verify nor prune, after each dump, can" if prunes else "verify cannot"
         yield Finding(
-            "warning", "gpg", f"verify cannot check signatures here: {signer} is not in the keyring",
+            "error" if prunes else "warning", "gpg", f"{who} check signatures here: {signer} is not in the keyring",
             "Import its public key here: gpg --import.",
         )  # fmt: skip
     if recipients:

@@ -35,7 +35,7 @@ def wrapper_findings(job: Job, reach: Reach) -> Iterator[Finding]:
     for each in wanted:
         if isinstance(each, GPG) and "gpg" in programs:
             yield Finding("ok", "gpg", _version(ask, "gpg"))
-            yield from key_findings(each, ask, asker(reach.controller))
+            yield from key_findings(each, ask, asker(reach.controller), prunes=job.dump.keep is not None)
         else:
             yield from guarded(_program(each, programs, ask), each.program)
 

@@ -12,6 +12,8 @@ from .catalog import GLOBALS, encode, printable
 from .errors import BadDump, DumpError, NothingMatched, RecipeError, UsageError
 from .local_copy import read_copy
 from .plan import Job, matches
+from .report import Result
+from .standing import fault_of
 from .stored import Listing, Stored, Stray
 from .survey import Place, survey
 
@@ -45,13 +47,21 @@ def choose(asked: Asked, at: str | None, *, with_globals: bool) -> Chosen:
     if at not in (None, "latest") and not _STAMP.fullmatch(at or ""):
         raise UsageError(f"--at={at}: no stamp", "It is latest, or a stamp that invoke list shows: 20261122T203000Z.")
     jobs, errors = asked_jobs(asked)
-    kept, notes = _all_kept(jobs, here=asked.here)
+    kept, failures = _all_kept(jobs, here=asked.here)
     one, database = _one_of(kept, asked.databases, errors)
+    if failures:  # in what could not be looked at there may be one of that name as well
+        raise UsageError(
+            f"{failures[0].id}: {failures[0].text}; it may have a dump of {printable(database)} too",
+            f"Say which: --host={one.job.host.name} --recipe={one.job.recipe} --database={printable(database)}.",
+        )
     stamp, now = None if at == "latest" else at, datetime.now(UTC)
     stored = _of_stamp(one, database, stamp, now)
     ahead = [each for each in one.listing.of(database) if stamp is None and each.is_future(now)]
-    notes += [f"{each.name.id}: {each.future_note}" for each in ahead[:1]]
+    notes = [f"{each.name.id}: {each.future_note}" for each in ahead[:1]]
+    notes += [f"{stored.name.id}: {fault_of(stored, now)}"] if stored.record and stored.record.fault else []
     first = _globals_of(one, stored) if with_globals else None
+    if first and first.name.stamp != stored.name.stamp:
+        notes.append(f"{first.name.id}: that run stored none; these are of {first.name.stamp}, their passwords too")
     return Chosen(one.job, stored, first, (*notes, *map(told, errors)))
 
 
@@ -88,7 +98,9 @@ def choose_file(asked: Asked, path: str) -> Chosen:
     return Chosen(job, stored, None, tuple(map(told, errors)))
 
 
-def _all_kept(jobs: Sequence[Job], *, here: bool) -> tuple[list[_Kept], list[str]]:
+def _all_kept(jobs: Sequence[Job], *, here: bool) -> tuple[list[_Kept], list[Result]]:
+    """Return what is stored of each job, and of which that cannot be told; raises DumpError where of none."""
+
     def look(place: Place) -> Iterator[_Kept]:
         yield _Kept(place.job, place.listing())
 
@@ -98,7 +110,7 @@ def _all_kept(jobs: Sequence[Job], *, here: bool) -> tuple[list[_Kept], list[str
     if seen.failures and not seen.found:
         failure = seen.failures[0]
         raise DumpError(failure.text if not failure.bug else failure.bug, failure.hint)
-    return seen.found, [line for failure in seen.failures for line in failure.lines]
+    return seen.found, seen.failures
 
 
 def _one_of(kept: Sequence[_Kept], wanted: Sequence[str], errors: Sequence[RecipeError]) -> tuple[_Kept, str]:
@@ -139,6 +151,12 @@ def _of_stamp(kept: _Kept, database: str, stamp: str | None, now: datetime) -> S
     if newest and stamp is None and (good is None or _stamp(newest) > good.name.stamp):
         older = f" Or restore the last good one: --at={good.name.stamp}." if good else ""
         raise BadDump(_says(kept, newest), f"Find out who touched it.{older}")
+    if good is not None and stamp is None and good.record and good.record.fault:
+        sound = next((each for each in dumps if each.name.stamp < good.name.stamp and not fault_of(each, now)), None)
+        older = f", or the one before that is not known to be bad: --at={sound.name.stamp}" if sound else ""
+        raise BadDump(
+            f"{good.name.id}: {fault_of(good, now)}", f"Restore it all the same: --at={good.name.stamp}{older}."
+        )
     if good is not None:
         return good
     for each in bad:
@@ -152,7 +170,10 @@ def _of_stamp(kept: _Kept, database: str, stamp: str | None, now: datetime) -> S
 
 
 def _globals_of(kept: _Kept, stored: Stored) -> Stored:
-    """Return the globals of the same run, or the newest before."""
+    """Return the globals of the same run, or the newest before where it stored none. Raises BadDump."""
+    for stray in kept.listing.strays:
+        if (stray.bad or stray.lost) and stray.directory == encode(GLOBALS) and _stamp(stray) == stored.name.stamp:
+            raise BadDump(_says(kept, stray), "Leave --globals out, or restore those of another run by themselves.")
     for each in kept.listing.of(GLOBALS):
         if each.name.stamp <= stored.name.stamp:
             return each

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .aside import stdout_aside
-from .errors import NothingMatched, RecipeError
+from .errors import DbdumpError, NothingMatched, RecipeError
 from .recipe import Recipe, taken
 
 # Recipe files are modules of a package of this name, wherever their directory is and whatever it is called,
@@ -43,7 +43,8 @@ def discover(directory: Path) -> Discovery:
     """Import every recipe file of `directory`; those that begin with `_` are for others to import.
 
     A file that is broken, or that others can write, is reported, and the others are used. What they print goes to
-    stderr. Raises RecipeError where the directory itself is missing, unsafe or none, or two recipes have one id.
+    stderr. Raises RecipeError where the directory itself is missing, unsafe or none, or where two recipes have one id,
+    or two machines one name.
     """
     _refuse_unsafe(directory)
     if not directory.is_dir():
@@ -143,8 +144,8 @@ def _import(file: Path) -> list[Recipe]:
     except (Exception, SystemExit) as error:
         if isinstance(error, RecipeError) and error.message.startswith(str(file.parent)):
             raise
-        reason = error.message if isinstance(error, RecipeError) else f"{type(error).__name__}: {error}"
-        hint = error.hint if isinstance(error, RecipeError) else "Mend the recipe file."
+        reason = error.message if isinstance(error, DbdumpError) else f"{type(error).__name__}: {error}"
+        hint = error.hint if isinstance(error, DbdumpError) else "Mend the recipe file."
         raise RecipeError(f"{_where(error, file)}: {reason}", hint) from error
     return taken()
 
@@ -159,14 +160,27 @@ def _where(error: BaseException, file: Path) -> str:
 
 
 def _refuse_twins(recipes: Sequence[Recipe]) -> None:
+    """Raise RecipeError for two recipes of one id, and for two machines of one name: they would share a place."""
     seen: dict[str, Recipe] = {}
+    hosts: dict[str, Recipe] = {}
     for recipe in recipes:
+        known = hosts.setdefault(recipe.host.name, recipe)
+        if _way(recipe) != _way(known):
+            raise RecipeError(
+                f"host {recipe.host.name!r} is reached in two ways: {known.source} and {recipe.source}",
+                "Give two machines two names, as their dumps are stored by name; write one the same everywhere.",
+            )
         if other := seen.get(recipe.id):
             raise RecipeError(
                 f"two recipes are called {recipe.id}: {other.source} and {recipe.source}",
                 "Rename one of the functions.",
             )
         seen[recipe.id] = recipe
+
+
+def _way(recipe: Recipe) -> tuple[bool, str, str]:
+    """How the machine of a recipe is reached."""
+    return recipe.host.is_local, recipe.host.remote, recipe.host.transport
 
 
 def _importable(directory: Path) -> Iterator[Path]:

@@ -40,7 +40,8 @@ _NOT_ITS_FAULT = (
      "Make that locale here (Debian: locale-gen), or name a host whose server has it: --to=HOST."),
     ("permission denied to create database|Access denied|password authentication failed|no password supplied",
      "Whom the recipe's backend connects as has to be allowed to make a database there."),
-    ("not found$|cannot be run|unsupported version", "Install the client programs of the dump's version, or newer."),
+    (r"^(?!.*\bERROR\b).*not found$|cannot be run|unsupported version",  # what a function says is behind ERROR
+     "Install the client programs of the dump's version, or newer."),
     ("^killed|was killed|could not connect|connection to server|server closed the connection|terminating connection",
      "Try once more; the server's log says why."),
     ("Can't connect|Lost connection|gone away|[Oo]ut of memory", "Try once more; the server's log says why."),
@@ -136,7 +137,7 @@ class _Room:
             return
         if isinstance(backend, PostgreSQL) and not self.roles:
             backend = backend.without_owners()
-        argv = backend.get_restoring_command(database, self.into, 1)
+        argv = backend.get_load_command(database, self.into, 1)
         if argv is None:
             raise StageError("drill", f"{backend.name} cannot restore it as {self.into}", _without(backend))
         dump.into(self.scratch, argv)

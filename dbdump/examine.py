@@ -52,11 +52,6 @@ class Examined:
     marks: bytes = field(default=b"", repr=False)
 
 
-def examine(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Record:
-    """Read one dump back and return what was found; see `look`."""
-    return look(place, stored, advanced).record
-
-
 def look(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Examined:
     """Read one dump back, all of it, and return what was found.
 

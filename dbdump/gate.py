@@ -101,8 +101,8 @@ class Gate:
                         self._statuses[int(index)] = int(status)
             self._news.notify_all()
 
-    def send(self, write: Write, feed: Callable[[Write], object]) -> None:
-        """Send what `feed` writes, and that it was all; return when the command has ended.
+    def send(self, write: Write, feed: Callable[[Write], object], before_end: Callable[[], object]) -> None:
+        """Send what `feed` writes, do `before_end`, and say that it was all; return when the command has ended.
 
         Where `feed` raises, or what unwraps fails, which is a StageError, the command never hears of an end. It is
         left in the middle where the command has failed.
@@ -113,19 +113,20 @@ class Gate:
         except Ended:
             pass  # its exit status says why
         else:
-            self._end(write)
+            self._end(write, before_end)
         while not self._is(lambda: self._over is not None):
             write(memoryview(b"\n"))  # raises where nobody is there any more
         write(memoryview(b"bye\n"))
 
-    def _end(self, write: Write) -> None:
-        """Say that it was all, when all was unwrapped."""
+    def _end(self, write: Write, before_end: Callable[[], object]) -> None:
+        """Say that it was all, when all was unwrapped and `before_end` done."""
         if self._over is None:
             write(memoryview(b"end\n"))
         while not self._is(lambda: self._over is not None or len(self._statuses) == len(self._unwrap)):
             write(memoryview(b""))  # as above, and nobody reads now
         if self._over is None:
             self._refuse_failures()
+            before_end()
             write(memoryview(b"good\n"))
 
     def _refuse_failures(self) -> None:

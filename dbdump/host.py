@@ -32,25 +32,30 @@ class Host:
     `Host("db1")` is reached through SSH, as `ssh` says, which is all that ssh takes before the command, or by
     its own name; `localhost` is this machine. A host never silently means this machine: `--here` says so.
     `transport` is fabric or openssh. At most `per_host` databases are dumped on it at once, by default two
-    where it is another machine. A dump whose connection was lost is begun anew, up to `retries` times.
+    where it is another machine. A dump whose connection was lost is begun anew, up to `retries` times: once where
+    neither it nor the Remote says, else as often as the one that says more.
     """
 
     name: str
     ssh: str | None = None
     transport: Literal["fabric", "openssh"] = "fabric"
     per_host: int | None = None
-    retries: int = 1
+    retries: int | None = None
 
     def __post_init__(self) -> None:
-        if not (self.name and isinstance(self.name, str) and isinstance(self.ssh, str | None)):
+        if not (self.name and isinstance(self.name, str) and isinstance(self.ssh, str | None) and self.ssh != ""):
             raise UsageError(
                 f"Host({self.name!r}, ssh={self.ssh!r}): a host needs a name, and ssh is text",
                 'Write Host("db1"), or use localhost for this machine.',
             )
+        if "/" in self.name:  # in a line and in --to it ends the host
+            raise UsageError(f"Host({self.name!r}): a host's name has no /", 'Write Host("db1", ssh="ssh://dump@db1").')
         if self.transport not in ("fabric", "openssh"):
             raise UsageError(f"Host(transport={self.transport!r})", 'There are "fabric" and "openssh".')
-        if self.per_host is not None and self.per_host < 1:
+        if not is_number(self.per_host, 1):
             raise UsageError(f"Host(per_host={self.per_host!r}): not a number of 1 or more", "Write per_host=2.")
+        if not is_number(self.retries, 0):
+            raise UsageError(f"Host(retries={self.retries!r}): not a number of 0 or more", "Write retries=1.")
 
     @property
     def is_local(self) -> bool:
@@ -61,6 +66,11 @@ class Host:
     def remote(self) -> str:
         """What ssh takes to reach it."""
         return self.ssh or self.name
+
+
+def is_number(value: object, least: int) -> bool:
+    """Whether a value is None, or a whole number of `least` or more."""
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least)
 
 
 localhost = Host("localhost")

@@ -8,6 +8,8 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .script import quote
+
 # Lines of authorities and of revoked keys, and those with patterns in place of names: paramiko passes over them.
 _NOT_A_NAME = re.compile(r"@|[^|\s]*[*?!]")
 
@@ -27,10 +29,35 @@ def known_keys(file: str) -> Iterator[tuple[str, str, bytes]]:
 def for_ssh_alone(files: Iterable[str], host: str, port: int) -> bool:
     """Whether only ssh itself understands the files: a pattern is in them, or two keys of one kind for that host."""
     files = tuple(files)
-    wanted = host if port == 22 else f"[{host}]:{port}"  # noqa: PLR2004  ssh's own
+    wanted = named(host, port)
     found = {(kind, key) for file in files for name, kind, key in known_keys(file) if _is(wanted, name)}
     kinds = {kind for kind, _ in found}
     return len(found) > len(kinds) or any(_NOT_A_NAME.match(line) for file in files for line in _lines(file))
+
+
+def named(host: str, port: int) -> str:
+    """Return the name of a machine in those files."""
+    return host if port == 22 else f"[{host}]:{port}"  # noqa: PLR2004  ssh's own
+
+
+def how_to_add(host: str, port: int) -> str:
+    """Return the line of shell that adds the key of a machine."""
+    return f"{_scan(host, port)} >> ~/.ssh/known_hosts"
+
+
+def how_to_renew(host: str, port: int) -> str:
+    """Return the lines of shell that put the key of a machine in the place of an old one."""
+    return f"ssh-keygen -R {quote(named(host, port))}; {how_to_add(host, port)}"
+
+
+def how_it_was_named(name: str) -> tuple[str, int]:
+    """Return the host and the port of a name in those files."""
+    bracket = re.fullmatch(r"\[(.+)\]:([0-9]{1,5})", name)
+    return (bracket[1], int(bracket[2])) if bracket else (name, 22)
+
+
+def _scan(host: str, port: int) -> str:
+    return " ".join(["ssh-keyscan", *([] if port == 22 else ["-p", str(port)]), quote(host)])  # noqa: PLR2004
 
 
 def _lines(file: str) -> Iterator[str]:

@@ -6,12 +6,15 @@ import os
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol, TypeVar, cast
 
 from .boot import LateShell, Link, RemoteShell
+from .down import Turns
 from .known_hosts import for_ssh_alone
-from .openssh import OpenSSHLink, ask_ssh
+from .openssh import OpenSSHLink
 from .shell import Shell
+from .ssh_line import MOST_JUMPS, ask_ssh, first_machine, too_many
 from .target import (
     Settings,
     destination,
@@ -22,6 +25,7 @@ from .target import (
     quick_ciphers,
     settings_of,
     split_target,
+    wants_kerberos,
     without_ssh,
 )
 
@@ -42,7 +46,8 @@ class Links:
     """What was reached, by REMOTE and transport. To be closed at the end of the run."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a link may lead over another
+        self._turns: dict[tuple[str, int], Turns] = {}
         self._links: dict[tuple[tuple[str, ...], Transport], Link] = {}
         self._shells: list[RemoteShell] = []
         self._shared: dict[Hashable, Closable] = {}
@@ -86,14 +91,18 @@ class Links:
         """End what still runs, and close every connection."""
         for each in (*self._shared.values(), *self._shells):
             each.close()
-        for link in self._links.values():
+        for link in reversed(self._links.values()):  # last those that others lead over
             link.close()
 
-    def _link(self, words: tuple[str, ...], transport: Transport) -> Link:
+    def _link(self, words: tuple[str, ...], transport: Transport, jumps: int = 0) -> Link:
         with self._lock:
             if (words, transport) not in self._links:
-                self._links[words, transport] = link_to(words, transport)
+                over = partial(self._link, transport="fabric", jumps=jumps + 1)
+                self._links[words, transport] = link_to(words, transport, over, self._turns_at, jumps)
             return self._links[words, transport]
+
+    def _turns_at(self, hostname: str, port: int) -> Turns:
+        return self._turns.setdefault((hostname, port), Turns())
 
 
 @dataclass(frozen=True)
@@ -111,35 +120,47 @@ class Reach:
     early: bool = False
 
 
-def link_to(words: Sequence[str], transport: Transport) -> Link:
+def link_to(
+    words: Sequence[str],
+    transport: Transport,
+    over: Callable[[tuple[str, ...]], Link] | None = None,
+    turns: Callable[[str, int], Turns] = lambda _hostname, _port: Turns(),
+    jumps: int = 0,
+) -> Link:
     """Return the way to the account that the words of a REMOTE name.
 
     It is fabric's, unless OpenSSH is asked for, or something in REMOTE or ssh_config that fabric cannot
-    honour. Raises RecipeError or ConnectError where ssh does not take it.
+    honour. `over` gives the link to a jump host, of which there were `jumps` already, and `turns` those of who logs
+    in to a machine. Raises RecipeError or ConnectError where ssh does not take it.
     """
     answer = ask_ssh(words)
     values = without_ssh(words) if answer is None else parse_settings(answer)
     settings = settings_of(values)
     plain = parse_settings(ask_ssh(("-F", "none", settings.hostname)) or "")
     settings = replace(settings, ciphers=quick_ciphers(values, plain))
-    odd = [*not_for_fabric(values, plain), *_odd(values, settings)]
+    odd = [*not_for_fabric(values, plain), *_odd(words, values, settings)]
     if answer is None and transport == "openssh":
         raise needs_ssh('transport="openssh"')
     if answer is None and odd:
         raise needs_ssh(odd[0])
     if odd or transport == "openssh":
-        return OpenSSHLink(words, settings)
+        return OpenSSHLink(words, settings, turns(*first_machine(words, settings)))
     from .ssh import FabricLink  # noqa: PLC0415  fabric is slow to import
 
-    jump = link_to(jump_words(settings.proxy_jump, words), "fabric") if settings.proxy_jump else None
-    if jump is not None and not isinstance(jump, FabricLink):
-        return OpenSSHLink(words, settings)
+    if not settings.proxy_jump:
+        return FabricLink(destination(words), settings)
+    if jumps == MOST_JUMPS:
+        raise too_many(settings.proxy_jump)
+    there = jump_words(settings.proxy_jump, words)
+    jump = over(there) if over else link_to(there, "fabric", jumps=jumps + 1)
+    if not isinstance(jump, FabricLink):
+        return OpenSSHLink(words, settings, turns(*first_machine(words, settings)))
     return FabricLink(destination(words), settings, jump)
 
 
-def _odd(values: dict[str, list[str]], settings: Settings) -> list[str]:
+def _odd(words: Sequence[str], values: dict[str, list[str]], settings: Settings) -> list[str]:
     """Return what else fabric cannot honour."""
-    odd = []
+    odd = ["gssapiauthentication"] if wants_kerberos(words) else []
     if for_ssh_alone(settings.known_hosts, settings.hostname, settings.port):
         odd.append("known_hosts")
     if values.get("identitiesonly") == ["yes"] and "SSH_AUTH_SOCK" in os.environ:

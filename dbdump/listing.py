@@ -120,5 +120,5 @@ def _dump_item(each: _Dump) -> dict[str, object]:
 def _stray_item(each: _Leftover) -> dict[str, object]:
     return {
         "status": "bad" if each.stray.bad else "uncommitted", "host": each.host, "recipe": each.recipe,
-        "database": None, "location": each.stray.path, "stored_bytes": each.stray.size, "message": each.stray.why,
+        "database": None, "path": each.stray.path, "stored_bytes": each.stray.size, "message": each.stray.why,
     }  # fmt: skip

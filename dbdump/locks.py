@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .catalog import encode, printable
+from .catalog import encode, new_stamp, printable
 from .errors import Locked, StageError
 from .holders import holders, told, user_name
 from .plan import Job
@@ -38,6 +38,18 @@ def only_run(job: Job) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.unlink()  # while it is ours: who opened it before sees that it is gone
         os.close(file)
+
+
+def own_stamp() -> str:
+    """Return a stamp for a run; where another run of this user ended in this very second, that of the next one.
+
+    Both would store under one name, where they are of one recipe.
+    """
+    with contextlib.suppress(OSError, StageError):  # whoever locks says what is wrong with the directory
+        ended = int(_path().stat().st_mtime)  # whoever lets a lock go removes its file
+        while int(time.time()) == ended:
+            time.sleep(0.01)
+    return new_stamp()
 
 
 def _locked(path: Path) -> int:

@@ -3,88 +3,116 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .boot import Down, NoShell
+from .boot import NoShell
 from .channel import LOST_HINT
-from .errors import ConnectError, ConnectionLost, StageError
-from .host import LocalRunning, LocalShell, clean_environment
-from .pipeline import Pipeline
-from .script import Said, Stage
+from .down import Absent, Down, Turns
+from .errors import ConnectError, ConnectionLost
+from .host import LocalRunning
+from .known_hosts import how_it_was_named, how_to_add, how_to_renew
+from .script import Said
 from .shell import Running, Stalled
-from .target import Settings, destination, loud
+from .ssh_line import ssh_line
+from .target import Settings, destination
 
 _PIECE = 65536  # bytes
 LOST_STATUS = 255  # ssh(1): an error of ssh's own; a far end that was killed gives it as well
 
-# First on ssh's line, where the first value of an option counts: what is never up to REMOTE.
-_ALWAYS = (
-    "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ClearAllForwardings=yes",
-    "-o", "PermitLocalCommand=no", "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "LogLevel=INFO",
-    "-o", "RemoteCommand=none", "-o", "EscapeChar=none",
-)  # fmt: skip
-
+# What ssh says of itself, each a sentence of its own; a name in it is that of known_hosts.
+_CHANGED = re.compile(r"Host key for (\S+) has changed|IDENTIFICATION HAS CHANGED")
+_UNKNOWN = re.compile(r"No \S+ host key is known for (\S+)|Host key verification failed")
 _TROUBLES = (
-    ("IDENTIFICATION HAS CHANGED", "the host key has changed, or this is another machine",
-     "Ask its operator. If it is right, remove the old key from known_hosts (ssh-keygen -R) and add the new one."),
-    (r"Host key verification failed|No \S+ host key is known", "host key verification failed",
-     "Add its key, and compare the fingerprint with its operator's: ssh-keyscan HOST >> ~/.ssh/known_hosts"),
-    ("UNPROTECTED PRIVATE KEY", "others can read the private key", "chmod 600 the private key."),
-    ("Permission denied", "permission denied",
+    (r"UNPROTECTED PRIVATE KEY", "others can read the private key", "chmod 600 the private key."),
+    (r"Permission denied|Too many authentication failures", "permission denied",
      "Put the public key into that account's authorized_keys; a key with a passphrase needs an agent."),
-    (r"Connection (refused|timed out)|No route|resolve|Network is unreachable|banner exchange|kex_exchange",
-     "no connection", "Is the machine up, and sshd on that port?"),
 )  # fmt: skip
+_ABSENT = re.compile(
+    r"Connection (refused|timed out)|No route|resolve|Network is unreachable|banner exchange|stdio forwarding failed"
+)
+# Also what sshd does with those that are too many (MaxStartups).
+_LOST = re.compile(
+    r"Connection (closed|reset) by |Connection to \S+ (port \d+ )?closed by remote host|Timeout, server |client_loop: "
+    r"|Read from remote host |kex_exchange_identification: |ssh_exchange_identification: |packet_write_wait: "
+    r"|ssh_dispatch_run_fatal: Connection |Not allowed at this time"
+)
 
 
 class OpenSSHLink:
     """One account, reached by an ssh process for each command."""
 
-    def __init__(self, words: Sequence[str], settings: Settings) -> None:
-        self._options = [
-            *loud(words),
-            "-o", f"ConnectTimeout={settings.connect_timeout}",
-            "-o", f"ServerAliveInterval={settings.alive_interval}",
-            "-o", f"ServerAliveCountMax={settings.alive_count}",
-            *(["-o", f"Ciphers={settings.ciphers}"] if settings.ciphers else []),
-        ]  # fmt: skip
+    def __init__(self, words: Sequence[str], settings: Settings, turns: Turns | None = None) -> None:
+        self._line = ssh_line(words, settings)
+        self._settings = settings
+        self._turns = turns or Turns()
         self.account = destination(words)
         self.start_timeout = settings.start_timeout
         self._down = Down()
 
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Wait until few others log in to that machine, and note that it was reached."""
+        self._down.check()
+        with self._turns.turn():
+            self._down.check()
+            yield
+        self._down.over()
+
     def run(self, command: str, said: Said) -> Running:
         """Start `command` in an ssh of its own."""
-        self._down.check()
-        return SSHRunning(["ssh", *_ALWAYS, *self._options, command], (), said, self.account)
+        return SSHRunning([*self._line, command], (), said, self.account)
 
     def sftp(self) -> Any:
         """Return a new SFTP session over an ssh of its own. Raises ConnectError."""
         from .ssh import sftp_over  # noqa: PLC0415  the room of its SFTP client is slow to import
 
         said = Said("")
-        argv = ["ssh", *_ALWAYS, "-s", *self._options, "sftp"]
-        pipe = _Duplex(SSHRunning(argv, (), said, self.account), self.start_timeout)
-        try:
-            return sftp_over(pipe, self.account)
-        except ConnectError as error:
-            pipe.close()
-            told = last_sentence("; ".join(said.messages)) or error.message
-            raise ConnectError(f"{self.account}: no SFTP: {told}", "Allow a shell or SFTP there.") from error
+        with self.starting():
+            pipe = _Duplex(SSHRunning([*self._line, "-s", "sftp"], (), said, self.account), self.start_timeout)
+            try:
+                return sftp_over(pipe, self.account)
+            except ConnectError as error:
+                pipe.close()
+                told = last_sentence("; ".join(said.messages)) or error.message
+                raise ConnectError(f"{self.account}: no SFTP: {told}", "Allow a shell or SFTP there.") from error
 
     def refusal(self, status: int, said: str) -> ConnectError:
         """Return what to raise for an ssh that ended with `status` before the command began."""
         if status != LOST_STATUS:
             return NoShell(self.account, said)
+        told = [each.strip(" .") for each in said.split("; ")]
+        if (error := self._of_its_key(told) or self._trouble(told)) is not None:
+            return self._down.note(error)
+        lost = next(filter(_LOST.match, told), "")
+        if said and not lost:
+            return NoShell(self.account, said)
+        return ConnectionLost(f"{self.account}: connection lost{': ' + lost if lost else ''}", LOST_HINT)
+
+    def _of_its_key(self, told: Sequence[str]) -> ConnectError | None:
+        """Return what to raise where the host key is not the one that is known: of that machine, or of one before."""
+        for pattern, cause, hint, how in (
+            (_CHANGED, "the host key has changed, or this is another machine",
+             "Ask its operator. If it is right, replace the key", how_to_renew),
+            (_UNKNOWN, "host key verification failed",
+             "Add its key, and compare the fingerprint with its operator's", how_to_add),
+        ):  # fmt: skip
+            if found := list(filter(None, map(pattern.search, told))):
+                best = next((each for each in found if each[1]), found[-1])
+                host = how_it_was_named(best[1]) if best[1] else (self._settings.hostname, self._settings.port)
+                return ConnectError(f"{self.account}: {cause}: {best.string}", f"{hint}: {how(*host)}")
+        return None
+
+    def _trouble(self, told: Sequence[str]) -> ConnectError | None:
         for pattern, cause, hint in _TROUBLES:
-            if re.search(pattern, said):
-                told = last_sentence(said)
-                text = cause if cause.startswith(told.lower()) else f"{cause}: {told}"
-                return self._down.note(ConnectError(f"{self.account}: {text}", hint))
-        return NoShell(self.account, said) if said else ConnectionLost(f"{self.account}: connection lost", LOST_HINT)
+            if found := [each for each in told if re.search(pattern, each)]:
+                text = cause if cause.startswith(found[-1].lower()) else f"{cause}: {found[-1]}"
+                return ConnectError(f"{self.account}: {text}", hint)
+        if found := list(filter(_ABSENT.search, told)):
+            text = f"{self.account}: no connection: {found[0]}"
+            return Absent(text, "Is the machine up, and sshd on that port?")
+        return None
 
     def close(self) -> None:
         """Do nothing: each ssh ends with its command."""
@@ -165,14 +193,3 @@ class _Duplex:
 def last_sentence(said: str) -> str:
     """Return the last of the messages of an ssh."""
     return said.rpartition("; ")[2].strip(" .")
-
-
-def ask_ssh(words: Sequence[str]) -> str | None:
-    """Return what `ssh -G` makes of `words`, or None where there is no ssh. Raises ConnectError."""
-    if shutil.which("ssh", path=clean_environment(os.environ)["PATH"]) is None:
-        return None
-    try:
-        answer = Pipeline((Stage("ssh", ("ssh", "-G", *words)),)).answer(LocalShell())
-    except StageError as error:
-        raise ConnectError(f"ssh does not take {' '.join(words)!r}: {error.message}", "Try it by hand.") from error
-    return answer.decode("utf-8", "surrogateescape")

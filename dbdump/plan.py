@@ -47,8 +47,9 @@ class Job:
 class Planned:
     """One database as it will be dumped: by `pipeline` on the host, then by `wrapping`, if any, on the controller.
 
-    A file of `empty_bytes`, or fewer, is what the wrappers make of nothing. After a lost connection it is
-    dumped anew, up to `retries` times. `keys` are those of GnuPG, if it is signed or encrypted.
+    `restore` makes, of the argv that prints the file, the line that restores it. A file of `empty_bytes`, or fewer, is
+    what the wrappers make of nothing. After a lost connection it is dumped anew, up to `retries` times. `keys` are
+    those of GnuPG, if it is signed or encrypted.
     """
 
     name: DumpName
@@ -56,7 +57,7 @@ class Planned:
     pipeline: Pipeline
     store: Store
     versions: Mapping[str, str]
-    restore: str
+    restore: Callable[[Sequence[str]], str]
     empty_bytes: int
     shell: Shell
     wrapping: Pipeline | None = None
@@ -131,6 +132,15 @@ def empty_bytes(wrappers: Iterable[Wrapper]) -> int:
     for wrapper in wrappers:
         size = wrapper.most_bytes(size)
     return size
+
+
+def retries_of(host: Host | None, to: object) -> int:
+    """Return how often a dump whose connection was lost is begun anew: that to another `host`, or to where it goes.
+
+    Of the two, who says nothing leaves it to the other.
+    """
+    ways = [*([] if host is None else [host.retries]), *([to.retries] if hasattr(to, "retries") else [])]
+    return max((each for each in ways if each is not None), default=1 if ways else 0)
 
 
 def checked_secrets(backend: Backend) -> dict[str, str]:

@@ -13,7 +13,7 @@ from .backends.base import Backend
 from .errors import DbdumpError, RecipeError, UsageError
 from .host import Host
 from .retention import Keep
-from .wrappers.base import Wrapper
+from .wrappers.base import Wrapper, fault_of
 from .writers.base import Writer
 
 DEFAULT_DATADIR = "/var/backups"
@@ -50,10 +50,12 @@ class Dump:
 def refuse_odd(said: Dump | Site) -> None:
     """Raise RecipeError for a value of what a Dump and a Site both say that is not of its kind."""
     wrap, to, patience = said.wrap, said.to, said.stall_timeout
-    if not (
-        wrap is None or (isinstance(wrap, list | tuple) and all(_has(each, "command", "inverse") for each in wrap))
-    ):
+    if not isinstance(wrap, list | tuple | None):
         raise RecipeError(f"wrap={_shown(wrap)}: not a list of wrappers", "Write wrap=[Zstd()], or [] for none.")
+    for each in wrap or ():
+        if fault := fault_of(each):
+            hint = "Write wrap=[Zstd()]; what a wrapper of your own has to have is in dbdump/wrappers/base.py."
+            raise RecipeError(f"wrap: {_shown(each)}: {fault}", hint)
     if wrap and [each.suffix for each in wrap].count(".gpg") > 1:
         raise RecipeError("wrap: GPG twice", "Say all in one: GPG(sign=…, encrypt=[…]).")
     if not (to is None or _has(to, "bound", "place")):

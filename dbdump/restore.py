@@ -11,6 +11,7 @@ from typing import TypeVar
 from rich.filesize import decimal
 
 from .asked import Asked
+from .attempt import failed
 from .catalog import GLOBALS, printable
 from .choosing import Chosen, choose, choose_file, interrupted
 from .elsewhere import job_there, jobs_at
@@ -18,7 +19,6 @@ from .errors import DbdumpError, DumpError, Interrupted, UsageError
 from .plan import Job, known_secrets
 from .progress import Plain, display
 from .redact import redact
-from .report import Result
 from .restorer import Look, Restorer, told_things
 from .restoring import SecondPass, verified
 from .standard_output import refuse_terminal, standard_output
@@ -68,7 +68,7 @@ def restore(asked: Asked, wanted: Wanted) -> int:
             shown.say(f"         {_left(chosen.job, restorer, here=asked.here)}")
         if restorer.globals_fault:
             restorer.globals_fault.message = redact(restorer.globals_fault.message, known_secrets(job.dump.backend))
-            shown.say("\n".join(_failed(f"{chosen.job.id}/{GLOBALS}", restorer.globals_fault).lines))
+            shown.say("\n".join(failed(f"{chosen.job.id}/{GLOBALS}", restorer.globals_fault, ()).lines))
             code = code or restorer.globals_fault.exit_code
     return code
 
@@ -152,14 +152,9 @@ def _told(chosen: Chosen, work: Callable[[], None], shown: Plain) -> int:
     try:
         work()
     except DbdumpError as error:
-        shown.say("\n".join(_failed(chosen.stored.name.id, error).lines))
+        shown.say("\n".join(failed(chosen.stored.name.id, error, ()).lines))
         return error.exit_code
     return 0
-
-
-def _failed(name: str, error: DbdumpError) -> Result:
-    stage = f"{error.stage}: " if isinstance(error, DumpError) else ""
-    return Result(name, "failed", f"{stage}{printable(error.message)}", error.hint)
 
 
 def _left(job: Job, restorer: Restorer, *, here: bool) -> str:

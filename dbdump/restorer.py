@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from .catalog import GLOBALS, DumpName, printable
 from .choosing import Chosen
 from .errors import DbdumpError, StageError
+from .examine import Examined
 from .left import UNKNOWN, Left
 from .plan import Job
 from .probe import PROGRAMS
@@ -39,7 +40,7 @@ class Restorer:
         self._as_name = as_name
         self._jobs = jobs
         self._force = force
-        self._marks: dict[DumpName, bytes] = {}
+        self._examined: dict[DumpName, Examined] = {}
         self._left = Left()
         self.agreed: Look | None = None
         self.globals_fault: DbdumpError | None = None
@@ -102,7 +103,7 @@ class Restorer:
         began = time.monotonic()
         self.shown.started(name, stored.size)
         examined = verified(place, stored, partial(self.shown.advanced, name))
-        self._marks[stored.name] = examined.marks
+        self._examined[stored.name] = examined
         told = "".join(f"  ({printable(each)})" for each in examined.notes)
         self.shown.ended(name, f"verified {stored.name.id} {stored.name.stamp}  {_took(stored, began)}{told}")
 
@@ -113,9 +114,9 @@ class Restorer:
             return
         target = self._target(place, stored)
         try:
-            argv = _there_is(target.backend.get_restoring_command(GLOBALS, GLOBALS, 1), target, stored)
+            argv = _there_is(target.backend.get_load_command(GLOBALS, GLOBALS, 1), target, stored)
             self._left.globals = "begun"
-            self._load(place, stored, target, argv, self._job.host.name)
+            self._load(place, stored, target, argv, where=self._job.host.name)
         except StageError as error:
             self.globals_fault = error
         else:
@@ -132,11 +133,16 @@ class Restorer:
         if self.agreed and (look.things or 0) > (self.agreed.things or 0):
             now = f"{name} has more in it now than when you were asked ({told_things(look.things)})"
             raise StageError("restore", now, "Somebody uses it: look at it, and restore again.")
+        examined = self._examined[stored.name]
+        if look.things and examined.record.level == "content":
+            why = f"{'; '.join(examined.notes)}; and {name} would be dropped for it"
+            hint = "Install that here, so that it is verified to its end; or restore it beside: --as=NAME."
+            raise StageError("restore", why, hint)
         given = self.database, look.into, self._jobs
         argv = None if look.things is None else backend.get_replacing_command(*given)
         if argv is not None:
             return look, argv, True
-        argv = _there_is(backend.get_restoring_command(*given), target, stored)
+        argv = _there_is(backend.get_load_command(*given), target, stored)
         if look.things:
             program = target.stage(argv, self.database).argv[0]
             if not target.ask(["sh", "-c", PROGRAMS, "sh", program]):
@@ -148,23 +154,39 @@ class Restorer:
     def _database(self, place: Place, target: Target) -> None:
         look, argv, at_once = self._ready(target)
         self._left.before = look.things
+
+        def clear() -> None:
+            """Drop what is in the way, unless it is replaced at once."""
+            if look.things and not at_once:
+                self._left.step = "dropping"
+                self._left.dropped = _discard(target, look.into)
+            self._left.step = "loading"
+
         if at_once:
             self._left.identity = target.backend.identity(look.into)
-        elif look.things:
-            self._left.step = "dropping"
-            self._left.dropped = _discard(target, look.into)
+        late = bool(look.things) and target.backend.spools(self.database, look.into, self._jobs)
+        if not late:
+            clear()
         globals_ = self.database == GLOBALS
         where = self._job.host.name if globals_ else f"{printable(look.into)} on {self._job.host.name}"
-        self._left.step = "loading"
-        self._load(place, self._chosen.stored, target, argv, where)
+        self._load(place, self._chosen.stored, target, argv, where=where, before_end=clear if late else lambda: None)
         self._left.step = "loaded"
 
-    def _load(self, place: Place, stored: Stored, target: Target, argv: list[str], where: str) -> None:
+    def _load(  # noqa: PLR0913  each is another thing
+        self,
+        place: Place,
+        stored: Stored,
+        target: Target,
+        argv: list[str],
+        *,
+        where: str,
+        before_end: Callable[[], None] = lambda: None,
+    ) -> None:
         name = f"restore {stored.name.id} {stored.name.stamp}"
         began = time.monotonic()
         self.shown.started(name, stored.size)
-        second = SecondPass(place, stored, self._marks[stored.name], partial(self.shown.advanced, name))
-        _hinted(target, lambda: second.into(target, argv))
+        second = SecondPass(place, stored, self._examined[stored.name].marks, partial(self.shown.advanced, name))
+        _hinted(target, lambda: second.into(target, argv, before_end))
         self.shown.ended(name, f"restored {stored.name.id} {stored.name.stamp} as {where}  {_took(stored, began)}")
 
 

@@ -57,7 +57,7 @@ class Target:
         """Return the stage that runs `argv` there."""
         words = checked_argv(argv, self.secrets, database)
         name = self.backend.stage or ("restore" if words[0] == "sh" else PurePath(words[0]).name)
-        hidden = tuple(self.backend.unheeded)
+        hidden = tuple(self.backend.hidden_variables)
         return Stage(name, words, secrets=tuple(self.secrets), user=self.user, without=hidden)
 
 
@@ -97,8 +97,11 @@ class SecondPass:
         self._fault: BadDump | None = None
         self._stopped = False
 
-    def into(self, target: Target, argv: Sequence[str]) -> None:
-        """Have `argv` restore it there. Raises StageError where that fails; it never sees the end of what is bad."""
+    def into(self, target: Target, argv: Sequence[str], before_end: Callable[[], object] = lambda: None) -> None:
+        """Have `argv` restore it there; do `before_end` when all was handed over, before it hears of the end.
+
+        Raises StageError where that fails; it never sees the end of what is bad.
+        """
         # What is done on this machine alone is one pipeline, and its bytes are copied no more often than by hand.
         alone = target.shell is self._shell and not (target.user and target.user.relays_stdin)
         gate = Gate(self._stages if alone else ())
@@ -112,7 +115,7 @@ class SecondPass:
         stage = gate.stage(target.stage(argv, self._stored.manifest.database))
         restoring = Pipeline((stage,), target.secrets, _PATIENCE, fed=True)
         with self._its_fault_first():
-            restoring.run(target.shell, hear, lambda write: gate.send(write, feed))
+            restoring.run(target.shell, hear, lambda write: gate.send(write, feed, before_end))
 
     def to(self, write: Write) -> None:
         """Write the raw stream."""

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from pathlib import PurePath
 from types import TracebackType
 from typing import Self
 
 from .attempt import attempt, failed
 from .bound import Bound
-from .catalog import SCHEMA, Manifest, new_stamp, printable
-from .errors import ConnectError, ConnectionLost, Interrupted, StageError
-from .locks import only_run
+from .catalog import Manifest, new_stamp, printable
+from .down import pause
+from .errors import ConnectError, ConnectionLost, DbdumpError, Interrupted, StageError
+from .locks import only_run, own_stamp
 from .machines import PER_HOST, Machines, Queues
+from .manifest import manifest_of, refuse_bad_stream, utc_now, warnings_of
 from .pipeline import Look, Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped, known_secrets
 from .progress import Display
-from .redact import redact
 from .report import Result
 from .script import Stage
 from .signals import Signals
+from .writers.base import Store
 from .writers.on_host import HostSink
 
-_LONG = 200  # characters of an argument with line ends in it
 _MOST_RECIPES = 64  # at once: each waits for a server's list, or for its dumps
 
 
@@ -50,7 +50,7 @@ def run(
         while pending:
             _, pending = wait(pending, timeout=0.1)
             if signals.received is not None:
-                runner.machines.end()
+                runner.end()
     return list(chain.from_iterable(future.result() for future in futures)), signals.received
 
 
@@ -76,8 +76,14 @@ class Runner:
         self._databases = databases
         self._queues = Queues(slots)
         self._display = display
-        self._stamp = new_stamp()
+        self._stamp = own_stamp()
         self._told: set[str] = set()
+        self._ending = threading.Event()
+
+    def end(self) -> None:
+        """End every script on every machine, start no more, and wait for no connection to come back."""
+        self._ending.set()
+        self.machines.end()
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +120,7 @@ class Runner:
         try:
             bound.backend.prepare()
             at_once = host.per_host or (None if bound.shell.here else PER_HOST)
-            submit = partial(self._queues.submit, host.name, at_once, self._one)
+            submit = partial(self._queues.submit, host.name, at_once, partial(self._one, bound.store))
             plans = bound.plan(self._databases)
             futures = [submit(each) for each in plans]
             done = [future.result() for future in futures]
@@ -129,10 +135,12 @@ class Runner:
 
         return prune_after(Place(bound.job, bound.store, self.machines), databases, self._display)
 
-    def _one(self, planned: Plan) -> Result:
+    def _one(self, store: Store, planned: Plan) -> Result:
         if isinstance(planned, Skipped):
             result = Result(planned.name.id, "skipped", planned.reason)
         elif isinstance(planned, Refused):
+            with suppress(DbdumpError):  # its directory: status sees by it that a dump is missing
+                store.open(planned.name).abort()
             result = failed(planned.name.id, planned.error, ())
         else:
             result = self._dump(planned)
@@ -162,21 +170,27 @@ class Runner:
         return failure or Result(name.id, "stored", location, "", stored[0], seconds)
 
     def _store_or_again(self, planned: Planned) -> int:
-        """Store one database, from the beginning again where a connection was lost and nothing was committed."""
-        for left in range(planned.retries, -1, -1):
+        """Store one database, from the beginning again where a connection was lost and nothing was committed.
+
+        What is out for a short while is waited for, longer each time.
+        """
+        tried = 0
+        while True:
             try:
                 return self._store(planned)
             except ConnectionLost as error:
-                if planned.shell.ended:
-                    raise Interrupted("ended before it was complete") from error
-                if not left:
+                if not self._ending.is_set() and tried == planned.retries:
                     raise
-                self._display.notice(f"{planned.name.id}: {error.message}; once more")
-        raise RuntimeError("a dump was tried less than once")
+                seconds = pause(tried)
+                if not self._ending.is_set():
+                    self._display.notice(f"{planned.name.id}: {error.message}; once more in {seconds:g} s")
+                if self._ending.wait(seconds):
+                    raise Interrupted("ended before it was complete") from error
+            tried += 1
 
     def _store(self, planned: Planned) -> int:
         """Dump one database into its writer, commit it, and return the bytes that were stored."""
-        started = _now()
+        started = utc_now()
         self._display.started(planned.name.id)
         sink = planned.store.open(planned.name)
 
@@ -190,10 +204,10 @@ class Runner:
                 outcome = sink.run(planned.pipeline, planned.shell, advanced)
             else:
                 outcome = self._run(planned, write, sink.look)
-            _refuse_bad_stream(planned, outcome)
-            manifest = _manifest(planned, outcome, started)
+            refuse_bad_stream(planned, outcome)
+            manifest = manifest_of(planned, outcome, started)
             sink.commit(manifest, self._signature(planned, manifest))
-            for warning in _warnings(planned, outcome):
+            for warning in warnings_of(planned, outcome):
                 self._display.notice(f"{planned.name.id}: {printable(warning)}")
         except (StageError, ConnectError):
             sink.abort()
@@ -226,56 +240,3 @@ class Runner:
         shell = self.machines.local if planned.wrapping else planned.shell
         Pipeline((stage,), fed=True).run(shell, signature.extend, lambda write: write(text))
         return bytes(signature)
-
-
-def _warnings(planned: Planned, outcome: Outcome) -> list[str]:
-    """Return what the dump program warns of though it exits 0: mostly that it leaves something out."""
-    program = PurePath(planned.pipeline.stages[0].argv[0]).name
-    told = [each for each in outcome.said.messages if each.startswith(f"{program}: ") and "warning" in each.lower()]
-    return [redact(each, planned.pipeline.values.values()) for each in told]
-
-
-def _refuse_bad_stream(planned: Planned, outcome: Outcome) -> None:
-    """Raise StageError where every stage exited 0, and yet the stream is not that of a whole dump."""
-    stage = planned.pipeline.stages[0].name
-    if outcome.stored_bytes <= planned.empty_bytes:
-        raise StageError(stage, "exited 0, but the dump is empty", "Run the backend's command by hand.")
-    if planned.pipeline.check_stream:
-        shape = planned.backend.shape_of(planned.name.database)
-        if fault := shape.fault(outcome.said.first or b"", outcome.said.end):
-            raise StageError(stage, f"exited 0, but {fault}", "Run the backend's command by hand.")
-
-
-def _manifest(planned: Planned, outcome: Outcome, started: str) -> Manifest:
-    name, pipeline = planned.name, planned.pipeline
-    return Manifest(
-        schema=SCHEMA,
-        host=name.host,
-        recipe=name.recipe,
-        backend=planned.backend.name,
-        database=name.database,
-        file=name.file,
-        started=started,
-        finished=_now(),
-        raw_bytes=outcome.said.raw_bytes,
-        stored_bytes=outcome.stored_bytes,
-        sha256=outcome.sha256,
-        stages=tuple(
-            {"name": stage.name, "argv": [_shown(word, pipeline) for word in stage.argv], "status": status}
-            for stage, status in zip(planned.stages, outcome.statuses, strict=True)
-        ),
-        versions=dict(planned.versions),
-        signer=planned.keys.signer if planned.keys else None,
-        recipients=planned.keys.recipients if planned.keys else (),
-        restore=planned.restore,
-    )
-
-
-def _shown(word: str, pipeline: Pipeline) -> str:
-    """Return an argument as the manifest shows it: no secret, and not a whole program."""
-    word = redact(word, pipeline.values.values())
-    return word if "\n" not in word or len(word) < _LONG else f"<{len(word)} characters of program>"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from .backends.base import Backend
-from .backends.postgresql import PostgreSQL
 from .errors import ConnectError, DumpError, Interrupted, StageError
 from .machines import Machines
 from .plan import Job
@@ -63,9 +62,8 @@ def _dropped(hosted: Hosted, job: Job, stored: Stored) -> str:
 
 def _drop(backend: Backend, database: str) -> str:
     """Drop it; return why it is still there, if it is. Raises DumpError where nobody can tell."""
-    if isinstance(backend, PostgreSQL):
-        with suppress(StageError):  # perhaps it is not there, or needs nothing to be let go of
-            backend.let_go(database)
+    with suppress(StageError):  # perhaps it is not there, or needs nothing to be let go of
+        backend.let_go(database)
     try:
         backend.discard(database)
     except StageError as error:

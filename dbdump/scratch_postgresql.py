@@ -105,7 +105,7 @@ def load_globals(scratch: Scratch, text: bytes, directory: str) -> None:
     text = _TABLESPACE.sub(moved, text)
     if places:
         scratch.ask(["mkdir", "-p", "--", *places])
-    argv = scratch.backend.get_restoring_command(GLOBALS, GLOBALS, 1)
+    argv = scratch.backend.get_load_command(GLOBALS, GLOBALS, 1)
     if argv is None:
         raise RuntimeError("PostgreSQL has no command for globals")
     pipeline = Pipeline((scratch.stage(argv),), scratch.secrets, fed=True)

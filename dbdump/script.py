@@ -1,7 +1,8 @@
 """One dump as one POSIX sh script, and what the script says of itself on stderr.
 
-This is the only room that builds shell text, and `quote` the only function that quotes for it. The same
-text runs locally and through SSH, is printed by `--dry-run`, and can be pasted into a terminal.
+Here pipelines become shell text, and `quote` is the only function that quotes for it; programs in sh elsewhere are
+constant, and get values as arguments alone. The same text runs locally and through SSH, is printed by `--dry-run`, and
+can be pasted into a terminal.
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .boot import Down, NoShell
+from .boot import NoShell
 from .channel import LOST_HINT, ChannelRunning, closed
+from .down import Absent, Down
 from .errors import ConnectError, ConnectionLost
-from .known_hosts import known_keys
+from .known_hosts import how_to_add, how_to_renew, known_keys
 from .script import Said
 from .shell import Running
 from .target import Settings
@@ -39,6 +40,10 @@ class FabricLink:
         self._lock = threading.Lock()
         self._connections: list[Connection] = []
         self._down = Down()
+
+    def starting(self) -> contextlib.nullcontext[None]:
+        """Return nothing to wait for: one connection is made, and all commands run on it."""
+        return contextlib.nullcontext()
 
     def run(self, command: str, said: Said) -> Running:
         """Start `command` on a channel of its own. Raises ConnectError."""
@@ -108,8 +113,8 @@ class FabricLink:
         try:
             self._connections.append(self._opened())
         except ConnectError as error:
-            self._down.note(error)
-            raise
+            raise self._down.note(error) from error
+        self._down.over()
         yield self._connections[-1]
 
     def _lost(self, error: Exception) -> ConnectionLost:
@@ -130,6 +135,8 @@ class FabricLink:
             # Else a request whose data follows waits 40 ms: for the acknowledgement that the far kernel puts off.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.transport.set_keepalive(self._settings.alive_interval)
+        if self._jump:
+            _ask_for_answers(connection.transport, self._settings)
         return connection
 
     def _made(self) -> Connection:
@@ -160,16 +167,15 @@ class FabricLink:
         from paramiko import AuthenticationException, BadHostKeyException  # noqa: TID251, PLC0415
 
         told = self._settings
-        look = f"ssh-keyscan -p {told.port} {told.hostname}"
         if isinstance(error, BadHostKeyException):
             return ConnectError(
                 f"{self.account}: the host key has changed, or this is another machine",
-                f"Ask its operator. If it is right, remove the old key from known_hosts and add the new one: {look}",
+                f"Ask its operator. If it is right, replace the key: {how_to_renew(told.hostname, told.port)}",
             )
         if "not found in known_hosts" in str(error):
             return ConnectError(
                 f"{self.account}: host key verification failed: it is in no known_hosts file",
-                f"Add it, and compare its fingerprint with its operator's: {look} >> ~/.ssh/known_hosts",
+                f"Add it, and compare its fingerprint with its operator's: {how_to_add(told.hostname, told.port)}",
             )
         if isinstance(error, AuthenticationException) and (bad := list(filter(_open_to_others, told.identities))):
             return ConnectError(f"{self.account}: others can read the private key {bad[0]}", f"chmod 600 {bad[0]}")
@@ -178,7 +184,7 @@ class FabricLink:
                 f"{self.account}: permission denied: {said_of(error)}",
                 "Put the public key into that account's authorized_keys; a key with a passphrase needs an agent.",
             )
-        return ConnectError(
+        return Absent(
             f"{self.account}: no connection to {told.hostname} port {told.port}: {said_of(error)}",
             "Is the machine up, and sshd on that port?",
         )
@@ -195,6 +201,33 @@ def _transport(sock: Any, **more: Any) -> Any:
     options = transport.get_security_options()
     options.ciphers = sorted(options.ciphers, key=lambda name: "-gcm@" not in name)
     return transport
+
+
+def _ask_for_answers(transport: Any, settings: Settings) -> None:
+    """Have its keepalives answered, or end it: the kernel sees the machine in between, and not the one behind it."""
+    from paramiko import Message  # noqa: TID251, PLC0415
+
+    asked: threading.Event | None = None
+    missed = 0
+
+    def ask() -> None:
+        """Ask whether it is there, in the thread that reads. Raises EOFError after so many intervals without answer."""
+        nonlocal asked, missed
+        if asked is not None and not asked.is_set():
+            missed += 1
+            if missed >= settings.alive_count:
+                raise EOFError
+            return
+        missed, asked = 0, threading.Event()
+        transport.completion_event = asked  # which paramiko sets at the answer
+        message = Message()
+        message.add_byte(b"P")  # SSH_MSG_GLOBAL_REQUEST, RFC 4254, section 9
+        message.add_string("keepalive@openssh.com")
+        message.add_boolean(True)  # noqa: FBT003  it wants an answer
+        # paramiko has no public name for it: its own request waits for no answer, or in this thread for ever.
+        transport._send_user_message(message)  # noqa: SLF001
+
+    transport.packetizer.set_keepalive(settings.alive_interval, ask)
 
 
 def _open_to_others(key: str) -> bool:

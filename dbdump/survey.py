@@ -58,14 +58,12 @@ class Surveyed(Generic[Found]):
     signal: int | None
 
 
-def survey(
-    jobs: Sequence[Job], work: Callable[[Place], Iterable[Found]], *, here: bool, at_once: int = _AT_ONCE
-) -> Surveyed[Found]:
+def survey(jobs: Sequence[Job], work: Callable[[Place], Iterable[Found]], *, here: bool) -> Surveyed[Found]:
     """Do `work` for each job; what it returns before it raises is found, and the rest of it is a failure."""
     with (
         Signals() as signals,
         closing(Machines(here=here)) as machines,
-        ThreadPoolExecutor(at_once, "survey") as pool,
+        ThreadPoolExecutor(_AT_ONCE, "survey") as pool,
     ):
         futures = [pool.submit(_one, job, machines, work) for job in jobs]
         pending = set(futures)

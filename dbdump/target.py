@@ -19,12 +19,12 @@ ALIVE_INTERVAL = 15  # seconds, as above; ssh's own default, 0, never notices a 
 ALIVE_COUNT = 4
 
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmopRSw")  # ssh(1), synopsis
-_REFUSED = frozenset("fNnsVWGQOMXYtD")  # they ask ssh for something else than a command with its bytes
+_REFUSED = frozenset("fNnsVWGQOMXYtDLREy")  # ssh is to run a command, hand on its bytes, and say what goes wrong
 
 # What fabric is told, and what changes nothing about who is reached, how safely, or which bytes arrive.
 _HONOURED = frozenset({
     "host", "hostname", "user", "port", "identityfile", "identitiesonly", "userknownhostsfile",
-    "globalknownhostsfile", "proxyjump", "connecttimeout", "connectionattempts",
+    "globalknownhostsfile", "proxyjump", "connecttimeout",
     "serveraliveinterval", "serveralivecountmax", "compression", "identityagent",
 })  # fmt: skip
 _HARMLESS = frozenset({
@@ -78,6 +78,8 @@ def split_target(remote: str) -> tuple[str, ...]:
     Raises RecipeError for what has no destination, has a command behind it, or asks ssh for something else
     than to run a command.
     """
+    if not isinstance(remote, str):  # shlex would read stdin
+        raise RecipeError(f"remote {remote!r}: not text", "Write what ssh takes before the command: 'user@host'.")
     try:
         words = tuple(shlex.split(remote))
     except ValueError as error:
@@ -90,7 +92,7 @@ def split_target(remote: str) -> tuple[str, ...]:
 
 def destination(words: Sequence[str]) -> str:
     """Return the destination of a split REMOTE, for people. Raises RecipeError; see split_target."""
-    found = [value for letter, value in _given(words) if not letter]
+    found = [value for letter, value in given_options(words) if not letter]
     if len(found) != 1:
         raise _refused(
             words,
@@ -100,7 +102,7 @@ def destination(words: Sequence[str]) -> str:
     return found[0]
 
 
-def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+def given_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the letter of each option with its value, as getopt finds them, and each destination with none."""
     rest = iter(words)
     for word in rest:
@@ -122,24 +124,39 @@ def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
             break
 
 
-def loud(words: Sequence[str]) -> list[str]:
-    """Return the words of a REMOTE without -q and -v: what ssh says is read, and told in few words."""
-    kept = [(letter, value) for letter, value in _given(words) if letter not in ("q", "v")]
+def loud(words: Sequence[str], without: str = "") -> list[str]:
+    """Return the words of a REMOTE without -q and -v, as what ssh says is read, and without the options `without`."""
+    kept = [(letter, value) for letter, value in given_options(words) if not letter or letter not in "qv" + without]
     return [word for letter, value in kept for word in ([f"-{letter}"] * bool(letter) + [value]) if word]
+
+
+def wants_kerberos(words: Sequence[str]) -> bool:
+    """Whether a REMOTE asks for a login by Kerberos: in ssh_config it stands for every host of some machines."""
+    for letter, value in given_options(words):
+        keyword, _, text = value.replace("=", " ", 1).partition(" ")
+        if letter == "o" and keyword.lower() == "gssapiauthentication":  # the first one counts
+            return text.strip().lower() in ("yes", "true")
+        if letter == "K":
+            return True
+    return False
 
 
 def _refused(words: Sequence[str], why: str, hint: str) -> RecipeError:
     return RecipeError(f"remote {' '.join(words)!r}: {why}", hint)
 
 
-def jump_words(jump: str, words: Sequence[str]) -> tuple[str, ...]:
-    """Return the REMOTE of a jump host, `[user@]host[:port]`, in words; it is looked up in the same ssh_config."""
-    config = [word for letter, value in _given(words) if letter == "F" for word in ("-F", value)]
+def jump_words(jump: str, words: Sequence[str], before: str = "") -> tuple[str, ...]:
+    """Return the REMOTE of a jump host, `[user@]host[:port]`, in words; it is looked up in the same ssh_config.
+
+    `before` are the jump hosts that lead to it, where they are named.
+    """
+    config = [word for letter, value in given_options(words) if letter == "F" for word in ("-F", value)]
     host, colon, port = jump.removeprefix("ssh://").rpartition(":")
     if not colon or not port.isdecimal():
         host, port = jump, ""
     # ssh -G puts a number in brackets, and takes none.
-    return (*config, *(["-p", port] if port else []), host.replace("[", "").replace("]", ""))
+    more = [*(["-J", before] if before else []), *(["-p", port] if port else [])]
+    return (*config, *more, host.replace("[", "").replace("]", ""))
 
 
 _IDENTITIES = ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"]  # those that paramiko reads
@@ -157,7 +174,7 @@ def without_ssh(words: Sequence[str]) -> dict[str, list[str]]:
     def add(keyword: str, value: str) -> None:
         values.setdefault(keyword, []).append(value)
 
-    for letter, value in _given(words):
+    for letter, value in given_options(words):
         if letter == "o":
             keyword, _, text = value.replace("=", " ", 1).partition(" ")
             add(keyword.lower(), text.strip())

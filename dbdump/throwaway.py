@@ -90,8 +90,10 @@ class ThrowAway:
             return False
         text = bytearray()
         SecondPass(self._place, globals_, examined.marks, lambda _: None).to(text.extend)
-        with contextlib.suppress(StageError):
+        try:
             scratch_postgresql.load_globals(scratch.reading(globals_.raw_suffix), bytes(text), self.directory)
+        except StageError:
+            return False
         return True
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ def of_stray(host: str, recipe: str, stray: Stray) -> Verdict:
     item: dict[str, object] = {
         "status": status, "host": host, "recipe": recipe,
         "database": stray.lost.manifest.database if stray.lost else None,
-        "location": stray.path, "stored_bytes": stray.size, "message": text, "hint": hint,
+        "path": stray.path, "stored_bytes": stray.size, "message": text, "hint": hint,
     }  # fmt: skip
     return Verdict(status, name, text, hint, item)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,7 @@ from servers.postgres import postgres, role
 from servers.pruning import pruning
 from servers.relay import link, relay
 from servers.sshd import accounts, own_sshd, sshd
-from support import COMMAND, default_signals, sqlite_database
+from support import COMMAND, Started, default_signals, sqlite_database
 
 from dbdump.host import LocalShell
 from dbdump.links import Links, Reach
@@ -50,6 +51,15 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("state")
     os.environ["XDG_STATE_HOME"] = str(path)
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary() -> Iterator[Path]:
+    """The TMPDIR of what is run here, for everybody: what is left in it was left by us."""
+    with tempfile.TemporaryDirectory(prefix="dbdump-tmp-", dir="/tmp") as top:
+        Path(top).chmod(0o1777)
+        os.environ["TMPDIR"] = top
+        yield Path(top)
 
 
 @pytest.fixture
@@ -84,10 +94,10 @@ def started(tmp_path):
     """Start the console command, and see at the end that it ended."""
     running = []
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        running.append(subprocess.Popen(
+    def start(*arguments: str) -> Started:
+        running.append(Started(
             [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, text=True, preexec_fn=default_signals,  # noqa: PLW1509
+            stdin=subprocess.DEVNULL, text=True, preexec_fn=default_signals,
         ))  # fmt: skip
         return running[-1]
 

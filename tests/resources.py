@@ -6,16 +6,18 @@ import textwrap
 from pathlib import Path
 
 HEAD = """
+import os
 from dataclasses import dataclass
 from dbdump import *
 
 @dataclass(frozen=True)
 class Slow:
-    \"\"\"A wrapper that lets 64 KiB through every 50 ms, so that a fault can strike in the middle.\"\"\"
+    \"\"\"A wrapper that lets 64 KiB through every 50 ms, so that a fault can strike; QUICK lets all.\"\"\"
     suffix = ".slow"
     program = "python3"
     def on(self, programs, ask): return self
     def command(self):
+        if "QUICK" in os.environ: return ["cat"]
         return ["python3", "-c", "import sys, time\\nwhile b := sys.stdin.buffer.read(65536):\\n"
                 " sys.stdout.buffer.write(b); sys.stdout.buffer.flush(); time.sleep(.05)"]
     def inverse(self): return ["cat"]

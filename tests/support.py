@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,20 @@ from servers.process import wait_for
 COMMAND = [sys.executable, "-c", "from dbdump.tasks import main; main()"]  # as the console command does
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+
+
+class Started(subprocess.Popen[str]):
+    """A run that goes on; `ended` is told once what it has printed, when that has been read to its end."""
+
+    ended: Callable[[int, str], None] | None = None
+
+    def communicate(self, *arguments: Any, **more: Any) -> tuple[str, str]:
+        """As Popen's."""
+        out, err = super().communicate(*arguments, **more)
+        if ended := self.ended:
+            self.ended = None
+            ended(self.returncode, out)
+        return out, err
 
 
 def default_signals() -> None:

@@ -171,7 +171,7 @@ class Backend(ABC):
         """
         return None
 
-    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
+    def get_load_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
         """Return the argv that makes `into` of a raw dump of `database` on stdin, with up to `jobs` at once.
 
         `into` is not there, or has nothing in it. It exits 0 only where all went well. None: there is none.
@@ -179,21 +179,28 @@ class Backend(ABC):
         return self.get_restore_command(database) if into == database else None
 
     def get_replacing_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
-        """Return such an argv that replaces an `into` that is there, at once, when all is restored.
+        """Return an argv like `get_load_command`'s that replaces an `into` that is there, at once, at its end.
 
         None: it has to be discarded before.
         """
         return None
 
+    def spools(self, database: str, into: str, jobs: int) -> bool:  # noqa: ARG002
+        """Return whether `get_load_command` reads all of its stdin before it looks at `into`.
+
+        An `into` that is there is then discarded as late as that.
+        """
+        return False
+
     def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002
-        """Return an argv that fails where `get_restoring_command` could not begin, and changes nothing, or None.
+        """Return an argv that fails where `get_load_command` could not begin, and changes nothing, or None.
 
         It runs before anything is dropped.
         """
         return None
 
     def identity(self, database: str) -> str:  # noqa: ARG002
-        """Return what is another one after `get_replacing_command` replaced `database`; empty: nobody can tell."""
+        """Return a value that changes when `database` is replaced, as a file's number does; empty: nobody can tell."""
         return ""
 
     def target_of(self, database: str, name: str | None) -> str:
@@ -206,6 +213,9 @@ class Backend(ABC):
         Raises NotImplementedError where the backend cannot tell.
         """
         raise NotImplementedError
+
+    def let_go(self, database: str) -> None:  # noqa: B027
+        """Called before a scratch `database` is discarded: take from it what would keep it from being dropped."""
 
     def discard(self, database: str) -> None:
         """Drop `database`. Raises NotImplementedError where the backend cannot."""
@@ -232,7 +242,7 @@ class Backend(ABC):
         return dict(self.env)
 
     @property
-    def unheeded(self) -> Sequence[str]:
+    def hidden_variables(self) -> Sequence[str]:
         """Variables of the caller's that its commands must not see: they would win over what the recipe says."""
         return ()
 

@@ -91,7 +91,7 @@ class MySQL(Backend):
         return ".sql"
 
     @property
-    def unheeded(self) -> Sequence[str]:
+    def hidden_variables(self) -> Sequence[str]:
         """MariaDB's client heeds MYSQL_HOST, its dump program does not: one server would be listed, another dumped."""
         return ("MYSQL_HOST",)
 
@@ -170,7 +170,7 @@ class MySQL(Backend):
             return ["sh", "-c", _THEN_FLUSH, "sh", *client, "--database=mysql"]
         return client
 
-    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002  one
+    def get_load_command(self, database: str, into: str, jobs: int) -> list[str] | None:  # noqa: ARG002  one
         """Return the argv that makes `into` of a dump on stdin; see Backend."""
         client = self.get_restore_command(database)
         return client if into == database else renaming(database, into, client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Literal, Self
 
@@ -85,18 +86,18 @@ class PostgreSQL(Backend):
         Raises StageError where pg_dump is older than the server, which it would refuse one by one, and ListError
         for an answer that is none.
         """
-        answer = self.output(
-            [
-                "psql",
-                self._connection(MAINTENANCE),
-                *self.psql_options,
-                *("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"),
-                *("--set=ON_ERROR_STOP=1", "--field-separator= "),
-                *(f"--command={each}" for each in (PATIENCE, _VERSIONS, _LIST)),
-            ]
-        )
-        self._number, version, self._connectable = _read_list(answer)
-        self._versions = {"server": version, "pg_dump": self._pg_dump_version(self._number, version)}
+        psql = [
+            "psql",
+            self._connection(MAINTENANCE),
+            *self.psql_options,
+            *("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"),
+            *("--set=ON_ERROR_STOP=1", "--field-separator= "),
+            *(f"--command={each}" for each in (PATIENCE, _VERSIONS, _LIST)),
+        ]
+        with ThreadPoolExecutor(1, "version") as pool:  # Debian's wrapper around either takes longer than it does
+            asked = pool.submit(self.output, ["pg_dump", "--version"])
+            self._number, version, self._connectable = _read_list(self.output(psql))
+        self._versions = {"server": version, "pg_dump": _pg_dump_version(asked.result(), self._number, version)}
         return list(self._connectable)
 
     def get_command(self, database: str) -> list[str]:
@@ -131,7 +132,7 @@ class PostgreSQL(Backend):
         how = ["--no-password", "--exit-on-error", "--create"]
         return ["pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
 
-    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str]:
+    def get_load_command(self, database: str, into: str, jobs: int) -> list[str]:
         """Return the argv that makes `into` of a dump on stdin; see Backend."""
         if database == GLOBALS:
             return loading_globals(self.get_restore_command(GLOBALS))
@@ -139,9 +140,13 @@ class PostgreSQL(Backend):
             return loading_plain(self._connection, self._as_dumper, database, into)
         return loading_custom(self._connection, self._as_dumper, database, into, jobs, owners=self._owners)
 
+    def spools(self, database: str, into: str, jobs: int) -> bool:
+        """Return whether an archive is read from a file: by several at once, or under another name; see Backend."""
+        return self.format == "custom" and database != GLOBALS and (jobs > 1 or into != database)
+
     def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:
         """Return the argv that looks for what restores a database; psql alone is there where it can be dropped."""
-        return None if database == GLOBALS else trying(self.format, database, into, jobs)
+        return None if database == GLOBALS else trying(self.format, spools=self.spools(database, into, jobs))
 
     def without_owners(self) -> Self:
         """Return a copy that restores archives without owners, grants and tablespaces, which may not be there."""
@@ -151,15 +156,15 @@ class PostgreSQL(Backend):
 
     def contents(self, database: str) -> int | None:
         """Return how many tables and other things `database` has; see Backend."""
-        return contents(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
+        return contents(self._answer, database)
 
     def discard(self, database: str) -> None:
         """Drop `database`, and whoever is connected to it."""
-        discard(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
+        discard(self._answer, database)
 
     def let_go(self, database: str) -> None:
-        """Have nothing keep a scratch database from being dropped."""
-        let_go(lambda *asked: self._ask_as_dumper(asked[0], asked[1:]).strip(), database)
+        """Take from a scratch database what would keep it from being dropped; see Backend."""
+        let_go(self._answer, database)
 
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables `database` has, partitions too, and how many rows they have, each counted."""
@@ -173,7 +178,7 @@ class PostgreSQL(Backend):
         return _CUSTOM if self.format == "custom" else _PLAIN
 
     @property
-    def unheeded(self) -> Sequence[str]:
+    def hidden_variables(self) -> Sequence[str]:
         """PGHOSTADDR wins over any host, and what the service of PGSERVICE says over one that is given here."""
         if self.host or self.service:
             return tuple(name for name in ("PGHOSTADDR", "PGSERVICE") if name not in self.env)
@@ -234,6 +239,9 @@ class PostgreSQL(Backend):
         user = connection_words(self.pg_dump_options).get("user")
         return [f"--username={user}"] if user else []
 
+    def _answer(self, database: str, *commands: str) -> str:
+        return self._ask_as_dumper(database, commands).strip()
+
     def _ask_as_dumper(self, database: str, commands: Sequence[str]) -> str:
         """Return what psql prints for `commands` in a database, as the role that pg_dump would be."""
         how = ("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
@@ -250,16 +258,17 @@ class PostgreSQL(Backend):
         given = {name: str(value) for name, value in {**parts, "dbname": database}.items() if value}
         return "--dbname=" + " ".join(f"{name}={conninfo(value)}" for name, value in given.items())
 
-    def _pg_dump_version(self, server_number: int, server: str) -> str:
-        said = self.output(["pg_dump", "--version"]).decode()
-        version = said.split(")", 1)[-1].split()[0]
-        if major(version) < major_of_number(server_number):
-            raise StageError(
-                "pg_dump",
-                f"pg_dump is {version}, older than the server, {server.split(maxsplit=1)[0]}",
-                "Install the pg_dump of the server's version, or a newer one, and put it first in PATH.",
-            )
-        return version
+
+def _pg_dump_version(said: bytes, server_number: int, server: str) -> str:
+    """Return the version that pg_dump said. Raises StageError where it is older than the server."""
+    version = said.decode().split(")", 1)[-1].split()[0]
+    if major(version) < major_of_number(server_number):
+        raise StageError(
+            "pg_dump",
+            f"pg_dump is {version}, older than the server, {server.split(maxsplit=1)[0]}",
+            "Install the pg_dump of the server's version, or a newer one, and put it first in PATH.",
+        )
+    return version
 
 
 def major(version: str) -> tuple[int, ...]:

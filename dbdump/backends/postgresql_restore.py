@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from ..errors import StageError
 from .postgresql_edit import EDIT
 
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
@@ -52,11 +53,11 @@ status 0') ;;
   *) return "${said##*status }";;
   esac
 }
-there=$(sql "$maintenance" "$@" -c "$exists" </dev/null) || exit 1
+look() { there=$(sql "$maintenance" "$@" -c "$exists" </dev/null); }
 """
 
 # Large objects come in transactions of their own, which would end the one around all.
-_PLAIN = _COMMON + 'made "$@" && load "$@"'
+_PLAIN = _COMMON + 'look "$@" && made "$@" && load "$@"'
 
 # $1 at once, $2 words for pg_restore alone.
 # pg_restore can only be parallel over a file that it can read from any place: one without a name, which is gone with
@@ -69,16 +70,20 @@ jobs=$1 own=$2; shift 2
     + _COMMON
     + r"""
 archive= create=--create
-if [ "$new" ] || [ "$there" = t ]; then create=; fi
-if [ "$jobs" -gt 1 ] || [ -z "$create" ]; then
+spool() {
   file=$(mktemp "${TMPDIR:-/tmp}/dbdump.XXXXXXXX") || exit 1
   exec 8>"$file" 9<"$file" && rm -f -- "$file" || exit 1
   cat >&8 && exec 8>&- || exit 1
   archive=/proc/self/fd/9
-  if [ ! -r "$archive" ]; then
-    [ "$create" ] || { echo "error: it has to be read twice, and there is no $archive" >&2; exit 1; }
-    jobs=1 archive=; exec <&9
-  fi
+}
+# What is there may be dropped when all is in the file, so that it is looked at after that.
+if [ "$new" ] || [ "$jobs" -gt 1 ]; then spool; fi
+look "$@" || exit 1
+if [ "$new" ] || [ "$there" = t ]; then create=; fi
+if [ -z "$create" ] && [ -z "$archive" ]; then spool; fi
+if [ "$archive" ] && [ ! -r "$archive" ]; then
+  [ "$create" ] || { echo "error: it has to be read twice, and there is no $archive" >&2; exit 1; }
+  jobs=1 archive=; exec <&9
 fi
 if [ "$create" ]; then
   # Between CREATE DATABASE and the tables, its own settings come into force.
@@ -114,15 +119,24 @@ said=$(printf '%s\n' "$said" | sed -nE '/^psql:/{/^psql:[^ ]* [^ :]+: +(42710|0[
 
 # What was not there when the server was made, and is not of an extension.
 _CONTENTS = """\
-SELECT sum(count) FROM (
-  SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+WITH extended AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'), things AS (
+  SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
     AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_')
-  UNION ALL SELECT count(*) FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'
-  UNION ALL SELECT count(*) FROM pg_largeobject_metadata
-  UNION ALL SELECT count(*) FROM pg_type WHERE oid >= 16384 AND typtype IN ('d', 'e')
-  UNION ALL SELECT count(*) FROM pg_proc WHERE oid >= 16384
-    AND oid NOT IN (SELECT objid FROM pg_depend WHERE deptype = 'e')
-) AS counts"""
+  UNION ALL SELECT 'pg_namespace'::regclass, oid FROM pg_namespace WHERE nspname !~ '^pg_'
+  UNION ALL SELECT 'pg_largeobject'::regclass, '16384'::oid FROM pg_largeobject_metadata -- whatever its number
+  UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typtype IN ('d', 'e', 'r')
+  UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc
+  UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator
+  UNION ALL SELECT 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
+)
+SELECT count(*) FROM things AS t (class, oid)
+WHERE oid >= 16384 AND NOT EXISTS (SELECT FROM extended AS e WHERE (e.classid, e.objid) = (t.class, t.oid))"""
+_MAY_MAKE_IT = """\
+DO $$ BEGIN
+  IF NOT (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+    RAISE 'permission denied to create database, so it is not dropped either' USING ERRCODE = '42501';
+  END IF;
+END $$"""
 _VERSION_OF_FORCE = 130000
 _VERSION_OF_SUBSCRIPTIONS = 100000
 
@@ -158,15 +172,23 @@ def loading_globals(psql: Sequence[str]) -> list[str]:
 
 def contents(ask: Callable[[str, str], str], database: str) -> int | None:
     """Return how many things `database` has, None where it is not there; `ask` asks one database a question."""
-    if ask(MAINTENANCE, exists(database)) != "t":
+    try:
+        return int(ask(database, _CONTENTS))
+    except StageError:
+        if ask(MAINTENANCE, exists(database)) == "t":
+            raise
         return None
-    return int(ask(database, _CONTENTS))
 
 
-def discard(ask: Callable[[str, str], str], database: str) -> None:
+def discard(ask: Callable[..., str], database: str) -> None:
     """Drop `database`, with whoever is connected to it, as far as the server can do that."""
-    force = int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_FORCE
-    ask(MAINTENANCE, f"DROP DATABASE {identifier(database)}{' WITH (FORCE)' if force else ''}")
+    drop = f"DROP DATABASE {identifier(database)}"
+    try:
+        ask(MAINTENANCE, _MAY_MAKE_IT, f"{drop} WITH (FORCE)")
+    except StageError:
+        if int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_FORCE:
+            raise
+        ask(MAINTENANCE, _MAY_MAKE_IT, drop)
 
 
 # The slot of a restored subscription is that of the database that was dumped, or of its publisher: it is let go of.

@@ -10,7 +10,15 @@ for each; do command -v "$each" >/dev/null || { echo "error: $each: not found" >
 """
 
 
-def trying(form: str, database: str, into: str, jobs: int) -> list[str]:
-    """Return the argv that fails where a dump of `database`, of that format, could not be begun to be made `into`."""
-    file = "file" if form == "custom" and (jobs > 1 or into != database) else ""
-    return ["sh", "-c", _TRIAL, "sh", file, "psql", "awk", *(["pg_restore"] if form == "custom" else [])]
+def trying(form: str, *, spools: bool) -> list[str]:
+    """Return the argv that fails where a dump of that format could not be begun to be restored."""
+    return [
+        "sh",
+        "-c",
+        _TRIAL,
+        "sh",
+        "file" if spools else "",
+        "psql",
+        "awk",
+        *(["pg_restore"] if form == "custom" else []),
+    ]

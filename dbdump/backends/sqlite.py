@@ -118,7 +118,7 @@ class SQLite(Backend):
             return ["sh", "-c", _RESTORE_BINARY, "sh", self._paths[database]]
         return ["python3", "-I", "-c", _RESTORE_SQL, self._paths[database]]
 
-    def get_restoring_command(self, database: str, into: str, jobs: int) -> list[str]:  # noqa: ARG002  one
+    def get_load_command(self, database: str, into: str, jobs: int) -> list[str]:  # noqa: ARG002  one
         """Return the argv that makes the file `into` of a dump on stdin; see Backend."""
         return [self.python, "-I", "-c", _RESTORE, self.format, into, "new"]
 
@@ -146,11 +146,8 @@ class SQLite(Backend):
 
     def contents(self, database: str) -> int | None:
         """Return how many things the file has, 1 for what is no sound database, None where there is none."""
-        try:
-            there = self.output(["sh", "-c", _IS_THERE, "sh", database])
-            return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
-        except StageError:
-            return 1
+        there = self.output(["sh", "-c", _IS_THERE, "sh", database])
+        return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
 
     def discard(self, database: str) -> None:
         """Remove the file, with its journals."""

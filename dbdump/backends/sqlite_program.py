@@ -16,11 +16,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import IO
 from urllib.parse import quote
 
 BUSY_SECONDS = 60.0
 SHORT = 15  # characters of a decimal that fits into 53 bits
 BEAT_PAGES = 16384  # 64 MiB of the usual pages
+MODE_AT, ROLLBACK = 18, b"\1\1"  # of the header; https://www.sqlite.org/fileformat.html, section 1.3.3
 TEXT_BY_ENCODING = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 
 
@@ -29,22 +31,43 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def copy(path: str, target: str) -> None:
-    """Copy the database at `path` as it is at one moment, while others write, and check the copy."""
+@contextlib.contextmanager
+def copied(path: str) -> Iterator[tuple[sqlite3.Connection, IO[bytes], bytes]]:
+    """Copy the database at `path`, check the copy, and give it: as a database, as a file, and its bytes at MODE_AT.
+
+    In the file these say that it has no journal. It has no name any more when the first byte is in it, so that nothing
+    of it stays, however this ends.
+    """
+    with tempfile.NamedTemporaryFile(prefix="dbdump-", delete=False) as file:
+        try:
+            into, reader = sqlite3.connect(file.name), sqlite3.connect(file.name)
+        finally:
+            os.unlink(file.name)
+        with contextlib.closing(into):
+            into.execute("PRAGMA journal_mode=OFF")  # a journal would have a name
+            copy(path, into)
+        mode = os.pread(file.fileno(), len(ROLLBACK), MODE_AT)
+        os.pwrite(file.fileno(), ROLLBACK, MODE_AT)  # in WAL mode its reader would make a journal
+        with contextlib.closing(reader):
+            reader.set_progress_handler(lambda: say("checking"), 100_000_000)
+            (verdict,) = reader.execute("PRAGMA integrity_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(f"database is corrupt: {verdict}")
+            reader.set_progress_handler(None, 0)
+            yield reader, file.file, mode
+
+
+def copy(path: str, into: sqlite3.Connection) -> None:
+    """Copy the database at `path` as it is at one moment, while others write."""
     # mode=ro: a file that is missing is not made.
     uri = "file:" + quote(os.fsencode(os.path.abspath(path))) + "?mode=ro"
     source = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    into = sqlite3.connect(target)
-    with contextlib.closing(source), contextlib.closing(into):
+    with contextlib.closing(source):
         # With a read transaction of our own the snapshot stays the same from the first page to the last,
         # and a lock is waited for with a timeout; backup() by itself would wait for ever.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         source.backup(into, pages=BEAT_PAGES, progress=lambda _, left, total: say(f"{left} of {total} left"))
-        into.set_progress_handler(lambda: say("checking"), 100_000_000)
-        (verdict,) = into.execute("PRAGMA integrity_check(1)").fetchone()
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(f"database is corrupt: {verdict}")
 
 
 class Text(bytes):
@@ -166,17 +189,14 @@ def dump(form: str, path: str) -> None:
         raise IsADirectoryError(f"not a file: {path}")
     if os.path.getsize(path) == 0:
         raise sqlite3.DatabaseError(f"file is empty, not a database: {path}")
-    with tempfile.TemporaryDirectory(prefix="dbdump-") as directory:
-        target = os.path.join(directory, "copy")
-        copy(path, target)
+    with copied(path) as (db, file, mode):
         if form == "binary":
-            with open(target, "rb") as file:
-                while piece := file.read(1 << 20):
-                    sys.stdout.buffer.write(piece)
+            os.pwrite(file.fileno(), mode, MODE_AT)
+            while piece := file.read(1 << 20):
+                sys.stdout.buffer.write(piece)
         else:
-            with contextlib.closing(sqlite3.connect(target)) as db:
-                for statement in statements(db):
-                    sys.stdout.buffer.write(statement.encode() + b"\n")
+            for statement in statements(db):
+                sys.stdout.buffer.write(statement.encode() + b"\n")
         sys.stdout.buffer.flush()
 
 
@@ -194,12 +214,15 @@ def count(path: str) -> None:
 
 
 def things(path: str) -> None:
-    """Write how many things the database at `path` has; a number in its header is one too."""
+    """Write how many things the database at `path` has; as is a number in its header; no sound one has 1."""
     uri = "file:" + quote(os.fsencode(os.path.abspath(path))) + "?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
-        (found,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        for pragma in ("user_version", "application_id"):
-            found += db.execute(f"PRAGMA {pragma}").fetchone()[0] != 0
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
+            (found,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            for pragma in ("user_version", "application_id"):
+                found += db.execute(f"PRAGMA {pragma}").fetchone()[0] != 0
+    except sqlite3.Error:
+        found = 1
     sys.stdout.write(f"{found}\n")
 
 
@@ -221,6 +244,5 @@ def main(verb: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    # Ended by a signal, the temporary copy goes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
     main(*sys.argv[1:])

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..host import LocalShell
 from ..pipeline import Pipeline
 from ..script import Stage
-from ..wrappers.base import Wrapper
+from ..wrappers.base import Wrapper, fault_of
 
 
 class WrapperContract:
@@ -40,9 +40,10 @@ class WrapperContract:
             wrapped = Pipeline((_cat(source), _stage(self.made().command()))).answer(LocalShell())
             assert len(wrapped) <= self.made().most_bytes(size)
 
-    def test_it_has_a_suffix(self) -> None:
-        """Its suffix is one."""
-        assert self.made().suffix.startswith(".")
+    def test_a_recipe_takes_it(self) -> None:
+        """It has all that a wrapper has, and its suffix is a dot and one word: else a recipe with it is refused."""
+        assert fault_of(self.make()) == ""
+        assert fault_of(self.made()) == ""
 
 
 def _stage(argv: list[str]) -> Stage:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
+
+_SUFFIX = re.compile(r"\.\w+")
+_TAKEN = (".json", ".sig", ".verified")  # what is beside a dump ends so
 
 
 class Wrapper(Protocol):
@@ -12,7 +16,7 @@ class Wrapper(Protocol):
 
     @property
     def suffix(self) -> str:
-        """What it adds to the file's name: `.zst`."""
+        """What it adds to the file's name: a dot and one word, `.zst`, by which verify and restore know it."""
         ...
 
     @property
@@ -39,3 +43,19 @@ class Wrapper(Protocol):
     def most_bytes(self, size: int) -> int:
         """Return an upper bound, in bytes, of what `size` bytes become; how an empty dump is known."""
         ...
+
+
+def fault_of(wrapper: object) -> str:
+    """Return what keeps a thing from being a wrapper, or nothing."""
+    if isinstance(wrapper, type):
+        return "no wrapper, but a class"
+    for name in ("command", "inverse", "on", "most_bytes"):
+        if not callable(getattr(wrapper, name, None)):
+            return f"no wrapper: it has no {name}()"
+    for name in ("program", "suffix"):
+        if not (isinstance(value := getattr(wrapper, name, None), str) and value):
+            return f"no wrapper: its {name} is {value!r}"
+    suffix = getattr(wrapper, "suffix", "")
+    if suffix in _TAKEN:
+        return f"its suffix {suffix!r} is that of what stands beside a dump"
+    return "" if _SUFFIX.fullmatch(suffix) else f"its suffix {suffix!r} is not a dot and one word"

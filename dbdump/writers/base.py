@@ -78,7 +78,10 @@ class Store(Protocol):
         ...
 
     def source(self, name: DumpName) -> Sequence[str]:
-        """Return the argv that writes a stored dump to stdout, for the manifest; one word is a file."""
+        """Return the argv that writes a stored dump to stdout, for the manifest; one word is a file.
+
+        It is asked for when the dump's sink was opened, and so may wait for what that has begun.
+        """
         ...
 
     def open(self, name: DumpName) -> Sink:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..boot import RemoteShell
-from ..catalog import DumpName, encode
+from ..catalog import DumpName, encode, place_of
 from ..errors import RecipeError
 from ..links import Reach
 from ..paths import absolute
@@ -60,7 +60,7 @@ class Directory:
 
     def place(self, host: str, recipe: str) -> str:
         """Return the absolute path of the recipe's dumps."""
-        return str(self._root.joinpath(*DumpName(host, recipe, "x", "", "").directory[:2]))
+        return str(self._root.joinpath(*place_of(host, recipe)))
 
     def location(self, name: DumpName) -> str:
         """Return the absolute path of the dump's file."""
@@ -132,7 +132,7 @@ class Directory:
 
     def condition(self, host: str, recipe: str, databases: Sequence[str]) -> Condition:
         """Return how the place of a recipe is; see Store."""
-        root, names = self._root, list(DumpName(host, recipe, "x", "", "").directory[:2])
+        root, names = self._root, list(place_of(host, recipe))
         if self.create and not os.path.lexists(root):
             root, names = root.parent, []
         return condition_of(root, names, [*map(encode, databases)])
@@ -145,7 +145,7 @@ class Directory:
             yield
             return
         with translated(place):
-            directory = open_directories(self._root, DumpName(host, recipe, "x", "", "").directory[:2], create=False)
+            directory = open_directories(self._root, place_of(host, recipe), create=False)
         try:
             hold(directory, place, alone=alone)
             yield

@@ -30,12 +30,14 @@ _CONDITION = re.compile(r"(\S*) (\S*) (.*)", re.DOTALL)
 
 @cache
 def program() -> str:
-    """Return the text of store.sh."""
-    return resources.files(__package__).joinpath("store.sh").read_text("utf-8")
+    """Return the text of look.sh and store.sh, which is one program."""
+    return "".join(resources.files(__package__).joinpath(each).read_text("utf-8") for each in ("look.sh", "store.sh"))
 
 
 class ShellSession:
     """A shell that runs store.sh; see Session."""
+
+    has_shell = True
 
     def __init__(self, shell: Shell, place: str, stall_timeout: float) -> None:
         self._place = place
@@ -93,9 +95,11 @@ class ShellSession:
         """Give a name that another file has; see Session."""
         self._ask("replace", part, final)
 
-    def unname(self, final: str) -> None:
+    def unname(self, final: str, sha256: str, size: int) -> None:
         """Take back a name; see Session."""
-        self._ask("unname", final)
+        answer = self._ask("unname", final, sha256, timeout=self._work_seconds(size))
+        if answer == "unknown" and sha256_of(self.fetch(final)) == sha256:
+            self._ask("unname", final, "")
 
     def drop(self) -> None:
         """Remove what was begun; see Session."""

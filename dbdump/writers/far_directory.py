@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from ..catalog import DumpName, encode
+from ..catalog import DumpName, encode, place_of
 from ..errors import DbdumpError
 from ..stored import Entry
 from .base import Condition
@@ -96,7 +96,7 @@ class FarDirectory:
 
     def condition(self, host: str, recipe: str, databases: Sequence[str]) -> Condition:
         """Return how the place of a recipe is; see Store."""
-        names = DumpName(host, recipe, "x", "", "").directory[:2]
+        names = place_of(host, recipe)
         with self._session() as session:
             for depth in range(len(names), -1, -1):
                 try:
@@ -115,7 +115,7 @@ class FarDirectory:
         Raises Missing where the root itself is not there.
         """
         try:
-            session.go(self.root, DumpName(host, recipe, "x", "", "").directory[:2], make=False)
+            session.go(self.root, place_of(host, recipe), make=False)
         except Missing:
             session.go(self.root, (), make=False)
             return False

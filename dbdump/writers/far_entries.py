@@ -1,4 +1,4 @@
-"""The files of a recipe on another machine, from what ls and grep say of them there (store.sh, `entries`). Pure."""
+"""The files of a recipe on another machine, from what ls and grep say of them there (look.sh, `entries`). Pure."""
 
 from __future__ import annotations
 

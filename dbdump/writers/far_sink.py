@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..catalog import DumpName, Manifest
 from ..errors import ConnectionLost, DbdumpError, WriteError
@@ -14,6 +14,13 @@ from .session import Session
 from .sessions import Sessions
 
 _AHEAD = 8 << 20  # bytes of the first dump that are held while its connection is made
+
+
+class Given(NamedTuple):
+    """Of a final name: the SHA-256 of its file, as long as nobody knows whether it was given, and the file's size."""
+
+    sha256: str
+    size: int
 
 
 class FarSink:
@@ -76,27 +83,39 @@ class FarSink:
         """Compare what is stored there, name it, then the signature and the manifest the same way."""
         self._opening.result()
         compare(self._session, self._account, manifest.stored_bytes, manifest.sha256)
-        named: list[str] = []
+        named: dict[str, Given] = {}
         try:
             self._give_name(self._name.file, manifest.sha256, manifest.stored_bytes, named)
             if signature is not None:
                 self._put(self._name.signature_file, signature, named)
             self._put(self._name.manifest_file, manifest.to_json(), named)
-        except BaseException:
-            with contextlib.suppress(DbdumpError):  # the first error is the one to tell
-                self._take_back(named)
+        except BaseException as error:
+            self._take_back(named, error)
             raise
         self._part = ""
         self.abort()
 
-    def _take_back(self, named: Sequence[str]) -> None:
-        """Remove what has its name already, over another connection where this one is lost."""
-        if named and self._session.broken:
-            lost, self._session = self._session, self._another()
-            lost.close()
-            self._clear(lost, self._session)
-        for name in reversed(named):
-            self._session.unname(name)
+    def _take_back(self, named: dict[str, Given], error: BaseException) -> None:
+        """Remove what has its name already, after `error`, over another connection where this one is lost.
+
+        Raises WriteError of both where that cannot be.
+        """
+        left = [*reversed(named)]
+        try:
+            if named and self._session.broken:
+                lost, self._session = self._session, self._another()
+                lost.close()
+                self._clear(lost, self._session)
+            while left:
+                self._session.unname(left[0], *named[left[0]])
+                del left[0]
+        except DbdumpError as second:
+            first = error.message if isinstance(error, DbdumpError) else str(error)
+            files = ", ".join(f"{self._where}/{each}{' (if it is there)' * bool(named[each].sha256)}" for each in left)
+            raise WriteError(
+                f"{first}; and there cannot be removed: {files}: {second.message}",
+                "Look at that machine, and at what list says of it.",
+            ) from error
 
     @property
     def file(self) -> tuple[str, str]:
@@ -140,21 +159,31 @@ class FarSink:
         with contextlib.suppress(DbdumpError):
             helper.clear(lost.group, self._part)
 
-    def _give_name(self, final: str, sha256: str, size: int, named: list[str]) -> None:
+    def _give_name(self, final: str, sha256: str, size: int, named: dict[str, Given]) -> None:
+        """Give a final name, and note it in `named`: see Given."""
+        named[final] = Given(sha256, size)
         try:
             new = self._session.name(self._part, final, sha256, size)
         except ConnectionLost:
             lost, self._session = self._session, self._another()
             lost.close()
             try:
-                # Whether it was done nobody knows, and asking again is harmless.
-                new = self._session.name(self._part, final, sha256, size)
-            finally:
+                # Asking again is harmless; what is there already may be of the first time.
+                if self._session.name(self._part, final, sha256, size):
+                    named[final] = Given("", size)
+            except BaseException:
                 self._clear(lost, self._session)
+                raise
+            # sshd renames by a link and an unlink, and where the latter finds nothing it takes back the new name.
+            if self._session.has_shell:
+                self._clear(lost, self._session)
+            return
         if new:
-            named.append(final)
+            named[final] = Given("", size)
+        else:
+            del named[final]
 
-    def _put(self, final: str, text: bytes, named: list[str]) -> None:
+    def _put(self, final: str, text: bytes, named: dict[str, Given]) -> None:
         self._part, _ = begun(self._session, final, adding=True)
         self._session.write(memoryview(text))
         sha256 = hashlib.sha256(text).hexdigest()

@@ -20,27 +20,33 @@ from .safe import hint_for
 from .sessions import Sessions
 
 # stdin goes to the end of the file $2 in the directory $1; on stdout come its size as it grows, by which a
-# stalled dump is known, whether tee could write it all, and the SHA-256 of what it was given.
+# stalled dump is known, whether all could be written, and the SHA-256 of what it was given.
 _STORE = """\
 cd -- "$1" || exit 1
 if command -v sha256sum >/dev/null; then digest() { sha256sum; }
 elif command -v shasum >/dev/null; then digest() { shasum -a 256; }
 else digest() { openssl dgst -sha256 -r; }
 fi
+# GNU's tee ends where it cannot write, if it is told so; cat ends there anyway, and takes any other tee along.
+if : | tee --output-error=exit >/dev/null 2>&1
+then copy() { tee -a --output-error=exit -- "$1" && echo whole >&9; }
+else copy() { { tee /dev/fd/8 && echo whole >&9; } | cat >>"$1"; }
+fi
+exec 7>&1
 ( old=0
   while sleep 1 >/dev/null 2>&1; do
     new=$(stat -c %s -- "$2") || exit
     [ "$new" = "$old" ] || echo "size $new"
     old=$new
   done ) & ticker=$!
-{ { tee -a -- "$2"; echo "tee $?" >&7; } | digest >&7; } 7>&1
-status=$?
+copied=$({ { copy "$2" || echo not >&9; } 8>&1 | digest >&7; } 9>&1)
 { kill $ticker; wait $ticker; } 2>/dev/null
 echo "size $(($(wc -c <"$2")))"
-exit $status"""
+echo copied $copied
+[ "$copied" = whole ]"""
 
 _SIZE = re.compile(rb"size (\d+)\n")
-_TEE = re.compile(rb"^tee (\d+)$", re.MULTILINE)
+_COPIED = re.compile(rb"^copied (.*)$", re.MULTILINE)
 _SHA256 = re.compile(rb"^([0-9a-f]{64})\b", re.MULTILINE)
 
 
@@ -67,12 +73,17 @@ class HostSink(FarSink):
             size += grown
             advanced(grown)
 
-        outcome = replace(pipeline, stages=(*pipeline.stages, stage)).run(shell, read)
-        tee, sha256 = _TEE.search(said), _SHA256.search(said)
-        if tee is None or tee[1] != b"0" or sha256 is None:
-            told = cause(outcome.said.messages, "tee")
+        storing = replace(pipeline, stages=(*pipeline.stages, stage))
+        ended = storing.pump(shell, read)
+        copied, sha256 = _COPIED.search(said), _SHA256.search(said)
+        if copied and copied[1] != b"whole":
+            told = cause(ended.said.messages, "tee")
             raise WriteError(f"{where}: {told or 'not written'}", hint_for(told))
-        return replace(outcome, stored_bytes=size, sha256=sha256[1].decode(), statuses=outcome.statuses[:-1])
+        storing.judge(ended)
+        if copied is None or sha256 is None:
+            raise WriteError(f"{where}: not written", "Look for what ended it there.")
+        statuses = tuple(ended.said.statuses[index] for index in range(len(pipeline.stages)))
+        return Outcome(size, sha256[1].decode(), statuses, ended.said)
 
 
 class HostDirectory(FarDirectory):

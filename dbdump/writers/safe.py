@@ -83,7 +83,7 @@ def _refuse_shared(directory: int, path: Path, *, sticky_is_enough: bool) -> Non
     status = os.fstat(directory)
     hint = f"Look at what is in it; then: chown {os.geteuid()} {path}; chmod go-w {path}"
     if status.st_uid not in (0, os.geteuid()) and not sticky_is_enough:
-        raise WriteError(f"{path}: belongs to somebody else, user {status.st_uid}", hint)
+        raise WriteError(f"{path}: belongs to somebody else, user {status.st_uid}", f"Run it as that user. Or: {hint}")
     shared = status.st_mode & 0o022 and not (sticky_is_enough and status.st_mode & stat.S_ISVTX)
     if shared:
         raise WriteError(f"{path}: others can write there", hint)

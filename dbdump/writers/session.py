@@ -60,8 +60,11 @@ class Session(Protocol):
         """Give it a final name, in place of the file that has it."""
         ...
 
-    def unname(self, final: str) -> None:
-        """Take back a new name."""
+    def unname(self, final: str, sha256: str, size: int) -> None:
+        """Take back a new name; with a SHA-256 one that may have been given, and only from a file that has it.
+
+        One that has a manifest by then is another run's, which made the same dump. `size` is as for `received`.
+        """
         ...
 
     def drop(self) -> None:
@@ -92,5 +95,6 @@ class Session(Protocol):
         """End it."""
         ...
 
+    has_shell: bool  # commands can be run there
     broken: bool  # it cannot be used any more
     group: str  # its processes there, for `clear`

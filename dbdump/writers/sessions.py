@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from .session import Session
 
@@ -20,7 +20,9 @@ class Sessions:
         self._lock = threading.Lock()
         self._idle: list[Session] = []
         self._starter = ThreadPoolExecutor(1, "session")
-        self._early = self._starter.submit(start) if early else None
+        self._early = self._starter.submit(self._begin) if early else None
+        self._first = self._early
+        self._has_shell = True
 
     def take(self, *, fresh: bool = False) -> Session:
         """Return a session that nobody uses: one that is there already, unless it is to be `fresh`."""
@@ -28,7 +30,19 @@ class Sessions:
             if self._idle and not fresh:
                 return self._idle.pop()
             early, self._early = self._early, None
-        return self._start() if early is None else early.result()
+        return self._begin() if early is None else early.result()
+
+    def _begin(self) -> Session:
+        session = self._start()
+        self._has_shell = session.has_shell
+        return session
+
+    @property
+    def has_shell(self) -> bool:
+        """Whether the account runs commands, as far as a session has begun; one that is on its way is waited for."""
+        if self._first is not None:
+            wait([self._first])
+        return self._has_shell
 
     def soon(self, work: Callable[[], None]) -> Future[None]:
         """Do `work`, which takes a session: at once, or the first as soon as the early session is there.

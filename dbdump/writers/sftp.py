@@ -13,6 +13,7 @@ from posixpath import basename, dirname, join
 from typing import Any
 
 from ..boot import Link
+from ..catalog import MANIFEST_SUFFIX
 from ..channel import closed
 from ..errors import ConnectionLost, WriteError
 from ..stored import Entry
@@ -31,6 +32,7 @@ _DEAD_SECONDS = 2 * 86400.0  # what nobody has written for so long has no writer
 class SFTPSession:
     """An SFTP session; see Session. Without `read_back` the size alone is compared."""
 
+    has_shell = False
     group = "0"  # nothing of ours runs there
 
     def __init__(self, link: Link, place: str, stall_timeout: float, *, read_back: bool) -> None:
@@ -42,7 +44,8 @@ class SFTPSession:
         self._read_back = read_back
         self._sftp = link.sftp()
         self._sftp.get_channel().settimeout(stall_timeout)
-        self._root_owner = self._sftp.stat(".").st_uid
+        self._home_owner = self._sftp.stat(".").st_uid
+        self._maker: int | None = None  # who makes directories below the root, where that is known
         self._home: str = self._sftp.normalize(".")
         self._here = self._home
         self._part = ""
@@ -53,7 +56,10 @@ class SFTPSession:
         """Go to a directory; see Session."""
         with self._words():
             self._here = str(self._sftp.normalize(join(self._home, root)))
-            self._refuse_shared(self._sftp.stat(self._here), self._here, is_root=True)
+            status = self._sftp.stat(self._here)
+            self._refuse_shared(status, self._here, is_root=True)
+            # Where others can write too, it is sticky, and nothing is said of the account by whose it is.
+            self._maker = None if status.st_mode & 0o022 else status.st_uid
             for name in names:
                 path = self._at(name)
                 if make and not self._exists(name):
@@ -120,10 +126,12 @@ class SFTPSession:
                 self._sftp.rename(self._at(part), self._at(final))
             self._part = ""
 
-    def unname(self, final: str) -> None:
+    def unname(self, final: str, sha256: str, size: int) -> None:  # noqa: ARG002  as above
         """Take back a name; see Session."""
-        with self._words():
-            self._sftp.remove(self._at(final))
+        with self._words(), contextlib.suppress(FileNotFoundError):
+            ours = stat.S_ISREG(self._sftp.lstat(self._at(final)).st_mode) and not self._exists(final + MANIFEST_SUFFIX)
+            if not sha256 or (ours and sha256_of(self.fetch(final)) == sha256):
+                self._sftp.remove(self._at(final))
 
     def drop(self) -> None:
         """Remove what was begun; see Session."""
@@ -160,7 +168,7 @@ class SFTPSession:
             for each in self._sftp.listdir_attr(self._here) if names else ():
                 if each.filename in names:
                     faults += self._faults(each, self._at(each.filename))
-        sure = status.st_uid == self._root_owner != 0  # a home of root's is one that sshd shuts the account in
+        sure = status.st_uid == self._home_owner != 0  # a home of root's is one that sshd shuts the account in
         writable = False if faults else True if sure else None
         return Condition(self._here, tuple(faults), writable, known[0] if known else None, None)
 
@@ -225,15 +233,40 @@ class SFTPSession:
             self._refuse_shared(status, path, is_root=path == self._here)
         except WriteError as error:
             yield error.message
-        if status.st_uid == self._root_owner and status.st_mode & _OWNER_WRITES != _OWNER_WRITES:
+        if status.st_uid == self._home_owner and status.st_mode & _OWNER_WRITES != _OWNER_WRITES:
             yield f"{path}: cannot be written"
 
     def _refuse_shared(self, status: Any, path: str, *, is_root: bool) -> None:
         sticky = is_root and status.st_mode & stat.S_ISVTX
         if status.st_mode & 0o022 and not sticky:
             raise WriteError(f"{self._place}: {path}: others can write there", f"Look at it, then: chmod go-w {path}")
-        if not is_root and status.st_uid not in (0, self._root_owner):
+        if not is_root and not self._is_ours(status.st_uid):
             raise WriteError(f"{self._place}: {path}: belongs to somebody else, user {status.st_uid}", "Look at it.")
+
+    def _is_ours(self, owner: int) -> bool:
+        """Whether a directory of this owner is root's or the account's; the protocol does not tell which that is.
+
+        It is who owns the home, or where sshd shuts it in, whose home is root's, who makes directories at the root.
+        """
+        if owner in (0, self._home_owner):
+            return True
+        if self._home_owner:
+            return False
+        if self._maker is None:
+            self._maker = self._who_makes()
+        return owner == self._maker
+
+    def _who_makes(self) -> int:
+        """Return whose a new directory here is, or nobody's number where none can be made."""
+        path = self._at(f".dbdump-{os.urandom(4).hex()}")
+        try:
+            self._sftp.mkdir(path, 0o700)
+        except OSError:
+            return -1
+        try:
+            return int(self._sftp.lstat(path).st_uid)
+        finally:
+            self._sftp.rmdir(path)
 
     @contextlib.contextmanager
     def _words(self) -> Iterator[None]:

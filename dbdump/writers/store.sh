@@ -84,7 +84,12 @@ go() {
   argument make
   argument root
   fault=
-  cd / && cd && into "$root" root || fault=yes
+  # Of a path that is not absolute the home is the beginning.
+  case $root in
+    /*) cd / ;;
+    *) cd 2>/dev/null || { no "its home $HOME cannot be entered; an absolute path needs none"; fault=yes; } ;;
+  esac
+  [ -n "$fault" ] || into "$root" root || fault=yes
   while argument name && [ -n "$name" ]; do
     [ -z "$fault" ] || continue
     if [ "$make" = make ] && ! [ -d "./$name" ] && ! [ -L "./$name" ]; then
@@ -160,9 +165,10 @@ open() {
 data() {
   argument size
   blocks=$((size / 65536)) rest=$((size % 65536))
+  # Alone in $(…), dd takes the place of the shell that would wait for it: half the processes.
   # shellcheck disable=SC2086  # a word, or none
-  told=$({ { [ "$blocks" = 0 ] || dd bs=65536 count="$blocks" iflag=fullblock $soon status=none; } &&
-    { [ "$rest" = 0 ] || dd bs="$rest" count=1 iflag=fullblock status=none; }; } 2>&1 >&4) ||
+  { [ "$blocks" = 0 ] || told=$(dd bs=65536 count="$blocks" iflag=fullblock $soon status=none 2>&1 >&4); } &&
+    { [ "$rest" = 0 ] || told=$(dd bs="$rest" count=1 iflag=fullblock status=none 2>&1 >&4); } ||
     { forget; no "${told:-dd failed}"; exit 1; }
 }
 
@@ -194,7 +200,8 @@ name() {
     try mv -f -- "$from" "$final" || { rm -f -- "$final"; return 1; }
   fi
   [ "$from" != "$part" ] || { part=; exec 4>&-; }
-  flush . && say ok new
+  flush . || { rm -f -- "$final"; return 1; }
+  say ok new
 }
 
 # replace PART FINAL: give it a name, in place of what has it.
@@ -205,40 +212,19 @@ replace() {
   flush . && say ok
 }
 
-# unname FINAL: take back a name that this run has given, where what comes after it failed.
+# unname FINAL SHA256: take back a name that this run has given, where what comes after it failed; or, with a SHA-256,
+# may have given: then only from a file that has it, and "unknown" is the answer where no program computes it. One with
+# a manifest is another run's: our own is taken back before its dump.
 unname() {
-  argument final
-  try rm -f -- "$final" && flush . && say ok
-}
-
-# Run find on the directories here and the files in them, with the arguments given. No symbolic link is one, or leads
-# to one. A name with a line end or a colon is none of ours, and its lines could be mistaken for those of another.
-below() {
-  find . -mindepth 1 -maxdepth 2 '(' -type d ! -path './*/*' -o -type f -path './*/*' ')' ! -path '*:*' ! -path '*
-*' "$@"
-}
-
-# All directories here and the files in them, as ls tells of them; then the manifests and records, each line behind its file's
-# name; then which of these could not be read. What goes meanwhile is no fault.
-entries() {
-  for each in find grep; do
-    command -v "$each" >/dev/null || { no "it has no $each program"; return 1; }
-  done
-  {
-    told=$(below -exec ls -lnd {} + 2>&1 >&6 | grep -v 'No such file or directory$')
-    [ -z "$told" ] || { no "$told"; return 1; }
-    told=$(below -type f '(' -name '[0-9]*.json' -o -name '[0-9]*.verified' ')' -exec grep -aH '' {} + 2>&1 >&6)
-  } 6>&1
-  printf '%s\n' "$told"
+  argument final; argument wanted
+  if [ -n "$wanted" ]; then
+    { [ -f "$final" ] && [ ! -L "$final" ] && [ ! -e "$final.json" ]; } || { say ok; return; }
+    sum_of "$final" || { no "$final cannot be read back"; return 1; }
+    [ "$sum" = "$wanted" ] || { say ok "${sum:-unknown}"; return; }
+  fi
+  try rm -f -- "$final" || return 1
+  flush . >/dev/null # the error that led here is the one to tell
   say ok
-}
-
-# fetch FILE: its size in bytes, and then its bytes.
-fetch() {
-  argument final
-  { [ ! -L "$final" ] && told=$( (wc -c <"$final") 2>&1); } || { no "${told:-$final: is a symbolic link}"; return 1; }
-  say ok "$told"
-  cat -- "$final" || exit 1
 }
 
 # delete NAME…: each a line, until an empty one, and in that order; what is gone already is no fault, a symbolic link,
@@ -254,25 +240,11 @@ delete() {
   [ -n "$fault" ] || { flush . && say ok; }
 }
 
-# condition NAME…: each a line, until an empty one: by which faults a dump could not be stored in this directory, or
-# in those of the names below it that are there, a line each; then the free KiB of its file system, the seconds on the
-# clock, and where it is. Nothing is written.
-condition() {
-  { [ -w . ] && [ -x . ]; } || say fault "$PWD: cannot be written"
-  while argument name && [ -n "$name" ]; do
-    [ -e "./$name" ] || [ -L "./$name" ] || continue
-    [ -d "./$name" ] || [ -L "./$name" ] || { say fault "$PWD/$name: not a directory"; continue; }
-    (into "./$name" below && { { [ -w . ] && [ -x . ]; } || say fault "$PWD: cannot be written"; })
-  done
-  room=$(df -Pk . 2>/dev/null | sed -n '2s/.* \([0-9]\{1,\}\)  *[0-9]*%.*/\1/p')
-  now=$(date -u +%s 2>/dev/null)
-  say ok "${room:--}" "${now:--}" "$PWD"
-}
-
 # clear GROUP PART: end another session of this run, which hangs, and remove what it left.
 clear() {
   argument group; argument left
-  kill -KILL "-$group" 2>/dev/null
+  # Where there is no /proc its group is not known, and -0 would be our own.
+  [ "$group" = 0 ] || kill -KILL "-$group" 2>/dev/null
   rm -f -- "$left" 2>/dev/null
   say ok
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.invariant import Unharmed
+from faults.invariant import PICKING, Unharmed
 
 _OF_A_DUMP = re.compile(r"\.?[0-9]{8}T[0-9]{6}Z\.")
 _PRUNED = re.compile(r"\b[1-9][0-9]* pruned\b|^prune ", re.MULTILINE)
@@ -16,32 +17,53 @@ _PRUNED = re.compile(r"\b[1-9][0-9]* pruned\b|^prune ", re.MULTILINE)
 class Around(Unharmed):
     """What holds from `begin` to `ran`: between two runs the test may do to its dumps what it likes.
 
-    `directories` may hold other things as well: files are known for those of dumps by their names.
+    `directories` may hold other things as well: files are known for those of dumps by their names. Runs may overlap:
+    what one has stored, another of the same test may have reported.
     """
 
-    def begin(self) -> None:
-        """Take the dumps that are there now for old ones; what is hidden is no dump, and goes sooner or later."""
-        super().begin()
-        self._before = {path: content for path, content in self._before.items() if not path.name.startswith(".")}
+    begun: tuple[subprocess.Popen[str], tuple[str, ...]] | None = None  # the last dump that was started, and failed
+    _since: set[Path] = field(default_factory=set)
+    _parts: dict[Path, str] = field(default_factory=dict)  # that a run has left, and what `list` said then
 
-    def ran(self, status: int, out: str) -> None:
-        """See what a run has done, which has ended with `status` and printed `out`."""
-        self.killed, self.said = status < 0, [out]
+    def begin(self) -> set[Path]:
+        """Take the dumps that are there now for old ones, and return what is there.
+
+        What is hidden is no dump, and goes sooner or later.
+        """
+        super().begin()
+        there = set(self._before)
+        self._before = {path: content for path, content in self._before.items() if not path.name.startswith(".")}
+        return there
+
+    def ran(self, status: int, out: str, since: set[Path], *arguments: object, **more: object) -> None:
+        """See what a run has done that began when there was `since`, has ended with `status` and printed `out`."""
+        self.killed, self._since = status < 0, since
+        self.said.append(out)
         if _PRUNED.search(out):
             self._before = {path: content for path, content in self._before.items() if path.exists()}
         self.old_dumps_are_untouched()
         self.what_looks_like_a_dump_is_one()
+        if parts := [path for path in self._new() if path.name.startswith(".")]:
+            flags = [each for each in map(str, arguments) if each.startswith(PICKING)]
+            listed = self.run("list", *flags, **more).stdout
+            self._parts |= dict.fromkeys(parts, listed)
 
     def left(self) -> None:
-        """See at the end of the test that nothing runs, and that nothing is open."""
+        """See at the end of the test that nothing runs, that nothing is open, and that every part was reported."""
         self.nothing_runs()
         self.nothing_is_open()
+        self.nothing_temporary_is_left()
+        for path, listed in self._parts.items():
+            told = "\n".join([listed, *self.said])
+            assert not path.exists() or f"/{path.name}" in told, f"nobody said that {path} was left: {told}"
 
     def _is_reported(self, name: str, path: Path) -> bool:
-        # With --json a document says where each is; a locale without the name's letters has them escaped.
+        # A locale without the name's letters has them escaped.
         shown = name.encode("ascii", "backslashreplace").decode()
-        in_a_document = f'{path.name}"' in self.said[0]
-        return in_a_document or super()._is_reported(name, path) or super()._is_reported(shown, path)
+        return super()._is_reported(name, path) or super()._is_reported(shown, path)
+
+    def _new(self) -> list[Path]:
+        return [path for path in self._files() if path not in self._since]
 
     def _files(self) -> list[Path]:
         # A record of what `verify` found is written again each time.

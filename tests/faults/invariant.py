@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +19,10 @@ from faults.running import described, running
 
 _BESIDE = (".sig", ".json", ".verified")  # files of a dump
 
+_STORED = "; the dump itself is stored: "  # it was the cleaning up after it that failed
+
 # What picks dumps, of the flags of a run: `list` takes them as well.
-_PICKING = ("--recipes", "--backend", "--option", "--datadir", "--remote", "--defaults", "--su", "--psql-options")
+PICKING = ("--recipes", "--backend", "--option", "--datadir", "--remote", "--defaults", "--su", "--psql-options")
 
 
 def descriptors() -> set[str]:
@@ -30,6 +34,11 @@ def descriptors() -> set[str]:
         except OSError:
             continue
     return found
+
+
+def temporary() -> set[Path]:
+    """Return what is in TMPDIR and called as what is ours there."""
+    return set(Path(os.environ["TMPDIR"]).glob("dbdump*"))
 
 
 @dataclass
@@ -50,6 +59,7 @@ class Unharmed:
     _before: dict[Path, bytes] = field(default_factory=dict)
     _processes: dict[int, str] = field(default_factory=running)
     _descriptors: set[str] = field(default_factory=descriptors)
+    _temporary: set[Path] = field(default_factory=temporary)
     _flags: list[str] = field(default_factory=list)
     _worked: bool = False
 
@@ -59,7 +69,7 @@ class Unharmed:
 
     def again(self, *arguments: object, **more: object) -> str:
         """Run dbdump once more, which works; return what it says."""
-        self._flags = [each for each in map(str, arguments) if each.startswith(_PICKING)]
+        self._flags = [each for each in map(str, arguments) if each.startswith(PICKING)]
         self.what_is_left_is_listed()
         done = self.run(*arguments, **more)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -78,6 +88,7 @@ class Unharmed:
         assert self._worked or self.no_next_run, "the test tries no next run, and does not say why"
         self.what_is_left_is_listed()
         self.nothing_is_open()
+        self.nothing_temporary_is_left()
 
     def nothing_runs(self) -> None:
         """No process of ours is left, here or on a server, nor a connection."""
@@ -96,6 +107,11 @@ class Unharmed:
         """No file descriptor of this process's is left open."""
         opened = descriptors() - self._descriptors
         assert not opened, f"left open: {opened}"
+
+    def nothing_temporary_is_left(self) -> None:
+        """Nothing of ours is left in TMPDIR."""
+        left = temporary() - self._temporary
+        assert not left, f"left in TMPDIR: {left}"
 
     def old_dumps_are_untouched(self) -> None:
         """What was there before is there still, byte for byte."""
@@ -127,9 +143,12 @@ class Unharmed:
         assert self.killed or self._is_reported(name, path), f"no run said that {path} is stored"
 
     def _is_reported(self, name: str, path: Path) -> bool:
-        lines = "\n".join(self.said).splitlines()
-        stored = (f"stored   {name}  ", f"FAILED   {name}: ")  # its backend may have failed to clean up after it
-        return any(each.startswith(stored) and each.endswith(f"/{path.name}") for each in lines)
+        """Whether a line, or a result in a document, says that `name` is stored in that file."""
+        lines = [each for text in self.said for each in (*text.splitlines(), *_lines_of_a_document(text))]
+        return any(each.startswith(f"stored   {name}  ") and each.endswith(f"/{path.name}") for each in lines) or any(
+            each.startswith(f"FAILED   {name}: ") and re.search(f"{_STORED}.*/{re.escape(path.name)}$", each)
+            for each in lines
+        )
 
     def what_is_left_is_listed(self) -> None:
         """Each temporary file, and each final name without a manifest, is shown by `dbdump list` for what it is."""
@@ -148,6 +167,20 @@ class Unharmed:
 
     def _files(self) -> list[Path]:
         return [path for top in self.directories for path in sorted(top.rglob("*")) if path.is_file()]
+
+
+def _lines_of_a_document(text: str) -> list[str]:
+    """Return what a JSON document at the beginning of `text` says was stored, in the words of a line."""
+    if not text.startswith("{"):
+        return []
+    told, _ = json.JSONDecoder().raw_decode(text)
+    results = [each for each in told["results"] if each["database"] is not None and told["command"] == "dump"]
+    word = {"stored": "stored   {}  ", "failed": "FAILED   {}: "}
+    return [
+        word[each["status"]].format(f"{each['host']}/{each['recipe']}/{printable(each['database'])}") + each["message"]
+        for each in results
+        if each["status"] in word
+    ]
 
 
 def _is_committed(path: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from resources import recipe_file
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from support import end_of, needs_root, pid_of, rows, sqlite_database
 
 ATTACK = "from pathlib import Path\nPath({ran!r}).touch()\nraise SystemExit(3)\n"
@@ -78,8 +78,16 @@ def test_modules_of_where_it_is_run_are_not_imported(site, database, datadir, un
     said.append(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     unharmed.check()
-    another_second()
     unharmed.again("dump", f"--recipes={site}", cwd=here.parent)
+
+
+def test_nothing_that_it_starts_has_its_pythonpath(site, dbdump, unharmed, tmp_path):
+    """125: whoever runs it may have one; a Python that dumps a database does not import from there."""
+    (there := tmp_path / "there").mkdir()
+    text = f"import os, sys; open({str(tmp_path / 'began')!r}, 'a').write(f'{{os.getpid()}} {{sys.argv[:1]}}\\n')"
+    (there / "sitecustomize.py").write_text(text)
+    unharmed.again("dump", f"--recipes={site}", env={"PYTHONPATH": str(there)})
+    assert len((tmp_path / "began").read_text().splitlines()) == 1
 
 
 def forge(datadir: Path, database: str, attack: str, before: str) -> None:

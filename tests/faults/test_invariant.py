@@ -199,26 +199,82 @@ def test_no_next_run(looked_at):
         looked_at.again("dump", "--recipes=/nonexistent")
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["FAILED   localhost/app/orders: write: cannot be removed: {}", "notice   localhost/app/orders: {}",
+     '{{"command": "dump", "results": [{{"status": "failed", "host": "localhost", "recipe": "app", '
+     '"database": "orders", "message": "write: {}"}}]}}',
+     '{{"command": "list", "results": [{{"status": "stored", "host": "localhost", "recipe": "app", '
+     '"database": "orders", "message": "{}"}}]}}'],
+    ids=["a failure", "a notice", "a failure in a document", "another document"],
+)  # fmt: skip
+def test_a_dump_that_is_only_mentioned(looked_at, line):
+    """Who names the file does not say that it is stored."""
+    looked_at.said[:] = [line.format(of(looked_at, f"{STAMP}.sql"))]
+    with pytest.raises(AssertionError, match="no run said that"):
+        looked_at.end()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["FAILED   localhost/app/orders: cleanup: no; the dump itself is stored: {}",
+     '{{"command": "dump", "results": [{{"status": "stored", "host": "localhost", "recipe": "app", '
+     '"database": "orders", "message": "{}"}}]}}\nnotice   of stderr'],
+    ids=["its cleaning up failed", "in a document"],
+)  # fmt: skip
+def test_a_dump_that_is_reported_otherwise(looked_at, line):
+    """A failure after it, and a document, can say so too."""
+    looked_at.said[:] = [line.format(of(looked_at, f"{STAMP}.sql"))]
+    looked_at.end()
+
+
+def test_what_is_left_in_tmpdir(looked_at):
+    """A copy of a database, say."""
+    left = Path(os.environ["TMPDIR"], "dbdump-copy")
+    left.touch()
+    with pytest.raises(AssertionError, match="left in TMPDIR"):
+        looked_at.end()
+    left.unlink()
+
+
 def test_around_a_run(looked_at):
     """Between two runs a test may do what it likes; what happens during one is its own."""
     (top,) = looked_at.directories
     new = of(looked_at, f"{STAMP}.sql")
     stored, manifest = new.read_bytes(), Path(f"{new}.json").read_bytes()
-    around = Around(looked_at.run, [top])
-    around.begin()
+    around = Around(looked_at.run, [top], [])
+    since = around.begin()
     (top / "what a test has made").touch()
-    around.ran(0, "")
+    around.ran(0, "", since)
     new.write_bytes(b"odd")
     with pytest.raises(AssertionError, match="was changed"):
-        around.ran(0, "")
+        around.ran(0, "", since)
     new.unlink()
     Path(f"{new}.json").unlink()
     with pytest.raises(AssertionError, match="is gone"):
-        around.ran(0, "")
-    around.ran(0, "1 pruned, 0 kept; 4 bytes")
+        around.ran(0, "", since)
+    around.ran(0, "1 pruned, 0 kept; 4 bytes", since)
+    since = around.begin()
     new.write_bytes(stored)
     Path(f"{new}.json").write_bytes(manifest)
     with pytest.raises(AssertionError, match="no run said that"):
-        around.ran(0, "")
-    around.ran(1, "\n".join(looked_at.said))
-    around.ran(1, f'{{"message": "{new}"}}')
+        around.ran(0, "", since)
+    around.ran(1, "\n".join(looked_at.said), since)
+
+
+def test_a_part_that_nobody_mentions(looked_at, database):
+    """The run itself says of it, or `list` does when the run has ended; or it has gone by the end of the test."""
+    (top,) = looked_at.directories
+    part = of(looked_at, f"{STAMP}.sql").with_name(f".{STAMP}.sql.0123abcd.part")
+    flags = ["--backend=sqlite", f"--option=path={database}", f"--datadir={top}"]
+    around = Around(looked_at.run, [top], [])
+    since = around.begin()
+    part.touch()
+    around.ran(-9, "", since, "dump", *flags)
+    with pytest.raises(AssertionError, match="nobody said"):
+        around.left()
+    around.said.append(f"notice   removed {part}")
+    around.left()
+    around.said.clear()
+    part.unlink()
+    around.left()

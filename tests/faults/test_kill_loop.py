@@ -9,13 +9,14 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from resources import recipe_file
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from support import end_of
 
 from faults.killing import Case, cases
@@ -81,6 +82,14 @@ def flags(case, accounts, sshd, gnupg, postgres, shop, datadir, unharmed, tmp_pa
     return ["dump", f"--recipes={recipes}", f"--recipe={case.place}"]
 
 
+@pytest.fixture(scope="module")
+def strikes() -> Iterator[list[bool]]:
+    """Collect of each case whether it struck somebody: now and then all have ended by then, but not as a rule."""
+    made: list[bool] = []
+    yield made
+    assert made.count(False) <= 2 + len(made) // 5, f"{made.count(False)} of {len(made)} cases struck nobody"
+
+
 def plant(directory: Path) -> None:
     """Put an old dump into a directory, which is made."""
     directory.mkdir(parents=True)
@@ -115,10 +124,11 @@ def go_on(pids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
-def test_a_process_gets_a_signal(case, flags, accounts, started, unharmed, said):
+def test_a_process_gets_a_signal(case, flags, accounts, started, strikes, unharmed, said):
     """Whoever it is: what is stored was said to be, nobody is left, and the next run stores one more."""
     process = started(*flags)
     struck = strike(case, process, tuple(accounts.uids[kind] for kind in (VAULT, DB1, "sftp")))
+    strikes.append(bool(struck))
     unharmed.killed = process.pid in struck and case.signal == signal.SIGKILL
     code, out = end_of(process, LONGEST)
     said.append(out)
@@ -131,6 +141,4 @@ def test_a_process_gets_a_signal(case, flags, accounts, started, unharmed, said)
         assert ("FAILED   " in out) == (code == 1)
     assert ("stored   " in out) == (code == 0) or process.pid in struck
     unharmed.check()
-    if code not in (1, 143):
-        another_second()
     assert "1 stored, 3 skipped, 0 failed" in unharmed.again(*flags, env={"QUICK": "1"})

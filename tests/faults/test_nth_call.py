@@ -1,7 +1,7 @@
 """Each system call of the local writer fails once: the first of its kind, the second, and so on until none does.
 
 In CI some are left out, and the errors take turns; with FAULTS_LONG, which `invoke dev.faults --long` sets, each call
-fails by either.
+fails by each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dbdump.writers.safe import PART
 from faults import one_dump
 
 LONG = bool(os.environ.get("FAULTS_LONG"))
-ERRORS = ("ENOSPC", "EIO")
+ERRORS = ("ENOSPC", "EIO", "EDQUOT")
 FIRST, SECOND = "20261122T203000Z", "20261122T203001Z"
 NO_LINKS = "linkat:error=EPERM"  # as a file system without hard links has it
 
@@ -76,12 +76,12 @@ def one(datadir: Path, unharmed, *injections: str) -> bool:
     ids=lambda each: each.strip("/^") if isinstance(each, str) else "no links" if each == (NO_LINKS,) else "",
 )  # fmt: skip
 def test_a_call_of_the_local_writer_fails(datadir, unharmed, call, before, step):
-    """40, 41, 82: whichever it is, there is a whole dump or none, nothing stays open, and the next one is stored."""
+    """40, 41, 70, 82: whichever it is, a dump is whole or not there, nothing stays open, and the next is stored."""
     unharmed.no_next_run = "the writer alone is run: after each call that failed, once more"
     assert one_dump.store(str(datadir), "20200101T000000Z") == ""
     unharmed.begin()
     for turn, number in enumerate(count(1, 1 if LONG else step)):
-        wanted = ERRORS if LONG else [ERRORS[turn % 2]]
+        wanted = ERRORS if LONG else [ERRORS[turn % len(ERRORS)]]
         failed = [one(datadir / f"{number} {each}", unharmed, *before, f"{call}:error={each}:when={number}")
                   for each in wanted]  # fmt: skip
         if not any(failed):

@@ -8,7 +8,7 @@ import re
 import subprocess
 
 import pytest
-from servers.process import another_second, program
+from servers.process import program
 from support import COMMAND
 
 from dbdump import Directory
@@ -50,8 +50,32 @@ def test_a_wrapper_fails_at_any_write(dbdump, databases, datadir, gnupg, unharme
     # Of those that worked each had a greater n than there are writes, so each n before was tried.
     assert 1 <= len(failed) < len(list(counter.iterdir()))
     unharmed.check()
-    another_second()
     unharmed.again(*flags, "--database=d0.db", env=home)
+
+
+_LATE = """\
+#!/bin/sh
+case " $* " in *" --detach-sign "*) exec {real} "$@";; esac
+[ -p /dev/stdin ] || exec {real} "$@"
+exec {strace} {follow} -qq -o {trace} -e trace=write -e inject=write:{fault}:when={number}+ {real} "$@"
+"""
+
+
+@pytest.mark.parametrize("fault", ["signal=KILL", "error=ENOSPC"])
+@pytest.mark.parametrize("tool", ["zstd", "gpg"])
+def test_a_wrapper_fails_when_much_is_out_already(dbdump, database, datadir, gnupg, unharmed, tmp_path, tool, fault):
+    """38, 39, 40: from its twentieth write on or later, with more than 100 kB behind it."""
+    flags = ["dump", "--backend=sqlite", f"--option=path={database}", f"--datadir={datadir}", "--encrypt=ops"]
+    home, trace = {"GNUPGHOME": str(gnupg.home)}, tmp_path / "trace"
+    struck = shim(tmp_path / "bin", tool, _LATE, trace=trace, fault=fault, strace=program("strace", "strace"),
+                  follow="-f" if tool == "zstd" else "", number=20 if tool == "zstd" else 30)  # fmt: skip
+    done = dbdump(*flags, env=home | struck)
+    assert done.returncode == 1, done.stdout
+    cause = "killed by SIGKILL" if "KILL" in fault else "exit"
+    assert f"FAILED   localhost/sqlite/app.db: {tool}: {cause}" in done.stdout
+    assert sum(map(int, re.findall(r"(?m)write.* = ([0-9]+)$", trace.read_text()))) > 100_000
+    unharmed.check()
+    unharmed.again(*flags, env=home)
 
 
 @pytest.fixture
@@ -86,7 +110,6 @@ def test_what_a_tool_says_is_no_text(dbdump, shell, unharmed, env):
         assert not re.search(r"[\0-\x09\x0b-\x1f\x7f-\x9f]", done.stdout + done.stderr)
         assert len(done.stdout) < 5000
     assert json.loads(done.stdout)["results"][1]["status"] == "failed"
-    another_second()
     unharmed.again(*shell("echo fine"))
 
 
@@ -102,7 +125,6 @@ def test_nobody_reads_our_stdin(dbdump, shell, unharmed, said, tmp_path):
     said.append(done.stdout)
     assert (done.returncode, done.stdout.count("stored   ")) == (0, 3)
     unharmed.check()
-    another_second()
     unharmed.again(*flags)
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from resources import recipe_file
-from servers.process import another_second, program, wait_for
+from servers.process import program, wait_for
 from support import COMMAND, default_signals, end_of, needs_root, pid_of
 
 from dbdump import Directory
@@ -85,8 +85,6 @@ def test_ended_twice_in_every_stage(
     assert len([path for path in datadir.rglob("*") if path.is_file()]) == (4 if stored else 2)
     unharmed.check()
     monkeypatch.delenv("AT")
-    if stored:
-        another_second()
     unharmed.again(*flags)
 
 
@@ -117,7 +115,6 @@ def test_ended_twice_while_it_commits(flags, unharmed, said, datadir, tmp_path, 
     stored = "stored   localhost/app/one" in out
     assert len(set(place.iterdir()) - before) == (2 if stored else 0)
     unharmed.check()
-    another_second()
     unharmed.again(*flags)
 
 
@@ -135,7 +132,6 @@ def test_stopped_and_continued(flags, unharmed, said, started, tmp_path, monkeyp
     assert code == 0, out
     unharmed.check()
     monkeypatch.delenv("AT")
-    another_second()
     unharmed.again(*flags)
 
 

@@ -32,8 +32,9 @@ def serve(path: str) -> None:
     for each in _LOADED:
         __import__(each)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
-        server.bind(path)
+        server.bind(f"{path}.new")
         server.listen(16)
+        Path(f"{path}.new").rename(path)  # whoever sees it can connect
         while True:
             client, _ = server.accept()
             if os.fork() == 0:

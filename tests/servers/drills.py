@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support import gone, manifests
 
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 
 
 @dataclass
@@ -39,8 +39,6 @@ class Drills:
 
     def dump(self, *databases: str, more: tuple[str, ...] = ()) -> None:
         """Dump databases."""
-        if any(self.datadir.rglob("*.json")):
-            another_second()
         done = self.run("dump", *self.flags, *(f"--database={each}" for each in databases), *more)
         assert done.returncode == 0, done.stdout
 

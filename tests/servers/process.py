@@ -34,11 +34,6 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) 
         time.sleep(0.02)
 
 
-def another_second() -> None:
-    """Wait until a dump that begins now gets another name than one that began before."""
-    time.sleep(1 - time.time() % 1 + 0.01)
-
-
 def stop(process: subprocess.Popen[bytes], signal_: int = signal.SIGTERM) -> None:
     """End a server that we started, and wait for it."""
     if process.poll() is None:

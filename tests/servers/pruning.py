@@ -19,6 +19,14 @@ class Some(Backend):
         if database == "slow": return ["sh", "-c", "seq 9999; until [ -e {directory}/go ]; do sleep 0.1; done"]
         return ["sh", "-c", "seq 300; exit " + ("1" if database.startswith("bad") else "0")]
 
+class Waits:
+    '''A wrapper that reads back when there is a file `go`.'''
+    suffix, program = ".waits", "cat"
+    def on(self, programs, ask): return self
+    def command(self): return ["cat"]
+    def inverse(self): return ["sh", "-c", "until [ -e {directory}/go ]; do sleep 0.1; done; cat"]
+    def most_bytes(self, size): return size
+
 to = {to}
 """
 

@@ -19,6 +19,7 @@ from servers.process import program
 from servers.sshd import SSHD, Accounts, running
 
 _PIECE = 65536
+_SOON = 'exec "$@" -o ClientAliveInterval=1 -o ClientAliveCountMax=2'  # that is when sshd gives a client up
 
 
 class Relay:
@@ -57,13 +58,26 @@ class Relay:
         self._going.set()
 
     def close(self) -> None:
-        """End it."""
+        """End it, if it is not ended yet."""
+        if self._server.fileno() < 0:
+            return
         self._going.set()
+        self.go_away()
+
+    def go_away(self) -> None:
+        """Reset every connection, and refuse new ones."""
         # Closing wakes nobody who waits in accept, and its descriptor may soon be that of another relay.
-        self._server.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # it is away already
+            self._server.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
         self._server.close()
         self.cut()
+
+    def come_back(self) -> None:
+        """Take new connections again."""
+        self._server = socket.create_server(("127.0.0.1", self.port))
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -110,6 +124,10 @@ class Link:
         """Let everything that is sent vanish."""
         _ip("link", "set", f"{self.name}0", "down")
 
+    def up(self) -> None:
+        """Let it arrive again."""
+        _ip("link", "set", f"{self.name}0", "up")
+
 
 @pytest.fixture
 def link(accounts: Accounts, tmp_path) -> Iterator[Link]:
@@ -126,7 +144,8 @@ def link(accounts: Accounts, tmp_path) -> Iterator[Link]:
         subprocess.run([*inside, "ip", "addr", "add", f"{net}.2/30", "dev", f"{name}1"], check=True)
         subprocess.run([*inside, "ip", "link", "set", f"{name}1", "up"], check=True)
         subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
-        sshd = stack.enter_context(running(accounts, accounts.directory / name, f"{net}.2", inside=inside))
+        soon = (*inside, "sh", "-c", _SOON, "sh")
+        sshd = stack.enter_context(running(accounts, accounts.directory / name, f"{net}.2", inside=soon))
         stack.callback(_end_all, name)
         yield Link(name, sshd)
 

@@ -35,6 +35,7 @@ _SHELLS = {
     "busybox": "/bin/bash",
     "bare": "/bin/bash",
     "sftp": "/bin/bash",
+    "chroot": "/usr/sbin/nologin",
     "forced": "/bin/bash",
     "nologin": "/usr/sbin/nologin",
     "sudoer": "/bin/bash",
@@ -58,15 +59,11 @@ MaxStartups 100
 MaxSessions {sessions}
 PermitUserEnvironment yes
 Subsystem sftp internal-sftp
-Match User {prefix}-sftp
+Match User {prefix}-sftp,{prefix}-chroot
   ForceCommand internal-sftp
+Match User {prefix}-chroot
+  ChrootDirectory %h
 """
-
-# Before sshd, in a mount namespace of its own, so that the rules of this machine stay what they are.
-_SUDOERS = (
-    'mount -t tmpfs -o mode=755 none /etc/sudoers.d; printf "%s\\n" "$0" > /etc/sudoers.d/test; '
-    'chmod 440 /etc/sudoers.d/test; exec "$@"'
-)
 
 
 def free_port() -> int:
@@ -81,6 +78,7 @@ class Accounts:
 
     directory: Path
     prefix: str
+    chroots: Path
     uids: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -93,8 +91,8 @@ class Accounts:
         return kind if kind == "root" else f"{self.prefix}-{kind}"
 
     def home(self, kind: str) -> Path:
-        """Its home, with an empty `dumps` in it."""
-        return self.directory / "homes" / kind
+        """Its home, with an empty `dumps` in it; that of `chroot` is root's, and all that the account sees."""
+        return (self.chroots if kind == "chroot" else self.directory / "homes") / kind
 
     def directory_of(self, kind: str, name: str) -> Path:
         """Make an empty directory of that account, and return its path."""
@@ -156,10 +154,15 @@ def accounts() -> Iterator[Accounts]:
     """The accounts, removed at the end of the session."""
     if os.geteuid() != 0:
         pytest.skip("only root makes accounts")
-    with tempfile.TemporaryDirectory(prefix="dbdump-ssh-", dir="/tmp") as top, ExitStack() as stack:
-        directory = Path(top)
-        directory.chmod(0o755)
-        made = Accounts(directory, f"d{os.getpid() % 100000}")
+    with ExitStack() as stack:
+        # sshd shuts nobody in below /tmp, where others can write.
+        directory, chroots = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dbdump-ssh-", dir=top)))
+            for top in ("/tmp", "/run")
+        )
+        for each in (directory, chroots):
+            each.chmod(0o755)
+        made = Accounts(directory, f"d{os.getpid() % 100000}", chroots)
         for name in ("client_key", "host_key", "other_key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
         (directory / "keys").mkdir()
@@ -178,6 +181,8 @@ def _add(made: Accounts, kind: str) -> None:
     for path in (home / ".ssh", home / "dumps"):
         path.mkdir(mode=0o700)
     (home / ".bashrc").write_text(_START_UP.get(kind, ""))
+    if kind == "chatty":  # of a login shell, which nobody asks for
+        (home / ".bash_profile").write_text("echo WELCOME\n")
     key = (made.directory / "client_key.pub").read_text()
     forced = 'command="cat >/dev/null" ' if kind == "forced" else ""
     (made.directory / "keys" / user).write_text(forced + key)
@@ -191,6 +196,9 @@ def _add(made: Accounts, kind: str) -> None:
         (home / ".ssh" / "environment").write_text(f"PATH={applets}\n")
         (home / ".bashrc").write_text(f"PATH={applets}\n")
     subprocess.run(["chown", "-R", f"{user}:", home], check=True)
+    if kind == "chroot":
+        shutil.chown(home, "root")
+        home.chmod(0o755)
 
 
 def _remove(user: str) -> None:
@@ -273,11 +281,6 @@ def running(accounts: Accounts, directory: Path, address: str = "127.0.0.1", ses
         yield made
     finally:
         stop(process)
-
-
-def with_sudo(rule: str) -> tuple[str, ...]:
-    """Return what an sshd runs inside of, for `rule` to be the only one that sudo has there beside the machine's."""
-    return ("unshare", "-m", "sh", "-c", _SUDOERS, rule)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 from faults.around import Around
 from faults.running import adopt_orphans, reap
 from servers.far import Far
+from support import Started
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -19,35 +20,91 @@ INDEXED = set(re.findall(r"`tests/system/(\w+\.py)::(\w+)`", _INDEX.read_text())
 
 
 @pytest.fixture
-def dbdump(request: pytest.FixtureRequest, dbdump: Run, tmp_path: Path) -> Run:
-    """As everywhere; where a fault is injected, what each run stored and what was there before it is looked at."""
+def around(request: pytest.FixtureRequest, tmp_path: Path) -> Around | None:
+    """What has to hold around each run of a test that injects a fault; `dbdump` tells it how to run one itself."""
     if not injects(request):
+        return None
+    adopt_orphans()
+    return Around(None, [tmp_path], [])
+
+
+@pytest.fixture
+def as_it_begins(request: pytest.FixtureRequest, around: Around | None) -> Callable[[], set[Path]]:
+    """Take note of what there is, here and where the test's dumps go, as a run begins."""
+
+    def begin() -> set[Path]:
+        far = request.getfixturevalue("far") if "far" in request.fixturenames else None
+        if isinstance(far, Far) and far.path not in around.directories:
+            around.directories.append(far.path)
+        return around.begin()
+
+    return begin
+
+
+@pytest.fixture
+def dbdump(dbdump: Run, around: Around | None, as_it_begins: Callable[[], set[Path]]) -> Run:
+    """As everywhere; where a fault is injected, what each run stored and what was there before it is looked at."""
+    if around is None:
         return dbdump
+    around.run = dbdump
 
     def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
-        far = request.getfixturevalue("far") if "far" in request.fixturenames else None
-        around = Around(dbdump, [tmp_path, *([far.path] if isinstance(far, Far) else [])])
-        around.begin()
+        since = as_it_begins()
         done = dbdump(*arguments, **more)
-        around.ran(done.returncode, done.stdout + done.stderr)
+        around.ran(done.returncode, done.stdout + done.stderr, since, *arguments, **more)
+        if done.returncode == 0:
+            around.begun = None
         return done
 
     return run
 
 
+@pytest.fixture
+def started(started: Callable[..., Started], around: Around | None, as_it_begins: Callable[[], set[Path]]) -> Callable:
+    """As everywhere; it is looked at like those of `dbdump`, when the test has read what it says."""
+    if around is None:
+        return started
+
+    def start(*arguments: str) -> Started:
+        since = as_it_begins()
+        process = started(*arguments)
+        around.begun = (process, arguments) if arguments[0] == "dump" else None
+
+        def ended(status: int, out: str) -> None:
+            around.ran(status, out, since, *arguments)
+            if status == 0:
+                around.begun = None
+
+        process.ended = ended
+        return process
+
+    return start
+
+
 @pytest.fixture(autouse=True)
-def unharmed(request: pytest.FixtureRequest, dbdump: Run, tmp_path: Path) -> Iterator[None]:
-    """See at the end of a test that injects a fault that no process, connection or descriptor is left."""
-    if not injects(request):
-        yield
-        return
-    adopt_orphans()
-    around = Around(dbdump, [tmp_path])
-    if "mariadb" in request.fixturenames:  # a connection is a thread there, and no process
+def unharmed(request: pytest.FixtureRequest, dbdump: Run, around: Around | None) -> Iterator[None]:
+    """See at the end of a test that injects a fault that no process, connection, descriptor or part is left."""
+    if around and "mariadb" in request.fixturenames:  # a connection is a thread there, and no process
         around.clients.append(request.getfixturevalue("mariadb").clients)
     yield
-    around.left()
-    reap()
+    if around:
+        around.left()
+        reap()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Where a dump that was started has failed, and no other has worked since, the next run works.
+
+    That is without what made it slow. A test whose fault stays says so: `@pytest.mark.no_next_run("why")`.
+    """
+    result = yield
+    around = pyfuncitem.funcargs.get("around")
+    begun = around and not pyfuncitem.get_closest_marker("no_next_run") and around.begun
+    if begun and begun[0].poll() is not None:
+        done = pyfuncitem.funcargs["dbdump"](*begun[1], env={"QUICK": "1"})
+        assert done.returncode == 0, f"the next run: {done.stdout}{done.stderr}"
+    return result
 
 
 def injects(request: pytest.FixtureRequest) -> bool:

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from resources import recipe_file
 from servers.gnupg import GnuPG
-from servers.process import another_second
 from servers.sshd import free_port
 from support import needs_root, sqlite_database, state
 
@@ -218,7 +217,6 @@ def test_what_is_beside_them_there_is_no_fault_unless_it_is_pruned(
     assert kind == "sftp" or "foreign" in told(done, "warning", "denied")
     assert "what is stored cannot be listed: " in told(done, "warning", "denied")
     dumped(dbdump, tmp_path / "recipes")
-    another_second()
     assert check(f"{to}, keep=Keep(last=9)", backend=sqlite).returncode == 1
     assert dbdump("dump", f"--recipes={tmp_path}/recipes").returncode == 1
 
@@ -400,6 +398,9 @@ def test_a_signature_that_verify_could_not_check_here_is_a_warning(check, databa
             fault = f"verify cannot check signatures here: {gnupg.keys['signer']} is not in the keyring"
             assert told(done, "warning  db1").endswith(fault)
             assert told(done, "verify cannot decrypt here").startswith("ok ")
+            done = check(f"Directory({str(datadir)!r}), keep=Keep(last=3)", **how, env={"GNUPGHOME": top})
+            worse = fault.replace("verify cannot", "neither verify nor prune, after each dump, can")
+            assert told(done, "ERROR    db1", "signatures").endswith(worse)
             own.gpg("--import", data=gnupg.gpg("--export", gnupg.keys["signer"]))
             done = check(f"Directory({str(datadir)!r})", **how, env={"GNUPGHOME": top})
             assert not [line for line in done.stdout.splitlines() if line.startswith("warning")]

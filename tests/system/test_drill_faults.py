@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from servers.mariadb import MariaDB
 from servers.postgres import Postgres
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from support import COMMAND, default_signals, end_of, needs_root
 
 import dbdump as package
@@ -108,6 +108,29 @@ def test_what_postgresql_does_not_take_is_bad(of_postgres, postgres, form, to):
     drills = of_postgres(BAD, f"--option=format={form}")
     refuses(drills, 'violates check constraint "a_x_check"', "--database=drilled_faults", *to)
     assert postgres.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dbdump_drill%'") == "0"
+
+
+def test_what_a_function_says_is_no_message_of_a_tool(of_postgres):
+    """A trigger that refuses a row in words that a shell has as well makes it a bad dump."""
+    drills = of_postgres(ONE, "--option=format=plain")
+    raising = b"\nDO $$ BEGIN RAISE 'account not found'; END $$;\nCREATE TABLE"
+    drills.change("drilled_faults", lambda sql: sql.replace(b"\nCREATE TABLE", raising))
+    refuses(drills, "ERROR:  account not found", "--database=drilled_faults")
+
+
+def test_roles_that_cannot_be_loaded_are_the_fault_of_the_globals(of_postgres, postgres):
+    """The database is restored without them then, as where there are no globals."""
+    postgres.sql("CREATE ROLE drilled_owner")
+    try:
+        drills = of_postgres(f"{ONE}; ALTER TABLE t OWNER TO drilled_owner")
+    finally:
+        postgres.sql("DROP OWNED BY drilled_owner", "drilled_faults")
+        postgres.sql("DROP ROLE drilled_owner")
+    drills.change("@globals", lambda sql: sql.replace(b"CREATE ROLE drilled_owner;", b"CREATE ROLE drilled_owner (;"))
+    said = drills.drill(code=4)
+    assert "1 good, 1 bad" in said
+    assert "syntax error" in drills.record("@globals")["drill"]["fault"]
+    assert drills.record("drilled_faults")["level"] == "restored"
 
 
 @pytest.mark.parametrize("to", [[], ["--to=localhost"]])
@@ -410,7 +433,6 @@ def test_a_scratch_database_is_not_dumped(of_postgres, postgres):
     """One that was left, by kill -9 perhaps, is named as what it is."""
     drills = of_postgres(ONE)
     postgres.create("dbdump_drill_0123abcd")
-    another_second()
     done = drills.run("dump", *drills.flags, "--database=dr*", "--database=dbdump*")
     assert done.returncode == 0, done.stdout
     assert "skipped  localhost/postgresql/dbdump_drill_0123abcd  scratch database of a drill" in done.stdout

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from servers.gnupg import GnuPG
 from servers.process import program, wait_for
 from support import COMMAND, rows, sqlite_database
 
@@ -114,6 +115,20 @@ def test_a_key_that_cannot_be_used_ends_it_before_anything_is_dumped(dump, datad
         assert hint in done.stdout
     assert time.monotonic() - began < 15
     assert not list(datadir.iterdir())
+
+
+def test_a_key_that_nobody_has_certified_is_trusted_by_its_fingerprint(dump, gnupg, datadir, tmp_path):
+    """107: the recipe says whose it is; gpg alone would not encrypt for it."""
+    (home := tmp_path / "home").mkdir(mode=0o700)
+    stranger = GnuPG(home)
+    stranger.gpg("--import", data=gnupg.gpg("--export", "ops"))
+    alone = subprocess.run(["gpg", "--batch", "-r", "ops", "-e"], env=stranger.environment, check=False,
+                           input=b"x", capture_output=True)  # fmt: skip
+    assert b"no assurance" in alone.stderr.lower(), alone.stderr
+    assert alone.returncode == 2
+    done = dump("--encrypt=ops", home=stranger)
+    assert done.returncode == 0, done.stdout
+    assert json.loads(manifest_in(datadir).read_text())["recipients"] == [gnupg.keys["ops"]]
 
 
 def test_a_passphrase_that_the_agent_remembers_is_no_help(dump, private_home, datadir):

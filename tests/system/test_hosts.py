@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from servers.process import wait_for
 from servers.relay import Relay
-from servers.sshd import with_sudo
+from servers.sudo import with_sudo
 from support import end_of, files, gone, manifests, paste, pid_of, processes
 
 from dbdump import Directory
@@ -244,6 +244,43 @@ def test_a_large_dump_is_hashed_there_for_longer_than_a_stall(accounts, sshd, db
         sink.commit(manifest_of(dump_name(), bytes(size)))
     assert outcome.stored_bytes == sum(grown) == size
     assert max(file.stat().st_size for file in place.path.rglob("*.sql*")) == size
+
+
+@fabric_only
+@pytest.mark.parametrize("kind", [KIND, "busybox"])
+def test_a_full_disk_of_the_host_ends_the_dump_at_once(accounts, sshd, db1, started, tmp_path, kind):
+    """70: whatever tee is there, nothing is dumped in vain; the words are the disk's, and the part is gone."""
+    db1.kind, own, seconds = kind, accounts.directory_of(kind, tmp_path.name), 97 + os.getpid() / 1e8
+    uid = accounts.uids[kind]
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=1m,mode=700,uid={uid}", "none", own], check=True)
+    try:
+        dump = f"Slow(pause={seconds}), wrap=[], to=Directory({str(own)!r}, on='host')"
+        code, text = end_of(started(*db1.says(sshd.remote(kind), dump)), 20)
+        assert not files(own)
+    finally:
+        subprocess.run(["umount", "-l", own], check=True)
+    assert code == 1
+    assert "FAILED   db1/shop/one: write: " in text
+    assert "No space left on device" in text
+    assert "hint: The disk is full" in text
+    gone(f"sleep {seconds}")
+
+
+@pytest.mark.parametrize("victim", ["tee", "cat"])
+@fabric_only
+def test_who_writes_on_the_host_is_killed(accounts, sshd, db1, started, tmp_path, victim):
+    """38: what he had taken is not all of it, be it the same in the file and in its SHA-256."""
+    db1.kind, own = "busybox", accounts.directory_of("busybox", tmp_path.name)
+    flags = db1.says(sshd.remote("busybox"), f"Slow(pause=1), wrap=[], to=Directory({str(own)!r}, on='host')")
+    process = started(*flags)
+    wait_for(lambda: any(path.stat().st_size > 2_900_000 for path in own.rglob("*.part")), "bytes to arrive")
+    (pid,) = (
+        each for each in accounts.processes("busybox") if Path(f"/proc/{each}/cmdline").read_text().startswith(victim)
+    )
+    os.kill(pid, signal.SIGKILL)
+    code, text = end_of(process)
+    assert code == 1, text
+    assert not [each for each in own.rglob("*") if each.is_file()]
 
 
 def test_a_relayed_dump_leaves_no_file_on_its_way(sshd, db1, places, started, tmp_path, monkeypatch):

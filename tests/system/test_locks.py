@@ -10,11 +10,14 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from support import COMMAND, end_of, files, gone, needs_root, processes, wait_for_bytes
+
+pytestmark = pytest.mark.no_next_run("a dump waits for a file, which not every test makes")
 
 # Its dumps last until the file `go` is there; its name is in the arguments of what runs.
 RECIPES = """
@@ -164,7 +167,6 @@ def test_what_outlives_a_run_does_not_hold_its_lock(recipes, dbdump, state):
         opened = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
         assert opened
         assert not [each for each in opened if str(state) in each]
-        another_second()
         again = dbdump("dump", "--recipe=leaves")
         assert again.returncode == 0, again.stdout
     finally:
@@ -207,6 +209,18 @@ def test_twenty_runs_at_once(recipes, tmp_path, datadir, state):
         assert code != 75 or re.search(r"another run is at it: pid \d+ of \S+, since ", text)
     assert not locks(state)
     assert len(list(datadir.rglob("*.bin"))) == len(list(datadir.rglob("*.json"))) >= 1
+
+
+def test_one_after_another(recipes, dbdump, datadir, state, tmp_path):
+    """Runs that take less than a second each get stamps of their own; a clock that was set back is not waited for."""
+    for _ in range(3):
+        assert dbdump("dump", "--recipe=quick").returncode == 0
+    assert len({manifest.name[:16] for manifest in datadir.rglob("*.json")}) == 3
+    os.utime(state / "dbdump", (time.time() + 3600,) * 2)
+    began = time.monotonic()
+    (tmp_path / "go").touch()
+    assert dbdump("dump", "--recipe=slow").returncode == 0
+    assert time.monotonic() - began < 30
 
 
 def run_with(environment: dict[str, str], tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:

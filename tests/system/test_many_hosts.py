@@ -6,11 +6,14 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from servers.process import wait_for
 from support import end_of, files, sqlite_database
+
+from dbdump.script import Said
 
 KINDS = {"db1": "bash", "db2": "dash", "db3": "tcsh"}  # each host is an account of its own
 FAB = Path(__file__).parents[2] / ".venv" / "bin" / "fab"
@@ -156,6 +159,17 @@ def test_one_connection_for_all_dumps_of_a_host(three, dbdump):
     before = three.sshd.logins
     assert dbdump(*three.flags, "--jobs=6").returncode == 0
     assert three.sshd.logins - before == 3
+
+
+def test_so_many_log_in_at_once(own_sshd, reach):
+    """Over OpenSSH each command has a connection of its own: sshd drops none as one too many, as by default it does."""
+    server = own_sshd(
+        inside=("sh", "-c", 'for f; do :; done; sed -i "s/^MaxSt.*/MaxStartups 9:100:9/" "$f"; exec "$@"', "sh")
+    )
+    shells = [reach.links.shell(server.remote(kind), "openssh") for kind in ("bash", "dash")]
+    with ThreadPoolExecutor(24) as pool:
+        started = list(pool.map(lambda index: shells[index % 2].start("true", [], Said("")), range(24)))
+    assert [each.wait() for each in started] == [0] * 24
 
 
 @pytest.mark.parametrize("transport", ["fabric", "openssh"])

@@ -122,7 +122,7 @@ def test_a_misspelled_database_beside_a_good_one(dbdump, one, datadir):
 WRONG = {
     "PostgreSQL": "not a backend", "SQLite(path=A), to='/srv/dumps'": "not a writer",
     "SQLite(path=A), to=Directory": "not a writer", "SQLite(path=A), to=Directory(None)": "not a path",
-    "SQLite(path=A), to=Directory('')": "not a path", "SQLite(path=A), wrap=[Zstd]": "not a list of wrappers",
+    "SQLite(path=A), to=Directory('')": "not a path", "SQLite(path=A), wrap=[Zstd]": "Zstd, without ()",
     "SQLite(path=A), wrap=Zstd()": "not a list of wrappers", "SQLite(path=A), wrap_at='controler'": "wrap_at=",
     "SQLite(path=A), wrap=[GPG(sign='a'), GPG(encrypt=['b'])]": "GPG twice",
     "PostgreSQL(psql_options='-d template1')": "'-d' is not yours to give",

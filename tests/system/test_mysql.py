@@ -117,6 +117,19 @@ class TestMySQL(BackendContract):
         return MySQL(defaults=self.server.defaults_file())
 
 
+def test_twins_that_differ_in_case_are_two_dumps(mariadb, dbdump, datadir, flags, created):
+    """95: in one run, in directories that are two on any file system."""
+    for name in ("TWIN", "twin"):
+        created(name, f"CREATE TABLE t AS SELECT '{name}' AS x")
+    assert dbdump(*flags, "--database=twin", "--database=TWIN").returncode == 0
+    found = {path.parent.name.lower() for path in datadir.rglob("*.json") if "globals" not in str(path)}
+    assert len(found) == 2
+    for name in ("TWIN", "twin"):
+        mariadb.drop(name)
+        paste(manifests(datadir)[name]["restore"])
+        assert mariadb.sql("SELECT x FROM t", name) == name
+
+
 @pytest.mark.parametrize("name", AWKWARD)
 def test_an_awkward_name_goes_there_and_back(mariadb, dbdump, datadir, flags, created, name):
     """A database of any name, with objects of that name, is dumped, dropped, restored, and is what it was."""

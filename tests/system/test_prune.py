@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from servers.history import days, left, put
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from servers.pruning import stamp, stamps
-from support import COMMAND, end_of, files, needs_root, wait_for_bytes
+from support import COMMAND, end_of, files, needs_root, processes, wait_for_bytes
 
 from dbdump import Directory
 
@@ -81,7 +81,6 @@ def test_after_a_dump_the_plan_is_on_stderr_where_stdout_takes_nothing(pruning, 
         assert both.returncode == 1
         assert len(files(datadir)) == 12
         assert left(dumps) == [0, 1, 2, 3, 4]
-        another_second()
         argv = [*COMMAND, "dump"]
         done = subprocess.run(argv, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -157,6 +156,20 @@ def test_after_each_dump(pruning, datadir):
     assert stamps(said, "prune") == [stamp(each) for name in ("orders", "people") for each in dumps[name][1:]]
     assert not stamps(said, "keep")
     assert "2 stored, 0 skipped, 1 failed" in said
+
+
+def test_a_database_that_is_gone_from_its_server(pruning, datadir):
+    """101: after a dump of the others it keeps all it has; prune alone asks no server, and leaves it its newest."""
+    pruning.recipe("Keep(last=1)", backend='Some(databases=("orders", "people"))')
+    pruning.dump()
+    gone = days(datadir, "people", count=3)
+    pruning.recipes.clear()
+    pruning.recipe("Keep(last=1)")
+    pruning.dump()
+    assert left(gone) == [0, 1, 2]
+    pruning()
+    assert left(gone) == []
+    assert len(list((datadir / "localhost" / "shop" / "people").glob("*.bin"))) == 1
 
 
 def test_after_a_dump_of_one_database(pruning, datadir):
@@ -379,6 +392,24 @@ def test_against_verify_and_restore(pruning, datadir):
     assert left(dumps) == [0, 1, 2, 3]
     with to.held("localhost", "shop", alone=True):
         assert f"a prune is at work there: pid {os.getpid()} of " in pruning.dump(code=75)
+
+
+@pytest.mark.parametrize("task", ["verify", "restore --database=orders --to-stdout"])
+def test_against_a_verify_or_a_restore_that_runs(pruning, datadir, started, tmp_path, task):
+    """104: a real one, in the middle of what it reads: prune ends with 75, and takes nothing until it has ended."""
+    pruning.recipe("Keep(last=1)", wrap="[Waits()]")
+    pruning.dump()
+    dumps = days(datadir, count=3)
+    running = started(*task.split())
+    wait_for(lambda: processes(f"{tmp_path}/go"), "it to read")
+    before = files(datadir)
+    assert f" is at work there: pid {running.pid} of " in pruning(code=75)
+    assert files(datadir) == before
+    (tmp_path / "go").touch()
+    code, said = end_of(running)
+    assert code == 0, said
+    pruning()
+    assert not left(dumps)
 
 
 def remote_of(sshd, kind: str, transport: str, path: Path) -> str:

@@ -7,9 +7,10 @@ import re
 import shutil
 import socket
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from readme import (
@@ -83,7 +84,6 @@ def test_the_first_recipe(here, postgres):
     assert files(here / "srv" / "dumps") == {}
     assert "0 failed" in sh(everything, here, PGHOST=postgres.host)
     assert {"carts.db", "shop_orders", "@globals"} <= set(manifests(here / "srv" / "dumps"))
-    time.sleep(1.1)  # a stamp is a second
     assert "1 stored" in sh(some, here, PGHOST=postgres.host)
     sh(elsewhere, here)
     assert set(manifests(here / "mnt")) == {"carts.db"}
@@ -149,8 +149,11 @@ def test_the_backend_of_ten_lines(redis, tmp_path, datadir):
     assert "key" in stored.decode(errors="replace")
 
 
+_MODULE = ModuleType("redis_dumps")
+sys.modules["redis_dumps"] = _MODULE
+exec(compile(BACKEND, "README.md", "exec"), vars(_MODULE))  # noqa: S102  that very text
 _SPACE: dict[str, object] = {}
-exec(compile(BACKEND + CONTRACT, "README.md", "exec"), _SPACE)  # noqa: S102  that very text
+exec(compile(CONTRACT, "README.md", "exec"), _SPACE)  # noqa: S102  as above
 _README_TEST: type[BackendContract] = _SPACE["TestRedis"]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from readme import GET_BACK, KEPT, MONITOR, PRUNE, VERIFY, database, sh
 from resources import recipe_file
-from servers.process import another_second
 from support import manifests
 
 
@@ -88,7 +87,6 @@ def test_the_recipe_that_keeps(tmp_path):
     for _ in range(5):
         sh("dbdump dump", tmp_path)
         made |= {path.name for path in tmp_path.rglob("*.zst")}
-        another_second()
     first, _, *last = sorted(made)
     assert {path.name for path in tmp_path.rglob("*.zst")} == {first, *last}
     plan, done = (sh(f"dbdump {line.removeprefix('invoke ')}", tmp_path) for line in _lines(PRUNE))

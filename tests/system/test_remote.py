@@ -19,9 +19,11 @@ from dbdump.host import LocalShell
 from dbdump.links import Links, Reach
 from dbdump.stored import read_listing
 from dbdump.testing import WriterContract, dump_name, manifest_of, store
+from dbdump.writers.far import ShellSession, sha256_of
+from dbdump.writers.sftp import SFTPSession
 
 TRANSPORTS = ("fabric", "openssh")
-ACCOUNTS = ("bash", "dash", "fish", "tcsh", "rbash", "chatty", "slow", "busybox", "bare", "sftp", "nologin")
+ACCOUNTS = ("bash", "dash", "fish", "tcsh", "rbash", "chatty", "slow", "busybox", "bare", "sftp", "chroot", "nologin")
 
 
 class OnAccount(WriterContract):
@@ -133,13 +135,14 @@ def test_a_forced_command_is_told_in_words(sshd, reach, transport):
     assert "forced command" in caught.value.hint
 
 
-@pytest.mark.parametrize("path", ["a b", "$(touch x)", "q'\"`;*", "-v", "~tilde", "back\\slash", "é"])
-def test_any_path_is_only_a_path(sshd, reach, path):
+@pytest.mark.parametrize("kind", ["fish", "sftp"])
+@pytest.mark.parametrize("path", ["a b", "$(touch x)", "q'\"`;*", "-v", "~tilde", "back\\slash", "é", "#1", "[x]"])
+def test_any_path_is_only_a_path(sshd, reach, kind, path):
     """What looks like code, options or globs in the path of a directory is none."""
-    there = sshd.accounts.home("fish") / "dumps" / "odd" / path
+    there = sshd.accounts.home(kind) / "dumps" / "odd" / path
     there.mkdir(parents=True, mode=0o700)
-    subprocess.run(["chown", "-R", sshd.accounts.user("fish"), there.parents[0]], check=True)
-    to = Remote(sshd.remote("fish"), f"dumps/odd/{path}").bound(reach)
+    subprocess.run(["chown", "-R", sshd.accounts.user(kind), there.parents[0]], check=True)
+    to = Remote(sshd.remote(kind), f"dumps/odd/{path}").bound(reach)
     name = dump_name()
     store(to, name, b"whole")
     assert there.joinpath(*name.directory, name.file).read_bytes() == b"whole"
@@ -155,7 +158,7 @@ def test_a_path_beginning_with_a_dash_or_missing(sshd, reach):
     assert not (sshd.accounts.home("bash") / "-missing").exists()
 
 
-@pytest.mark.parametrize("kind", ["bash", "busybox", "sftp"])
+@pytest.mark.parametrize("kind", ["bash", "busybox", "sftp", "chroot"])
 def test_others_cannot_play_there(sshd, reach, kind):
     """A symbolic link on the way, or a directory that others can write, is refused, and nothing is followed."""
     root = sshd.accounts.home(kind) / "dumps" / "planted"
@@ -177,6 +180,28 @@ def test_others_cannot_play_there(sshd, reach, kind):
     with pytest.raises(WriteError, match="others can write there"):
         to.open(dump_name())
     assert not os.listdir(victim)
+
+
+@pytest.mark.parametrize("kind", ["dash", "busybox", "bare", "sftp"])
+def test_only_what_is_ours_is_taken_back(sshd, reach, tmp_path, kind):
+    """85: a name of which nobody knows whether it was given: what it has decides, whoever computes the SHA-256."""
+    path = sshd.accounts.directory_of(kind, tmp_path.name)
+    for name in ("ours", "theirs", "known"):
+        (path / name).write_text(name)
+    for name in ("twin", "twin.json"):
+        (path / name).write_text("ours")
+    (path / "directory").mkdir()
+    (path / "link").symlink_to("ours")
+    sshd.accounts.own(kind, path)
+    shell = reach.links.late(reach.links.shell(sshd.remote(kind), "fabric"))
+    sftp = kind == "sftp"
+    session = SFTPSession(shell.link, kind, 20, read_back=True) if sftp else ShellSession(shell, kind, 20)
+    session.go(str(path), (), make=False)
+    for name in ("link", "ours", "theirs", "twin", "directory", "none"):
+        session.unname(name, sha256_of([b"ours"]), 4)
+    session.unname("known", "", 5)
+    session.close()
+    assert sorted(os.listdir(path)) == ["directory", "link", "theirs", "twin", "twin.json"]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

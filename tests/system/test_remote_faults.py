@@ -11,19 +11,24 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from servers.far import cut
+from servers.far import LONG, cut
 from servers.process import wait_for
+from servers.relay import Relay
 from support import end_of, gone, processes
 
 from dbdump import Remote
 from dbdump.boot import COMMAND
-from dbdump.errors import WriteError
+from dbdump.errors import ConnectionLost, WriteError
+from dbdump.script import Said
 from dbdump.testing import dump_name, manifest_of
+from dbdump.writers.far import ShellSession
 
 KIND = "dash"
 
@@ -63,8 +68,78 @@ def test_a_lost_connection_is_tried_once_more(far, sshd):
     wait_for(lambda: not far.parts(), "the first part to go")
 
 
+def told(process, word: str) -> str:
+    """Read what a command says until `word` was said, and return it all."""
+    text = ""
+    while word not in text:
+        line = process.stdout.readline()
+        assert line, text
+        text += line
+    return text
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_short_outage_is_waited_for(far, relay, comes_back):
+    """66: where nobody answers for a while, it is tried again after a second, after two more, and so on."""
+    between, sshd = relay
+    process = far.start(sshd.remote(KIND), retries=3 if comes_back else 1, pause=0.2)
+    far.in_the_middle()
+    between.go_away()
+    text = told(process, "once more in 2 s" if comes_back else "once more in 1 s")
+    if comes_back:
+        between.come_back()
+    code, rest = end_of(process)
+    assert code == 1 - comes_back, text + rest
+    assert ("no connection" in rest) is not comes_back, text + rest
+    assert len(list(far.path.rglob("2*.bin.json"))) == 1 + comes_back
+    wait_for(lambda: not far.parts(), "the first part to go")
+
+
+def test_ended_while_a_connection_is_waited_for(far, relay):
+    """49, 66: a signal does not wait for the next try."""
+    between, sshd = relay
+    process = far.start(sshd.remote(KIND), retries=9)
+    far.in_the_middle()
+    between.go_away()
+    told(process, "once more in 1 s")
+    process.send_signal(signal.SIGINT)
+    code, text = end_of(process)
+    assert code == 130, text
+    assert "once more" not in text
+    far.untouched()
+
+
+@pytest.mark.parametrize("far", ["openssh"], indirect=True)
+@pytest.mark.parametrize("fault", ["cut", "freeze"])
+def test_a_connection_is_lost_before_the_script_speaks(far, own_sshd, reach, fault):
+    """66, 67: that is no account without a shell, which would be tried over SFTP, but a lost connection."""
+    server = own_sshd(inside=("sh", "-c", 'exec "$@" -o "ForceCommand=sleep 20"', "sh"))
+    between = Relay(server.port)
+    through = server.through(between.port)
+    options = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1")
+    shell = reach.links.shell(through.remote(KIND, *options), far.transport)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(shell.start, "true", [], Said(""))
+        wait_for(lambda: server.logins, "the login")
+        getattr(between, fault)()
+        with pytest.raises(ConnectionLost):
+            running.result()
+    between.close()
+
+
+def test_who_is_sent_away_before_he_logs_in_comes_again(far, sshd, reach):
+    """66: as sshd does with those that are too many: nobody is taken for down who may be there in a moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        shell = reach.links.shell(sshd.through(server.getsockname()[1]).remote(KIND), "openssh")
+        for _ in range(2):
+            running = pool.submit(shell.start, "true", [], Said(""))
+            server.accept()[0].close()
+            with pytest.raises(ConnectionLost, match="kex_exchange_identification"):
+                running.result()
+
+
 def test_the_link_goes_down_in_the_middle(far, link):
-    """67: keepalives end it, and nothing is named there, even later."""
+    """67: keepalives end it, and nothing is named there, even when the server has given up as well."""
     more = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
     process = far.start(link.sshd.remote(KIND, *more), pause=1)
     far.in_the_middle()
@@ -72,8 +147,31 @@ def test_the_link_goes_down_in_the_middle(far, link):
     link.down()
     text = far.failed(process, "connect", running=True)
     assert time.monotonic() - began < 20, text
+    wait_for(lambda: not far.accounts.processes(KIND), "sshd to give its client up")
+    far.untouched()
+    link.up()
+    far.works(link.sshd.remote(KIND))
 
 
+@pytest.mark.no_next_run("it is still down")
+def test_the_link_behind_a_jump_host_goes_down(far, link, sshd, tmp_path):
+    """67: what is between is there, and answers for nobody: keepalives have to be answered by the far end."""
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host gate\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {far.accounts.user(KIND)}\n"
+        f"  IdentityFile {far.accounts.client_key}\n  UserKnownHostsFile {sshd.known_hosts}\n"
+    )
+    more = ("-F", str(config), "-J", "gate", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
+    process = far.start(link.sshd.remote(KIND, *more), pause=1)
+    far.in_the_middle()
+    link.down()
+    code, text = end_of(process)
+    assert code == 1, text
+    assert "connection lost" in text
+    far.untouched()
+
+
+@pytest.mark.no_next_run("it is still down")
 def test_the_link_is_down_from_the_start(far, link):
     """68: it costs the connect timeout, once."""
     link.down()
@@ -82,6 +180,7 @@ def test_the_link_is_down_from_the_start(far, link):
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.no_next_run("it is gone")
 def test_a_server_that_never_speaks(far, sshd):
     """68: the connect timeout is for the greeting too."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -91,6 +190,7 @@ def test_a_server_that_never_speaks(far, sshd):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.no_next_run("still nobody does")
 def test_nobody_listens(far, sshd):
     """68: a closed port is an error at once."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -98,6 +198,7 @@ def test_nobody_listens(far, sshd):
     far.failed(far.start(sshd.through(port).remote(KIND)), "connect: ")
 
 
+@pytest.mark.no_next_run("the relay is frozen, or it has worked")
 @pytest.mark.parametrize("comes", [True, False])
 def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
     """68, 71: it waits with its first bytes; where no connection comes, it ends, and the cause is told."""
@@ -116,6 +217,7 @@ def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
         gone(f"sleep {pause}")
 
 
+@pytest.mark.no_next_run("what keeps it is still there")
 @pytest.mark.parametrize(
     ("fault", "said", "status"),
     [("missing", "No such file or directory", 1), ("held", "is at work there", 75), ("cut off", "connect: ", 1)],
@@ -155,6 +257,17 @@ def test_the_far_writer_is_frozen(far, sshd, least):
     far.works(sshd.remote(KIND))
 
 
+@pytest.mark.parametrize("far", ["fabric"], indirect=True)
+def test_the_far_disk_is_slow(far, sshd):
+    """69: it takes longer than stall_timeout in all, and each piece less: that is no stall."""
+    strace = "exec strace -D -qq -o /dev/null -e inject=write:delay_enter=40000"  # µs, for each 64 KiB of 6 MB
+    began = time.monotonic()
+    with far.accounts.with_programs(KIND, dd=f'{strace} /bin/dd "$@"'):
+        code, text = end_of(far.start(sshd.remote(KIND), stall=3, pause=0), 60)
+    assert code == 0, text
+    assert time.monotonic() - began > 3
+
+
 def shells(far) -> set[int]:
     """Return the processes of the account but for those of sshd."""
     found = set()
@@ -173,30 +286,42 @@ def stop_shells(far) -> set[int]:
     return found
 
 
+@pytest.mark.no_next_run("it is as small as before")
 def test_the_far_disk_is_full(far, sshd, disk):
     """70: its own words come back, and the part that filled it is gone."""
     far.failed(far.start(sshd.remote(KIND)), "No space left on device")
     assert not far.parts()
 
 
+def test_a_quota_there_is_used_up(far, sshd):
+    """70: in the middle: the far system's words come back, and the part is gone."""
+    strace = "exec strace -D -qq -o /dev/null -e inject=write:error=EDQUOT:when=5"
+    with far.accounts.with_programs(KIND, dd=f'{strace} /bin/dd "$@"'):
+        far.failed(far.start(sshd.remote(KIND)), "Disk quota exceeded")
+    assert not far.parts()
+
+
+@pytest.mark.no_next_run("it still is")
 def test_the_far_disk_is_read_only(far, sshd, disk):
     """71: it fails before anything is dumped."""
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    text = far.failed(far.start(sshd.remote(KIND)), "Read-only file system")
+    text = far.failed(far.start(sshd.remote(KIND), before=LONG), "Read-only file system")
     assert "remount it" in text
 
 
+@pytest.mark.no_next_run("it is still missing")
 def test_the_far_directory_is_missing_or_closed(far, sshd):
     """71: a root that is not there is not made; one that is not ours to write is not written."""
     far.path.chmod(0o500)
     (far.path / "localhost").rename(far.path / "elsewhere")
-    far.failed(far.start(sshd.remote(KIND)), "Permission denied")
+    far.failed(far.start(sshd.remote(KIND), before=LONG), "Permission denied")
     far.path = far.path / "missing"
-    far.failed(far.start(sshd.remote(KIND)), "No such file or directory")
+    far.failed(far.start(sshd.remote(KIND), before=LONG), "No such file or directory")
     assert not far.path.exists()
     far.path.parent.chmod(0o700)
 
 
+@pytest.mark.no_next_run("it still is")
 @pytest.mark.parametrize(
     ("key", "said"), [(None, "host key verification failed"), ("other_key", "the host key has changed")]
 )
@@ -208,9 +333,12 @@ def test_the_host_key_is_unknown_or_changed(far, sshd, relay, key, said):
     else:
         through.know(key)
     text = far.failed(far.start(through.remote(KIND)), said)
-    assert "ssh-keyscan" in text or "ssh-keygen -R" in text
+    if key is not None:
+        assert f"ssh-keygen -R '[127.0.0.1]:{through.port}'" in text
+    assert f"ssh-keyscan -p {through.port} 127.0.0.1 >> " in text
 
 
+@pytest.mark.no_next_run("it still is")
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_the_key_is_refused(far, sshd, mode, tmp_path):
     """74: another key, or one that others can read, is an error before anything is dumped."""
@@ -219,7 +347,7 @@ def test_the_key_is_refused(far, sshd, mode, tmp_path):
     key.write_bytes((far.accounts.directory / name).read_bytes())
     key.chmod(mode)
     remote = sshd.remote(KIND).replace(str(far.accounts.client_key), str(key))
-    far.failed(far.start(remote), "connect: ")
+    far.failed(far.start(remote, before=LONG), "connect: ")
 
 
 def test_a_master_connection_of_ssh_config_is_not_used(far, sshd, tmp_path):
@@ -295,6 +423,69 @@ def test_the_connection_is_lost_between_two_names(far, relay, tmp_path, retries)
     assert code == 1 - retries, said
     assert len(list(far.path.rglob("2*.bin"))) == len(list(far.path.rglob("2*.bin.json"))) == 1 + retries
     wait_for(lambda: not far.parts(), "the part to go")
+
+
+# Of a program: whether it is asked to do something to what has a final name by now.
+NAMED = 'is_there() { for each in ./202[1-9]*."$1"; do [ ! -e "$each" ] || return 0; done; return 1; }\n'
+
+
+@pytest.mark.parametrize("suffix", ["bin", "bin.json"])
+def test_a_name_that_cannot_be_made_durable_is_taken_back(far, sshd, suffix):
+    """41, 85: the link was made, and its directory cannot be synced: nothing keeps its name."""
+    text = f"""{NAMED}[ "$1" != . ] || ! is_there {suffix} || {{ echo 'sync: Input/output error' >&2; exit 1; }}
+        exec /bin/sync "$@\""""
+    with far.accounts.with_programs(KIND, sync=text):
+        far.failed(far.start(sshd.remote(KIND), pause=0), "Input/output error")
+    assert not far.parts()
+
+
+def test_a_name_that_may_have_been_given_is_taken_back(far, relay, tmp_path):
+    """85: the answer for the manifest is lost, and the first new session cannot begin: the second removes all."""
+    between, sshd = relay
+    once = far.accounts.home(KIND) / f"{tmp_path.name}.once"
+    wait = f"timeout 20 sh -c 'while [ -e {once} ]; do sleep 0.05; done'"
+    ln = f'/bin/ln "$@"; case "$*" in *.json) : >{once}; {wait};; esac'
+    dd = f'case "$*" in *nocache*) ;; *) [ ! -e {once} ] || {{ rm {once}; exit 1; }};; esac; exec /bin/dd "$@"'
+    with far.accounts.with_programs(KIND, ln=ln, dd=dd):
+        process = far.start(sshd.remote(KIND), pause=0)
+        wait_for(once.exists, "the manifest to be named")
+        between.cut()
+        far.failed(process, "its dd does not know")
+    assert not far.parts()
+
+
+def test_what_another_run_has_named_is_not_taken_back(far, sshd, reach):
+    """84, 85: the manifest's name is somebody's: his file stays, and the dump is taken back."""
+    to = Remote(sshd.remote(KIND), str(far.path), transport=far.transport).bound(reach)
+    sink = to.open(dump_name())
+    there = far.path.joinpath(*dump_name().directory, dump_name().manifest_file)
+    there.write_text("another")
+    sink.write(memoryview(b"whole"))
+    with pytest.raises(WriteError, match="is there already"):
+        sink.commit(manifest_of(dump_name(), b"whole"))
+    sink.abort()
+    assert [(each, each.read_text()) for each in there.parent.iterdir()] == [(there, "another")]
+
+
+@pytest.mark.parametrize("fault", ["closed", "read-only"])
+def test_a_name_that_cannot_be_taken_back_is_told(far, relay, tmp_path, fault):
+    """41, 85: the line of the run says which file is left there, whether the machine is gone or its disk is."""
+    between, sshd = relay
+    once = far.accounts.home(KIND) / f"{tmp_path.name}.once"
+    sync = f'case "$*" in *.json.*) : >{once}; sleep 1; exit 1 ;; esac; exec /bin/sync "$@"'
+    rm = "case \"$*\" in *' 20'*) echo 'rm: Read-only file system' >&2; exit 1;; esac; exec /bin/rm \"$@\""
+    with far.accounts.with_programs(KIND, sync=sync, rm=rm):
+        process = far.start(sshd.remote(KIND), pause=0, retries=1)
+        wait_for(once.exists, "the manifest to be synced")
+        if fault == "closed":
+            between.close()
+        code, said = end_of(process)
+    (left,) = far.path.rglob("202[1-9]*")
+    assert code == 1
+    (line,) = {each for each in said.splitlines() if each.startswith("FAILED")}
+    assert f"; and there cannot be removed: {left}: " in line
+    assert "Read-only file system" in line or fault == "closed"
+    left.unlink()
 
 
 def test_who_hangs_in_a_commit_is_ended(far, relay, tmp_path):
@@ -392,6 +583,7 @@ def test_killed_while_it_is_sent(far, sshd):
     far.works(sshd.remote(KIND))
 
 
+@pytest.mark.no_next_run("it does so each time")
 @pytest.mark.parametrize(
     ("forced", "status"),
     [
@@ -422,7 +614,13 @@ def test_a_key_that_may_do_nothing_else(far, own_sshd, options):
 def test_a_program_is_missing_there(far, sshd, missing):
     """80: it is named, before anything is dumped."""
     with far.accounts.without(KIND, missing):
-        far.failed(far.start(sshd.remote(KIND)), f" {missing} ")
+        far.failed(far.start(sshd.remote(KIND), before=LONG), f" {missing} ")
+
+
+def test_there_is_no_ln_there(far, sshd):
+    """80: the name is claimed, and then the part is moved over it."""
+    with far.accounts.without(KIND, "ln"):
+        far.works(sshd.remote(KIND))
 
 
 def test_a_file_system_in_between(far, sshd):
@@ -434,3 +632,35 @@ def test_a_file_system_in_between(far, sshd):
         far.works(sshd.remote(KIND))
     finally:
         subprocess.run(["umount", there], check=True)
+
+
+def test_a_home_that_cannot_be_entered(far, sshd, tmp_path):
+    """71: only a path below it needs it, and then that is told at once; an absolute one does not."""
+    home = far.accounts.home(KIND)
+    with tempfile.TemporaryDirectory(dir=far.accounts.directory) as top:
+        path = Path(top)
+        far.own(path)
+        home.chmod(0)
+        try:
+            far.path = path
+            far.works(sshd.remote(KIND))
+            far.path = Path("dumps")
+            text, _ = far.start(sshd.remote(KIND), pause=0).communicate(timeout=30)
+        finally:
+            home.chmod(0o700)
+    assert f"its home {home} cannot be entered" in text
+
+
+def test_a_machine_without_proc(far, own_sshd, reach):
+    """66: there nobody knows which processes are those of a session that is lost: none is ended."""
+    server = own_sshd(inside=("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "sh"))
+    shell = reach.links.late(reach.links.shell(server.remote(KIND), far.transport))
+    session = ShellSession(shell, KIND, 20)
+    session.go(str(far.path), (), make=False)
+    (far.path / "part").touch()
+    far.own(far.path / "part")
+    session.clear(session.group, "part")
+    session.drop()
+    session.close()
+    assert not (far.path / "part").exists()
+    assert session.group == "0"

@@ -124,6 +124,21 @@ def app(host):
     assert "--host" in done.stderr
 
 
+def test_a_place_that_cannot_be_looked_at(site):
+    """There may be one of that name as well: it is not passed over, until it is said which is meant."""
+    site.dump()
+    site.more["before"] = """@recipe(localhost)
+def away(host):
+    return Dump(SQLite(path="/nowhere"), to=Directory("/dev/null"))
+"""
+    done = site("restore", "--yes", "--force", "--database=app.db")
+    assert done.returncode == 2
+    assert "localhost/away: " in done.stderr
+    assert "; it may have a dump of app.db too\n" in done.stderr
+    assert "hint: Say which: --host=localhost --recipe=app --database=app.db.\n" in done.stderr
+    assert site("restore", "--yes", "--force", "--database=app.db", "--recipe=app").returncode == 0
+
+
 def test_no_dump(site):
     """Exit 4 where there is none, and what there is; 3 where no recipe is meant, 2 for what is no stamp."""
     done = site("restore", "--yes")

@@ -76,6 +76,22 @@ def test_a_manifest_that_is_of_another_dump(site):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_verify_found_is_not_forgotten(site):
+    """The newest failed its verify, or its drill elsewhere: it is restored where its stamp is said, with a word."""
+    old, new = site.dump(), site.dump()
+    content = new.read_bytes()
+    flipped(new)
+    assert site("verify").returncode == 4
+    new.write_bytes(content)  # it may have been the disk, or the memory
+    stamps = [each.name.split(".")[0] for each in (old, new)]
+    said = refused(site, f"{stamps[1]} failed verify 0 min ago: changed since it was stored")
+    assert f"all the same: --at={stamps[1]}, or the one before that is not known to be bad: --at={stamps[0]}." in said
+    for stamp in stamps:
+        done = site("restore", "--yes", "--force", "--database=app.db", f"--at={stamp}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("failed verify 0 min ago" in done.stderr) == (stamp == stamps[1])
+
+
 def test_all_that_there_is_is_bad(site):
     """There is no good one to speak of."""
     file = site.dump()
@@ -174,6 +190,6 @@ def test_a_prune_keeps_it_out(site):
     place = os.open(site.datadir / "localhost" / "app", os.O_RDONLY)
     try:
         fcntl.flock(place, fcntl.LOCK_EX)
-        refused(site, "a prune is at work there", code=75)
+        assert "LOCKED   localhost/app/app.db: " in refused(site, "a prune is at work there", code=75)
     finally:
         os.close(place)

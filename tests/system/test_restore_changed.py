@@ -26,7 +26,7 @@ BYTES = """
 class Bytes(Backend):
     def get_db_list(self): return ["one"]
     def get_command(self, database): return ["cat", {raw!r}]
-    def get_restoring_command(self, database, into, jobs): return ["sh", "-c", 'cat >"$1"; exit 1', "sh", {got!r}]
+    def get_load_command(self, database, into, jobs): return ["sh", "-c", 'cat >"$1"; exit 1', "sh", {got!r}]
     def contents(self, database): return None
 @recipe(localhost)
 def near(host): return Dump(Bytes(), wrap=[{wrap}], to=Switching({datadir!r}))

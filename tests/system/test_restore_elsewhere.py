@@ -177,7 +177,7 @@ def test_the_other_host_may_have_busybox_and_nothing_else(sshd, site, wrap, prog
 class Bytes(Backend):
     def get_db_list(self): return ["one"]
     def get_command(self, database): return ["cat", {str(site.top / "raw")!r}]
-    def get_restoring_command(self, database, into, jobs): return ["sh", "-c", {program!r}, "sh", {str(path / "f")!r}]
+    def get_load_command(self, database, into, jobs): return ["sh", "-c", {program!r}, "sh", {str(path / "f")!r}]
     def contents(self, database): return None
 @recipe(localhost)
 def raw(host): return Dump(Bytes(), wrap=[{wrap}], to=Directory({str(site.datadir)!r}))

@@ -15,7 +15,7 @@ class Slow(Backend):
     suffix = ".bin"
     def get_db_list(self): return ["one"]
     def get_command(self, database): return ["head", "-c", "30000000", "/dev/urandom"]
-    def get_restoring_command(self, database, into, jobs):
+    def get_load_command(self, database, into, jobs):
         return ["sh", "-c", {program!r}, "sh", {marker!r}]
     def contents(self, database): return {contents}
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from servers.process import wait_for
-from support import end_of, rows, sqlite_database
+from support import end_of, needs_root, rows, sqlite_database
 
 BACKEND = """
 from dbdump import *
@@ -51,13 +52,17 @@ def orders(postgres, dbdump, datadir):
 
 
 @pytest.fixture
-def without_pg_restore(tmp_path) -> dict[str, str]:
-    """A PATH that has all but pg_restore."""
-    (programs := tmp_path / "bin").mkdir()
-    for path in Path("/usr/bin").iterdir():
-        if path.name != "pg_restore":
-            (programs / path.name).symlink_to(path)
-    return {"PATH": str(programs)}
+def without(tmp_path) -> Callable[[str], dict[str, str]]:
+    """A PATH that has all but one program."""
+
+    def path_without(program: str) -> dict[str, str]:
+        (programs := tmp_path / "bin").mkdir()
+        for path in Path("/usr/bin").iterdir():
+            if path.name != program:
+                (programs / path.name).symlink_to(path)
+        return {"PATH": str(programs)}
+
+    return path_without
 
 
 def still_there(postgres, done) -> str:
@@ -69,11 +74,20 @@ def still_there(postgres, done) -> str:
     return done.stdout
 
 
-def test_what_restores_has_to_be_there_before_anything_is_dropped(orders, postgres, dbdump, without_pg_restore):
+def test_what_restores_has_to_be_there_before_anything_is_dropped(orders, postgres, dbdump, without):
     """Neither is the database dropped, nor are globals restored."""
+    env = without("awk")
     for more in ([], ["--globals"]):
-        done = dbdump("restore", *orders, "--yes", "--force", *more, env=without_pg_restore)
-        assert "pg_restore: not found" in still_there(postgres, done)
+        done = dbdump("restore", *orders, "--yes", "--force", *more, env=env)
+        assert "awk: not found" in still_there(postgres, done)
+
+
+def test_what_is_not_read_to_its_end_drops_nothing(orders, postgres, dbdump, without):
+    """Where what reads its structure is not here, all of it may be there, and may be nonsense."""
+    done = dbdump("restore", *orders, "--yes", "--force", env=without("pg_restore"))
+    said = still_there(postgres, done)
+    assert "structure not read: no pg_restore here; and orders on localhost would be dropped for it" in said
+    assert "hint: Install that here" in said
 
 
 def test_a_file_has_to_find_room_before_anything_is_dropped(orders, postgres, dbdump):
@@ -84,10 +98,35 @@ def test_a_file_has_to_find_room_before_anything_is_dropped(orders, postgres, db
     assert done.returncode == 0, done.stdout
 
 
+@needs_root
+@pytest.mark.parametrize(("into", "more"), [("wide", "--jobs=2"), ("other", "--as=other")])
+def test_a_file_that_finds_too_little_room_drops_nothing(postgres, dbdump, datadir, small_disk, into, more):
+    """The whole dump is in the file, and is what was verified, before what is there is dropped."""
+    flags = [
+        "--backend=postgresql", f"--option=host={postgres.host}", "--option=user=postgres", f"--datadir={datadir}",
+        "--database=wide",
+    ]  # fmt: skip
+    try:
+        for each in ("wide", "other"):
+            postgres.create(each)
+            postgres.sql("CREATE TABLE t AS SELECT 1 AS one, repeat('x', 3000000) AS wide", each)
+        assert dbdump("dump", *flags).returncode == 0
+        done = dbdump("restore", *flags, "--yes", "--force", more, env={"TMPDIR": str(small_disk)})
+        assert done.returncode == 1, done.stdout
+        assert "No space left on device" in done.stdout
+        assert "nothing was touched" in done.stdout
+        assert "hint: Several at once read the dump from a file in TMPDIR" in done.stdout
+        assert postgres.sql("SELECT one FROM t", into) == "1"
+        assert dbdump("restore", *flags, "--yes", "--force", more).returncode == 0
+        assert postgres.sql("SELECT one FROM t", into) == "1"
+    finally:
+        postgres.drop("wide", "other")
+
+
 def test_what_has_no_command_is_not_dropped(raw, dbdump, tmp_path):
     """A backend that cannot restore it so says it before."""
     flags = raw(
-        "def get_restoring_command(self, database, into, jobs): return None",
+        "def get_load_command(self, database, into, jobs): return None",
         "def contents(self, database): return 3",
         f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
     )
@@ -101,7 +140,7 @@ def test_what_has_no_command_is_not_dropped(raw, dbdump, tmp_path):
 def test_a_program_that_is_not_there_drops_nothing(raw, dbdump, tmp_path):
     """The first word of whatever restores is looked for."""
     flags = raw(
-        "def get_restoring_command(self, database, into, jobs): return ['not-here', into]",
+        "def get_load_command(self, database, into, jobs): return ['not-here', into]",
         "def contents(self, database): return 3",
         f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
     )
@@ -114,11 +153,26 @@ def test_a_program_that_is_not_there_drops_nothing(raw, dbdump, tmp_path):
 
 def test_what_cannot_be_dropped_was_not(raw, dbdump):
     """A backend that neither tells what is there nor drops it leaves that to what restores."""
-    flags = raw("def get_restoring_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2; exit 3']")
+    flags = raw("def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2; exit 3']")
     done = dbdump("restore", *flags, "--force")
     assert done.returncode == 1
     assert "left: perhaps one, as far as it came" in done.stdout
     assert "dropped" not in done.stdout
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_who_could_not_make_it_again_drops_nothing(orders, postgres, dbdump, jobs):
+    """The owner of a database may drop it, and need not be allowed to make one."""
+    postgres.sql("CREATE ROLE owner LOGIN; ALTER DATABASE orders OWNER TO owner")
+    try:
+        flags = [flag.replace("user=postgres", "user=owner") for flag in orders]
+        done = dbdump("restore", *flags, "--yes", "--force", f"--jobs={jobs}")
+        assert done.returncode == 1
+        assert "permission denied to create database, so it is not dropped either" in done.stdout
+        assert "left: orders, as it was before" in done.stdout
+        assert postgres.sql("SELECT one FROM t", "orders") == "1"
+    finally:
+        postgres.sql("ALTER DATABASE orders OWNER TO postgres; DROP ROLE owner")
 
 
 def test_what_was_not_dropped_is_as_it_was(orders, postgres, dbdump):
@@ -131,11 +185,25 @@ def test_what_was_not_dropped_is_as_it_was(orders, postgres, dbdump):
     assert postgres.sql("SELECT one FROM t", "orders") == "1"
 
 
+def test_globals_of_another_run_are_told_of(orders, dbdump, datadir):
+    """Older ones have older passwords: they are taken where the run stored none, and never where its own are bad."""
+    (own,) = datadir.glob("*/*/@globals/*.json")
+    stamp = own.name.partition(".")[0]
+    assert dbdump("dump", *orders).returncode == 0
+    done = dbdump("restore", *orders, "--yes", "--force", "--globals")
+    assert done.returncode == 0, done.stdout
+    assert f"@globals: that run stored none; these are of {stamp}, their passwords too" in done.stderr
+    own.write_text("{")
+    done = dbdump("restore", *orders, "--yes", "--force", "--globals", f"--at={stamp}")
+    assert done.returncode == 4
+    assert f"@globals/{own.name}: not a manifest" in done.stderr
+
+
 def test_what_is_whole_is_whole(raw, started, tmp_path):
     """Where globals come last, and are not all there, the database is."""
     path = str(tmp_path / "made")
     flags = raw(
-        "def get_restoring_command(self, database, into, jobs):\n"
+        "def get_load_command(self, database, into, jobs):\n"
         f"        return ['sh', '-c', 'cat >$1.$2; [ $2 = one ] || sleep 60', 'sh', {path!r}, into]",
         f"def contents(self, database): import os; return 1 if os.path.exists({path + '.one'!r}) else None",
     )

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support import needs_root
+from support import needs_root, sqlite_database
 from test_sqlite import CONTENT, NAMES, content
 
 FORMS = ("binary", "sql")
@@ -156,6 +156,17 @@ def test_an_empty_file_is_no_hindrance(made, dbdump):
     done = dbdump("restore", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
     assert content(path) == before
+
+
+def test_no_python_is_not_something_in_the_way(made, dbdump):
+    """Where nobody can look, that is told, and not that --force would help."""
+    path, flags = made()
+    path.unlink()
+    sqlite_database(path, 1000)
+    done = dbdump("restore", *flags, "--option=python=/nowhere/python3")
+    assert done.returncode == 1
+    assert "/nowhere/python3: not found" in done.stderr
+    assert "--force" not in done.stderr
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-journal"])

@@ -253,6 +253,24 @@ def test_it_runs_as_another_user(tmp_path, dbdump, datadir):
         place.rmdir()
 
 
+@pytest.mark.parametrize("form", ["binary", "sql"])
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_the_copy_never_has_a_name(tmp_path, form, mode):
+    """Whoever kills it finds nothing in TMPDIR: what is in a database that is to be encrypted stays nowhere."""
+    (scratch := tmp_path / "scratch").mkdir()
+    database = make(tmp_path / "a.db", CONTENT)
+    with closing(sqlite3.connect(database)) as it, it:
+        it.execute(f"PRAGMA journal_mode={mode}")
+        it.executemany("INSERT INTO plain VALUES (?, ?)", ((n, "x" * 500) for n in range(2000)))
+    argv = [sys.executable, "-I", "-c", Path(sqlite_program.__file__).read_text(), "dump", form, str(database)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env={"TMPDIR": str(scratch)}) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1)  # the pipe takes no more, so that it stands in the middle
+        assert not list(scratch.iterdir())
+        process.kill()
+    assert not list(scratch.iterdir())
+
+
 def test_nothing_temporary_is_left(tmp_path, dbdump, datadir):
     """The copy in TMPDIR is gone, after success and after failure."""
     scratch = tmp_path / "scratch"

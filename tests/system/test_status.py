@@ -150,7 +150,7 @@ def test_a_stale_one(dbdump, datadir, dumped, max_age, status):
 def test_a_shrunken_one(tmp_path, dbdump, datadir, dumped, recipes):
     """A dump that lost more than `shrink_alarm` against those before it is an alarm."""
     sqlite_database(tmp_path / "big", 500_000).replace(tmp_path / "shop" / "orders")
-    put_back(datadir, 80, "orders")  # or the next would have its stamp, where it begins in the same second
+    put_back(datadir, 80, "orders")
     for hours in (60, 40, 20):
         assert dbdump("dump", "--database=orders").returncode == 0
         put_back(datadir, hours, "orders")

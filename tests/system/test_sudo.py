@@ -102,7 +102,7 @@ def restore(feed):
     gate = Gate()
     stage = Stage("sh", ("sh", "-c", f"({text}) > $1", "sh", PATH), secrets=("SECRET",), user=user)
     Pipeline((gate.stage(stage),), {"SECRET": "a b"}, 60, fed=True).run(
-        shell, gate.hear, lambda write: gate.send(write, feed))
+        shell, gate.hear, lambda write: gate.send(write, feed, lambda: None))
 """
 
 

@@ -14,6 +14,7 @@ from support import COMMAND, files
 
 from dbdump import Remote
 from dbdump.errors import ConnectError
+from dbdump.script import Said
 from dbdump.testing import dump_name, store
 
 KIND = "dash"
@@ -64,6 +65,8 @@ Host vault
         ("-4c aes128-ctr", "OpenSSH"),
         ("-oCiphers=aes128-ctr", "OpenSSH"),
         ("-b 127.0.0.1", "OpenSSH"),
+        ("-K", "OpenSSH"),
+        ("-o ConnectionAttempts=2", "OpenSSH"),
         ("-m hmac-sha2-256", "OpenSSH"),
         ("-o HostKeyAlgorithms=ssh-ed25519", "OpenSSH"),
     ],
@@ -115,6 +118,67 @@ def test_a_jump_host_that_is_not_known(config, sshd, goes_by, tmp_path, transpor
     config.write_text(text)
     with pytest.raises(ConnectError, match="host key verification failed"):
         goes_by(f"-F {shlex.quote(str(config))} -o StrictHostKeyChecking=yes vault", transport)
+
+
+@pytest.mark.parametrize("careless", ["StrictHostKeyChecking no", "StrictHostKeyChecking accept-new"])
+@pytest.mark.parametrize(("way", "gate"), [("vault", 0), ("-J gate other", 0), ("-J gate,vault other", 0),
+                                           ("-J vault,gate other", 1)])  # fmt: skip
+def test_a_jump_host_is_never_taken_unseen(config, sshd, goes_by, tmp_path, careless, way, gate):
+    """72: whatever ssh_config lets ssh do on the way there, no key is accepted, nor written down; and it is named."""
+    unknown = tmp_path / "unknown"
+    unknown.touch()
+    text = f"Host {('gate', 'vault')[gate]}\n  UserKnownHostsFile {unknown}\nHost *\n  {careless}\n"
+    config.write_text(config.read_text().replace("Host *\n", text))
+    with pytest.raises(ConnectError, match="host key verification failed") as caught:
+        goes_by(f"-F {shlex.quote(str(config))} {way}", "openssh")
+    assert f"ssh-keyscan -p {sshd.port} 127.0.0.1 >> " in caught.value.hint
+    assert unknown.read_bytes() == b""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_this_machine_is_verified_too(sshd, goes_by, tmp_path, transport):
+    """72: also where ssh is told to trust whatever answers on loopback."""
+    nothing = tmp_path / "nothing"
+    nothing.touch()
+    options = ("-o", "NoHostAuthenticationForLocalhost=yes", "-o", f"UserKnownHostsFile={nothing}")
+    with pytest.raises(ConnectError, match="host key verification failed"):
+        goes_by(sshd.remote(KIND, *options), transport)
+
+
+def test_a_master_connection_to_a_jump_host_is_not_used(config, goes_by, tmp_path):
+    """87: the connection to the machine in between is made for this one, and left to nobody."""
+    master = tmp_path / "m"
+    text = f"Host *\n  ControlMaster auto\n  ControlPath {master}-%r\n  ControlPersist 60\n"
+    config.write_text(config.read_text().replace("Host *\n", text))
+    assert goes_by(f"-F {shlex.quote(str(config))} -J gate,vault other", "openssh") == "OpenSSH"
+    assert not list(tmp_path.glob("m-*"))
+
+
+def test_keepalives_over_another_machine_are_answered(config, reach):
+    """Who has nothing to say for longer than they are missed for is not taken for gone."""
+    options = "-o ServerAliveInterval=1 -o ServerAliveCountMax=1"
+    shell = reach.links.shell(f"-F {shlex.quote(str(config))} {options} -J gate other", "fabric")
+    running = shell.start("sleep 3.3; echo done", [], Said(""))
+    buffer = memoryview(bytearray(99))
+    assert bytes(buffer[: running.read_into(buffer, 20)]) == b"done\n"
+    assert running.wait() == 0
+
+
+def test_the_hosts_behind_one_machine_share_the_way_there(config, sshd, reach):
+    """To the machine in between there is one connection, however many are behind it."""
+    before = sshd.logins
+    for name in ("one", "two", "three"):
+        reach.links.shell(f"-F {shlex.quote(str(config))} -J gate {name}", "fabric").link.connection()
+    assert sshd.logins - before == 4
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("jump", ["a", "b"])
+def test_jump_hosts_that_lead_to_each_other(config, goes_by, jump, transport):
+    """It is said, and does not go round for ever."""
+    config.write_text("Host a\n  ProxyJump b\nHost b\n  ProxyJump a\n" + config.read_text())
+    with pytest.raises(ConnectError, match=r"more than 8 jump hosts|jumphost loop"):
+        goes_by(f"-F {shlex.quote(str(config))} -J {jump} other", transport)
 
 
 @pytest.mark.parametrize("command", ["ssh -F {config} -W %h:%p gate", "ssh -F {config} -W '[%h]:%p' gate 2>/dev/null"])

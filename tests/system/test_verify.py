@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from resources import PAUSING, recipe_file
 from servers.gnupg import GnuPG
-from servers.process import another_second, wait_for
+from servers.process import wait_for
 from servers.terminal import on_terminal
 from support import end_of, gone, needs_root, processes, sqlite_database
 
@@ -56,8 +56,6 @@ def app(host):
 
     def dump(self, *flags: str) -> Path:
         """Dump, and return the newest file of the database app.db."""
-        if self.files():
-            another_second()
         done = self("dump", *flags)
         assert done.returncode == 0, done.stdout
         return self.files()[-1]
@@ -797,7 +795,6 @@ def test_a_look_that_goes_less_far_refutes_nothing(dbdump, tmp_path, datadir):
     (tmp_path / "data").write_text("good")
     assert dbdump("dump", *given).returncode == 0
     assert dbdump("verify", *given, **here).returncode == 0
-    another_second()
     (tmp_path / "data").write_text("odd")
     dbdump("dump", *given)
     assert dbdump("verify", *given, **here).returncode == 4

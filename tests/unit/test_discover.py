@@ -149,6 +149,33 @@ def test_two_recipes_of_one_id_stop_everything(tmp_path):
         discover(recipe_file(tmp_path, ONE, "b.py"))
 
 
+@pytest.mark.parametrize("other", ['ssh="b"', 'ssh="a", transport="openssh"', ""])
+def test_two_machines_of_one_name_stop_everything(tmp_path, other):
+    """Their dumps would be stored in one place, and pruned as those of one; both files are named."""
+    text = '@recipe(Host("db1", {}))\ndef {}(host): ...\n'
+    recipe_file(tmp_path, text.format('ssh="a"', "one"), "a.py")
+    directory = recipe_file(tmp_path, text.format('ssh="a", per_host=1', "two"), "b.py")
+    assert ids(directory) == ["db1/one", "db1/two"]
+    recipe_file(tmp_path, text.format(other, "three"), "c.py")
+    with pytest.raises(RecipeError, match=r"host 'db1' .* ways: .*a\.py:\d+ and .*c\.py:\d+") as caught:
+        discover(directory)
+    assert "Give two machines two names" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [("Host('a', transport='ssh')", "Host(transport='ssh')", '"fabric" and "openssh"'),
+     ("Directory('~nobody-is-called-so')", "~nobody-is-called-so", "")],
+)  # fmt: skip
+def test_the_hint_of_whatever_is_refused_is_told(tmp_path, text, said, hint):
+    """A value that is refused in a file, and in no function, keeps its own words."""
+    (error,) = discover(recipe_file(tmp_path, text)).errors
+    assert said in error.message
+    assert "Error" not in error.message
+    assert hint in error.hint
+    assert error.hint not in ("", "Mend the recipe file.")
+
+
 def test_a_missing_directory(tmp_path):
     """It says where it looked and how to name another."""
     with pytest.raises(RecipeError, match="nowhere: no such file or directory") as caught:

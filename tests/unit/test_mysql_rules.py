@@ -411,7 +411,7 @@ def test_a_host_that_only_the_client_heeds_is_refused():
     """MariaDB's client takes MYSQL_HOST, its dump program does not."""
     with pytest.raises(RecipeError, match="MYSQL_HOST"):
         MySQL(env={"MYSQL_HOST": "db2", "MYSQL_PWD": "x"})
-    assert "MYSQL_HOST" in MySQL().unheeded
+    assert "MYSQL_HOST" in MySQL().hidden_variables
 
 
 def test_users_are_dumped_as_each_make_can():

@@ -21,8 +21,10 @@ from dbdump.target import (
     quick_ciphers,
     settings_of,
     split_target,
+    wants_kerberos,
     without_ssh,
 )
+from dbdump.writers.sftp_line import sftp_words
 
 WORDS = ["-", "--", "-p", "-oX", "-4", "h", "u@h", "''", "-N", "\\-x", "'-p 1'", "=", "\n", "-Jj", "-4i", "'u@-x'"]
 PLAIN = {"hostname": ["h"], "port": ["22"], "ciphers": ["a,b"], "addressfamily": ["any"]}
@@ -66,7 +68,11 @@ def test_what_ssh_takes_before_the_command(remote, found):
         ("-N host", "-N is not for a dump"),
         ("-4N host", "-4N is not for a dump"),
         ("host -f", "-f is not for a dump"),
-        ("-L 1:h:1 -D 1080 host", "-D is not for a dump"),
+        ("-4D 1080 host", "-4D is not for a dump"),
+        ("-L 1:h:1 host", "-L is not for a dump"),
+        ("-R1:h:1 host", "-R1:h:1 is not for a dump"),
+        ("-E log host", "-E is not for a dump"),
+        ("-y host", "-y is not for a dump"),
         ("-W h:1 host", "-W is not for a dump"),
         ("-tt host", "-tt is not for a dump"),
         ("-- host", "-- is not for a dump"),
@@ -78,6 +84,8 @@ def test_what_ssh_takes_before_the_command(remote, found):
         ("-o 'User=a\nb' host", "line end"),
         ("-i 'a\0b' host", "line end"),
         ("'host", "No closing quotation"),
+        (None, "None: not text"),
+        (22, "22: not text"),
     ],
 )
 def test_what_is_refused(remote, said):
@@ -101,6 +109,24 @@ def test_whatever_is_taken_has_one_destination(remote):
     assert not destination(words).startswith("-")
     assert destination(words)
     assert not set("".join(words)) & {"\n", "\0"}
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ("-p 2222 -i KEY me@vault", ["-o", "Port=2222", "-i", "KEY", "me@vault"]),
+        ("-4qTl me vault -oPort=2", ["-4", "-q", "-o", "User=me", "-o", "Port=2", "vault"]),
+        (
+            "-CaF none -m umac -S no ::1",
+            ["-C", "-F", "none", "-o", "MACs=umac", "-o", "ControlPath=no", "[::1]"],
+        ),
+        ("me@fe80::1%eth0", ["me@[fe80::1%eth0]"]),
+        ("ssh://me@vault:2222", ["sftp://me@vault:2222"]),
+    ],
+)
+def test_a_remote_as_sftp_takes_it(remote, expected):
+    """Some options have other letters there, and some have none."""
+    assert sftp_words(split_target(remote)) == expected
 
 
 @pytest.mark.parametrize(
@@ -159,6 +185,7 @@ def test_the_answer_of_ssh_is_parsed():
         ("ciphers", "c"), ("bindaddress", "10.0.0.1"), ("certificatefile", "c.pub"), ("addressfamily", "inet"),
         ("hostkeyalias", "other"), ("revokedhostkeys", "/r"), ("pubkeyauthentication", "no"),
         ("proxyjump", "one,two"), ("identityagent", "/run/agent"), ("proxycommand", "nc %h %p"),
+        ("connectionattempts", "3"),
         ("identityfile", "~/.ssh/%h"), ("userknownhostsfile", "${HOME}/known"), ("whatever-comes", "new"),
     ],
 )  # fmt: skip
@@ -239,6 +266,16 @@ def test_without_the_program_nothing_is_left_out(remote):
     """What only ssh can honour is an error, never a connection without it."""
     with pytest.raises(ConnectError, match="needs the ssh program"):
         link_to(split_target(remote), "fabric")
+
+
+@pytest.mark.parametrize(
+    ("remote", "wanted"),
+    [("-K h", True), ("-4K h", True), ("-o GSSAPIAuthentication=yes h", True), ("-oGssapiAuthentication\\ yes h", True),
+     ("-k h", False), ("-o GSSAPIAuthentication=no -K h", False), ("-l -K h", False), ("h", False)],
+)  # fmt: skip
+def test_a_login_by_kerberos(remote, wanted):
+    """Who asks for it in REMOTE gets OpenSSH, which can; that ssh_config allows it to everybody says nothing."""
+    assert wants_kerberos(split_target(remote)) is wanted
 
 
 def test_without_the_program_an_authority_is_not_passed_over(tmp_path):

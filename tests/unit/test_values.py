@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from dbdump import (
     ListError,
     PostgreSQL,
     RecipeError,
+    Remote,
     Site,
     SQLite,
     StreamShape,
@@ -32,7 +34,16 @@ from dbdump.backends.postgresql import major, major_of_number
 from dbdump.errors import DbdumpError, StageError, UsageError
 from dbdump.flags import original_spelling
 from dbdump.options import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
-from dbdump.plan import checked_argv, checked_backend, checked_secrets, chosen_wrappers, empty_bytes, matches, selected
+from dbdump.plan import (
+    checked_argv,
+    checked_backend,
+    checked_secrets,
+    chosen_wrappers,
+    empty_bytes,
+    matches,
+    retries_of,
+    selected,
+)
 from dbdump.recipe import taken
 from dbdump.redact import looks_secret, redact
 from dbdump.report import Result, exit_code, summary
@@ -113,6 +124,74 @@ def test_what_is_no_host_is_refused():
         recipe("db1")
     with pytest.raises(UsageError, match="needs a name"):
         Host("")
+
+
+@pytest.mark.parametrize(
+    "options", [{"retries": "2"}, {"retries": -1}, {"retries": 1.5}, {"retries": True}, {"per_host": "2"},
+                {"per_host": 0}, {"transport": "ssh"}, {"ssh": ""}, {"ssh": 5}],
+)  # fmt: skip
+def test_what_a_host_cannot_be_told(options):
+    """It is refused where it is written, by its name."""
+    with pytest.raises(UsageError, match=next(iter(options))) as caught:
+        Host("db1", **options)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("retries", ["2", -1, True])
+def test_what_a_remote_cannot_be_told(retries):
+    """The same, far away."""
+    with pytest.raises(RecipeError, match="retries"):
+        Remote("vault", "dumps", retries=retries)
+
+
+@pytest.mark.parametrize(
+    ("host", "to", "expected"),
+    [(None, None, 0), (Host("a"), None, 1), (Host("a", retries=0), None, 0), (None, "", 1), (None, 0, 0), (None, 3, 3),
+     (Host("a"), 0, 0), (Host("a"), 3, 3), (Host("a", retries=0), "", 0), (Host("a", retries=2), 0, 2),
+     (Host("a"), "", 1)],
+)  # fmt: skip
+def test_how_often_a_lost_connection_is_tried_again(host, to, expected):
+    """As the host and where it goes say; who says nothing overrules nobody."""
+    where = Directory("/x") if to is None else Remote("vault", "dumps", **({} if to == "" else {"retries": to}))
+    assert retries_of(host, where) == expected
+
+
+class Whole:
+    """A wrapper that has all it has to."""
+
+    suffix, program = ".whole", "cat"
+
+    def on(self, *_):
+        """Return it."""
+        return self
+
+    def command(self):
+        """Return what wraps."""
+        return ["cat"]
+
+    def inverse(self):
+        """Return what unwraps."""
+        return ["cat"]
+
+    def most_bytes(self, size):
+        """Return the bound."""
+        return size
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "told"),
+    [("suffix", None, "its suffix is None"), ("suffix", "whole", "'whole' is not a dot and one word"),
+     ("suffix", ".tar.x", "'.tar.x' is not a dot and one word"), ("suffix", ".json", "beside a dump"),
+     ("program", None, "its program is None"), ("program", "", "its program is ''"), ("on", None, "no on()"),
+     ("command", None, "no command()"), ("inverse", None, "no inverse()"), ("most_bytes", 3, "no most_bytes()")],
+)  # fmt: skip
+def test_a_wrapper_that_lacks_something_is_refused_when_it_is_read(attribute, value, told):
+    """Of whoever made it, before anything is dumped: later it would be a bug, or a dump that verify cannot read."""
+    assert Dump(DB, wrap=[Whole()])
+    broken = type("Broken", (Whole,), {attribute: value})
+    with pytest.raises(RecipeError, match=re.escape(told)) as caught:
+        Dump(DB, wrap=[Zstd(), broken()])
+    assert "wrap" in caught.value.hint
 
 
 def jobs(*dumps: Dump, overrides: Overrides | None = None):
