@@ -134,7 +134,8 @@ class Unharmed:
         manifest = Path(f"{path}.json")
         if not manifest.exists():
             # Killed between the two: whole, but nobody counts it, and `list` shows it apart.
-            assert self.killed, f"{path} has no manifest"
+            told = re.search(rf"cannot be removed: .*{re.escape(str(path))}", "\n".join(self.said))
+            assert self.killed or told, f"{path} has no manifest"
             return
         told = json.loads(manifest.read_bytes())
         content = path.read_bytes()

@@ -247,6 +247,7 @@ def test_a_large_dump_is_hashed_there_for_longer_than_a_stall(accounts, sshd, db
 
 
 @fabric_only
+@pytest.mark.no_next_run("it would wait as long as this one would have")
 @pytest.mark.parametrize("kind", [KIND, "busybox"])
 def test_a_full_disk_of_the_host_ends_the_dump_at_once(accounts, sshd, db1, started, tmp_path, kind):
     """70: whatever tee is there, nothing is dumped in vain; the words are the disk's, and the part is gone."""

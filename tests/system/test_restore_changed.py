@@ -67,7 +67,7 @@ def test_what_comes_before_it_is_all_that_arrives(bytes_of_two, dbdump, wrap, to
     done = dbdump("restore", *flags, "--yes", *([] if to == "localhost" else ["--to=far"]))
     assert done.returncode == 4, done.stdout + done.stderr
     assert CHANGED in done.stdout
-    arrived = got.read_bytes()
+    arrived = got.read_bytes() if got.exists() else b""  # it may be ended before it has begun
     assert len(arrived) <= SAME
     assert raw.startswith(arrived)
 
