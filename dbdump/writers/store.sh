@@ -32,7 +32,7 @@ forget() {
   exec 4>&-
 }
 
-trap 'forget; exit 1' HUP INT TERM
+trap 'forget; exit 1' HUP INT TERM PIPE
 
 # sync with a file writes back that file, and says where it cannot; where it takes none it writes back all.
 command -v sync >/dev/null || { no "it has no sync program"; exit 1; }
