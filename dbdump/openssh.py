@@ -34,7 +34,8 @@ _ABSENT = re.compile(
 )
 # Also what sshd does with those that are too many (MaxStartups).
 _LOST = re.compile(
-    r"Connection (closed|reset) by |Connection to \S+ (port \d+ )?closed by remote host|Timeout, server |client_loop: "
+    r"Connection (closed|reset) by |Connection to \S+ (port \d+ )?(closed by remote host|timed out)|Timeout, server "
+    r"|client_loop: "
     r"|Read from remote host |kex_exchange_identification: |ssh_exchange_identification: |packet_write_wait: "
     r"|ssh_dispatch_run_fatal: Connection |Not allowed at this time"
 )

@@ -71,8 +71,10 @@ jobs=$1 own=$2; shift 2
     + r"""
 archive= create=--create
 spool() {
+  trap '' TERM # as long as the file has a name
   file=$(mktemp "${TMPDIR:-/tmp}/dbdump.XXXXXXXX") || exit 1
   exec 8>"$file" 9<"$file" && rm -f -- "$file" || exit 1
+  trap - TERM
   cat >&8 && exec 8>&- || exit 1
   archive=/proc/self/fd/9
 }

@@ -121,13 +121,16 @@ def test_a_connection_is_lost_before_the_script_speaks(far, own_sshd, reach, fau
     through = server.through(between.port)
     options = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1")
     shell = reach.links.shell(through.remote(KIND, *options), far.transport)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(shell.start, "true", [], Said(""))
-        wait_for(lambda: server.logins, "the login")
-        getattr(between, fault)()
-        with pytest.raises(ConnectionLost):
-            running.result()
-    between.close()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(shell.start, "true", [], Said(""))
+            wait_for(lambda: server.logins, "the login")
+            getattr(between, fault)()
+            with pytest.raises(ConnectionLost):
+                running.result()
+    finally:
+        between.close()
+        wait_for(lambda: not far.accounts.processes(KIND), "its session to end")
 
 
 def test_who_is_sent_away_before_he_logs_in_comes_again(far, sshd, reach):
