@@ -1,0 +1,34 @@
+"""What an ssh that ended before the command began has said, and what is made of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbdump.boot import NoShell
+from dbdump.down import Absent
+from dbdump.errors import ConnectError, ConnectionLost
+from dbdump.openssh import OpenSSHLink
+from dbdump.target import parse_settings, settings_of
+
+ANSWER = "hostname vault\nuser backup\nport 22\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Connection closed by 127.0.0.1 port 22", ConnectionLost),
+        ("Connection to 127.0.0.1 port 22 timed out", ConnectionLost),
+        ("Connection to vault closed by remote host", ConnectionLost),
+        ("Timeout, server vault not responding", ConnectionLost),
+        ("client_loop: send disconnect: Broken pipe", ConnectionLost),
+        ("", ConnectionLost),
+        ("ssh: connect to host vault port 22: Connection timed out", Absent),
+        ("ssh: connect to host vault port 22: Connection refused", Absent),
+        ("backup@vault: Permission denied (publickey)", ConnectError),
+        ("This account is currently not available", NoShell),
+    ],
+)
+def test_what_ssh_says(said, kind):
+    """A connection that was lost is tried again, who is absent is not, and who has no shell may have SFTP."""
+    link = OpenSSHLink(["backup@vault"], settings_of(parse_settings(ANSWER)))
+    assert type(link.refusal(255, said)) is kind
