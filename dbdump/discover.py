@@ -178,9 +178,9 @@ def _refuse_twins(recipes: Sequence[Recipe]) -> None:
         seen[recipe.id] = recipe
 
 
-def _way(recipe: Recipe) -> tuple[bool, str, str]:
-    """How the machine of a recipe is reached."""
-    return recipe.host.is_local, recipe.host.remote, recipe.host.transport
+def _way(recipe: Recipe) -> tuple[bool, str]:
+    """Where the machine of a recipe is: that two recipes go there by two transports is nobody's mistake."""
+    return recipe.host.is_local, recipe.host.remote
 
 
 def _importable(directory: Path) -> Iterator[Path]:
