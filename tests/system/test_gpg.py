@@ -121,14 +121,17 @@ def test_a_key_that_nobody_has_certified_is_trusted_by_its_fingerprint(dump, gnu
     """107: the recipe says whose it is; gpg alone would not encrypt for it."""
     (home := tmp_path / "home").mkdir(mode=0o700)
     stranger = GnuPG(home)
-    stranger.gpg("--import", data=gnupg.gpg("--export", "ops"))
-    alone = subprocess.run(["gpg", "--batch", "-r", "ops", "-e"], env=stranger.environment, check=False,
-                           input=b"x", capture_output=True)  # fmt: skip
-    assert b"no assurance" in alone.stderr.lower(), alone.stderr
-    assert alone.returncode == 2
-    done = dump("--encrypt=ops", home=stranger)
-    assert done.returncode == 0, done.stdout
-    assert json.loads(manifest_in(datadir).read_text())["recipients"] == [gnupg.keys["ops"]]
+    try:
+        stranger.gpg("--import", data=gnupg.gpg("--export", "ops"))
+        alone = subprocess.run(["gpg", "--batch", "-r", "ops", "-e"], env=stranger.environment, check=False,
+                               input=b"x", capture_output=True)  # fmt: skip
+        assert b"no assurance" in alone.stderr.lower(), alone.stderr
+        assert alone.returncode == 2
+        done = dump("--encrypt=ops", home=stranger)
+        assert done.returncode == 0, done.stdout
+        assert json.loads(manifest_in(datadir).read_text())["recipients"] == [gnupg.keys["ops"]]
+    finally:
+        stranger.stop()
 
 
 def test_a_passphrase_that_the_agent_remembers_is_no_help(dump, private_home, datadir):
