@@ -27,7 +27,7 @@ from .progress import Display
 from .report import Result
 from .script import Stage
 from .signals import Signals
-from .writers.base import Store
+from .writers.base import Sink, Store
 from .writers.on_host import HostSink
 
 _MOST_RECIPES = 64  # at once: each waits for a server's list, or for its dumps
@@ -140,7 +140,9 @@ class Runner:
             result = Result(planned.name.id, "skipped", planned.reason)
         elif isinstance(planned, Refused):
             with suppress(DbdumpError):  # its directory: status sees by it that a dump is missing
-                store.open(planned.name).abort()
+                sink = store.open(planned.name)
+                sink.abort()
+                self._tell_of_leftovers(planned.name.id, sink)
             result = failed(planned.name.id, planned.error, ())
         else:
             result = self._dump(planned)
@@ -215,9 +217,12 @@ class Runner:
             raise
         finally:
             sink.abort()
-            for leftover in sink.leftovers:
-                self._display.notice(f"{planned.name.id}: removed {leftover}, left by a run that was killed")
+            self._tell_of_leftovers(planned.name.id, sink)
         return outcome.stored_bytes
+
+    def _tell_of_leftovers(self, name: str, sink: Sink) -> None:
+        for leftover in sink.leftovers:
+            self._display.notice(f"{name}: removed {leftover}, left by a run that was killed")
 
     def _run(self, planned: Planned, write: Write, look: Look) -> Outcome:
         """Run the pipeline on its host, and what wraps it on the controller, if anything does."""

@@ -154,7 +154,9 @@ def test_a_value_of_the_wrong_kind_is_one_recipe_s_fault(dbdump, one, tmp_path, 
 @pytest.mark.parametrize(
     ("line", "told"),
     [("@recipe(localhost, tags=[2024])", "2024 is no text"), ("@recipe(localhost, tags=[['prod']])", "is no text"),
-     ("@recipe(Host(12))", "a host needs a name"), ("@Site([], to=Directory('/x')).recipe", "not a list of hosts"),
+     ("@recipe(Host(12))", "a host needs a name"),
+     ("@recipe(Host('ssh://u@db1'))", "a host's name has no /"),
+     ("@Site([], to=Directory('/x')).recipe", "not a list of hosts"),
      ("@Site([Host('a')]).recipe(only=[])", "of no host at all"), ("@Site([Host('a')], wrap=Zstd()).recipe", "wrap=")],
 )  # fmt: skip
 def test_a_declaration_of_the_wrong_kind(dbdump, one, tmp_path, line, told):
@@ -265,3 +267,8 @@ def test_what_a_recipe_includes_by_name_and_is_not_there(dbdump, tmp_path, datad
     assert "stored   localhost/app/a.db" in done.stdout
     assert "1 stored, 0 skipped, 1 failed" in done.stdout
     assert dbdump("check", f"--recipes={recipes}").returncode == 1
+    part = datadir / "localhost" / "app" / "gone.db" / ".20200101T000000Z.sqlite.zst.0123abcd.part"
+    part.touch()
+    done = dbdump("dump", f"--recipes={recipes}")
+    assert not part.exists()
+    assert f"localhost/app/gone.db: removed {part.name}, left by a run that was killed" in done.stdout + done.stderr

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from servers.postgres import identifier
+from servers.process import program
 from servers.terminal import on_terminal
 from test_postgresql import AWKWARD, CONTENT, dump_text
 
@@ -57,6 +59,23 @@ def restore(dbdump, flags):
         return done.stdout
 
     return run
+
+
+@pytest.mark.parametrize("into", ["several", "copied"])
+def test_so_many_load_at_once(postgres, dumped, created, dbdump, flags, tmp_path, into):
+    """pg_restore itself is told how many, under the dump's own name and under another."""
+    dumped("several", "CREATE TABLE t AS SELECT 1 AS one", others=("copied",))
+    postgres.drop("several")
+    (programs := tmp_path / "bin").mkdir()
+    log, real = tmp_path / "log", program("pg_restore", "postgresql-client")
+    (programs / "pg_restore").write_text(f'#!/bin/sh\necho "$@" >>{log}\nexec {real} "$@"\n')
+    (programs / "pg_restore").chmod(0o755)
+    given = "restore", *flags, "--database=several", f"--as={into}", "--yes", "--jobs=3"
+    done = dbdump(*given, env={"PATH": f"{programs}:{os.environ['PATH']}"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    (loaded,) = [line for line in log.read_text().splitlines() if "--exit-on-error" in line]
+    assert "--jobs=3" in loaded
+    assert postgres.sql("SELECT one FROM t", into) == "1"
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
