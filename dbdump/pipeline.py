@@ -205,9 +205,9 @@ class Pipeline:
                 raise StageError(stage.name, f"exited 0 without {', '.join(sorted(missing))}", "Try it by hand.")
         index = to_blame([said.statuses.get(i) for i in self._indices])
         if index is None and exit_status == 0:
-            if self.check_stream and said.tee != 0:
-                text, hint = describe(said.tee, "tee")
-                raise StageError("tee", f"{text}, between {self.stages[0].name} and what is stored", hint)
+            if self.check_stream and said.check != 0:
+                text, hint = describe(said.check, "check")
+                raise StageError("check", f"{text}, between {self.stages[0].name} and what is stored", hint)
             if ended.cut:
                 raise StageError(self.stages[0].name, "exited 0 before it had read all of the dump")
             return

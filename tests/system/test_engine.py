@@ -217,25 +217,47 @@ def test_the_best_way_to_become_a_user_is_found():
         become(LocalShell(), "nobody-like-this")
 
 
-def test_the_raw_stream_is_looked_at_on_its_way():
+@pytest.fixture(params=["perl", "tee"])
+def looker(request, tmp_path, monkeypatch):
+    """The program that copies the raw stream, where there is perl, and where there is none."""
+    if request.param == "tee":
+        for name in ("sh", "yes", "head", "cat", "seq", "sleep", "dd", "od", "tr", "tee", "tail", "wc"):
+            (tmp_path / name).symlink_to(shutil.which(name))
+        monkeypatch.setenv("PATH", str(tmp_path))
+    return request.param
+
+
+@pytest.mark.parametrize("size", [0, 10, 64, 65, 570, 1000, 3_000_000])
+def test_the_raw_stream_is_looked_at_on_its_way(looker, size):
     """With check_stream the raw size, first and last bytes are known, and the stream is what it was."""
-    for size in (0, 10, 64, 65, 1000, 3_000_000):
-        pipeline = Pipeline((sh(f"yes 0123456789 | head -c {size}"), stage("cat")), check_stream=True)
-        kept = bytearray()
-        outcome = pipeline.run(LocalShell(), kept.extend)
-        assert len(kept) == outcome.stored_bytes == outcome.said.raw_bytes == size
-        assert outcome.said.first == kept[:64]
-        assert kept.endswith(outcome.said.end[-500:])
+    pipeline = Pipeline((sh(f"yes 0123456789 | head -c {size}"), stage("cat")), check_stream=True)
+    kept = bytearray()
+    outcome = pipeline.run(LocalShell(), kept.extend)
+    assert len(kept) == outcome.stored_bytes == outcome.said.raw_bytes == size
+    assert outcome.said.first == kept[:64]
+    assert outcome.said.last == kept[64:][-512:]
 
 
-def test_a_copy_that_is_cut_is_a_failure(tmp_path, monkeypatch):
+def test_a_copy_that_is_cut_is_a_failure(looker, tmp_path, monkeypatch):
     """The copy that check_stream makes carries the dump: when it is killed, the dump has failed."""
-    (tmp_path / "tee").write_text(f'#!/bin/sh\nhead -c 1000 | {shutil.which("tee")} "$@"; kill -9 $$\n')
-    (tmp_path / "tee").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    real = shutil.which(looker)
+    (bad := tmp_path / "bad").mkdir()
+    (bad / looker).write_text(f'#!/bin/sh\n/usr/bin/head -c 1000 | {real} "$@"; kill -9 $$\n')
+    (bad / looker).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bad}:{os.environ['PATH']}")
     with pytest.raises(StageError, match="killed by SIGKILL, between sh and what is stored") as caught:
         Pipeline((sh("seq 1000"), stage("cat")), check_stream=True).run(LocalShell(), lambda _: None)
-    assert caught.value.stage == "tee"
+    assert caught.value.stage == "check"
+
+
+def test_perl_is_told_nothing_by_the_environment(monkeypatch):
+    """What perl takes from variables, a locale that is not there among it, changes neither stream nor messages."""
+    monkeypatch.setenv("PERL5OPT", "-MNo::Such::Module")
+    monkeypatch.setenv("PERL_UNICODE", "SDA")
+    monkeypatch.setenv("LC_ALL", "xx_XX.UTF-8")
+    kept = bytearray()
+    said = Pipeline((sh(r"printf '\377\303'"), stage("cat")), check_stream=True).run(LocalShell(), kept.extend).said
+    assert (bytes(kept), said.first, said.messages) == (b"\xff\xc3", b"\xff\xc3", [])
 
 
 def test_a_secret_that_the_caller_exports_is_of_one_stage(monkeypatch):
