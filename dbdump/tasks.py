@@ -102,9 +102,9 @@ def dump(asked: Asked, dry_run: bool) -> int:
     2 recipe or usage error; 3 nothing matched; 75 locked, another run is at it;
     130 interrupted (128 + the signal).
     """
-    from . import workflow
+    from .workflow import dump, show_dry_run
 
-    return workflow.show_dry_run(asked) if dry_run else workflow.dump(asked)
+    return show_dry_run(asked) if dry_run else dump(asked)
 
 
 @_flagged(*SELECTION, *OVERRIDES, "json", name="list")
@@ -183,9 +183,9 @@ def recipes(_: Context, recipes: str | None = None) -> None:
     """List hosts, recipes, tags, and what each recipe is for."""
 
     def work() -> int:
-        from . import workflow
+        from .workflow import show_recipes
 
-        return workflow.show_recipes(recipes)
+        return show_recipes(recipes)
 
     _finish(work)
 
@@ -195,9 +195,9 @@ def backends(_: Context, recipes: str | None = None) -> None:
     """List backends, built in and plugged in, with their options."""
 
     def work() -> int:
-        from . import workflow
+        from .workflow import show_backends
 
-        return workflow.show_backends(recipes)
+        return show_backends(recipes)
 
     _finish(work)
 

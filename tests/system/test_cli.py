@@ -199,6 +199,13 @@ def test_help_explains_every_flag():
     assert "130 interrupted" in invoke("dump", "--help").stdout
 
 
+def test_a_listing_waits_for_no_import():
+    """What `invoke --list` and completion import beside invoke: all else waits until a task is done."""
+    program = "import sys, invoke; before = {*sys.modules}; import tasks; print(*sorted({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["__future__", "dbdump", "dbdump.flags", "dbdump.tasks", "tasks"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(dbdump, shell):
     """Completion works as invoke provides it: the script, and the words it asks for."""

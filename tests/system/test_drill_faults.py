@@ -26,7 +26,7 @@ from dbdump.examine import look
 from dbdump.host import LocalShell, localhost
 from dbdump.machines import Machines
 from dbdump.plan import Job
-from dbdump.recipe import Dump
+from dbdump.recipes import Dump
 from dbdump.scratch import servant
 from dbdump.stored import read_listing
 from dbdump.survey import Place

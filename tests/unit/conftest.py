@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbdump.recipe import taken
+from dbdump.recipes import taken
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ from dbdump.plan import (
     retries_of,
     selected,
 )
-from dbdump.recipe import taken
+from dbdump.recipes import taken
 from dbdump.redact import looks_secret, redact
 from dbdump.report import Result, exit_code, summary
 from dbdump.user import User
