@@ -77,19 +77,26 @@ localhost = Host("localhost")
 
 
 class LocalShell(Scripts):
-    """A shell of this machine; each script in a session of its own, with a clean environment, in /."""
+    """A shell of this machine; each script in a session of its own, with a clean environment, in `directory`.
+
+    That is / by default, as ours may not be readable for the user it becomes; None is ours.
+    """
 
     here = True
 
+    def __init__(self, directory: str | None = "/") -> None:
+        super().__init__()
+        self._directory = directory
+
     def begin(self, script: str, secrets: Sequence[str], said: Said) -> LocalRunning:
         """Start `script` here."""
-        return LocalRunning(["/bin/sh", "-c", script], secrets, said)
+        return LocalRunning(["/bin/sh", "-c", script], secrets, said, self._directory)
 
 
 class LocalRunning:
     """A program that runs on this machine; see Running."""
 
-    def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said) -> None:
+    def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said, directory: str | None = "/") -> None:
         self._said = said
         self._writing = threading.Lock()  # else another thread's write could reach a file that is opened next
         self._process = subprocess.Popen(
@@ -99,7 +106,7 @@ class LocalRunning:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            cwd="/",  # ours may not be readable for the user it becomes
+            cwd=directory,
             env=clean_environment(os.environ),
             start_new_session=True,
         )
