@@ -216,11 +216,11 @@ def _opened(stream: IO[bytes] | None) -> IO[bytes]:
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what of `environment` a script may see: no secret of the caller leaks into a dump tool.
 
-    PATH and HOME are filled in where cron or `env -i` left them out.
+    PATH and HOME are filled in where cron or `env -i` left them out, or empty.
     """
     kept = {name: value for name, value in environment.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    kept.setdefault("PATH", _PATH)
-    if "HOME" not in kept:
+    kept["PATH"] = kept.get("PATH") or _PATH
+    if not kept.get("HOME"):
         with contextlib.suppress(KeyError):
             kept["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
     return kept

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from .paths import home
 
 
 def existing(files: Iterable[str]) -> Iterable[str]:
@@ -22,11 +23,3 @@ def existing(files: Iterable[str]) -> Iterable[str]:
 def expanded(file: str) -> str:
     """Return the name of a file with that home in the place of a tilde."""
     return home() + file[1:] if file.startswith("~/") else file
-
-
-def home() -> str:
-    """Return the home that ssh means, whatever HOME says."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:  # an account without a name, as in a container
-        return os.path.expanduser("~")  # noqa: PTH111  it never raises

@@ -94,7 +94,8 @@ class GPG:
         keys = read_keys(said)
         trouble = [line for line in said.splitlines() if line.startswith("gpg: ") and "error reading key" not in line]
         if not keys and status != "0" and trouble:
-            raise StageError("gpg", trouble[0].removeprefix("gpg: "), "Look at HOME, or at homedir, of that user.")
+            hint = "Look at HOME, or at homedir, of that user, or import the key there as that user: gpg --import"
+            raise StageError("gpg", trouble[0].removeprefix("gpg: "), hint)
         return chosen(keys, name, "sign" if secret else "encrypt")
 
 
