@@ -40,24 +40,20 @@ def named(host: str, port: int) -> str:
     return host if port == 22 else f"[{host}]:{port}"  # noqa: PLR2004  ssh's own
 
 
-def how_to_add(host: str, port: int) -> str:
-    """Return the line of shell that adds the key of a machine."""
-    return f"{_scan(host, port)} >> ~/.ssh/known_hosts"
+def file_of(files: Iterable[str], name: str) -> str | None:
+    """Return the first of the files that has a key under that name, if one has."""
+    return next((file for file in files if any(_is(name, each) for each, _, _ in known_keys(file))), None)
 
 
-def how_to_renew(host: str, port: int) -> str:
-    """Return the lines of shell that put the key of a machine in the place of an old one."""
-    return f"ssh-keygen -R {quote(named(host, port))}; {how_to_add(host, port)}"
+def how_to_add(host: str, port: int, file: str) -> str:
+    """Return the line of shell that adds the key of a machine to a file."""
+    return " ".join(["ssh-keyscan", *([] if port == 22 else ["-p", str(port)]), quote(host), ">>", quote(file)])  # noqa: PLR2004
 
 
 def how_it_was_named(name: str) -> tuple[str, int]:
     """Return the host and the port of a name in those files."""
     bracket = re.fullmatch(r"\[(.+)\]:([0-9]{1,5})", name)
     return (bracket[1], int(bracket[2])) if bracket else (name, 22)
-
-
-def _scan(host: str, port: int) -> str:
-    return " ".join(["ssh-keyscan", *([] if port == 22 else ["-p", str(port)]), quote(host)])  # noqa: PLR2004
 
 
 def _lines(file: str) -> Iterator[str]:

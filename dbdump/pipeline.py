@@ -245,7 +245,7 @@ def describe(status: int | None, program: str) -> tuple[str, str]:
         case 126 | 127:
             word = "not found" if status == 127 else "cannot be run"  # noqa: PLR2004  POSIX 2.8.2
             return f"{program}: {word}", f"Install {program} on that host, or add its directory to PATH."
-        case _ if status < 0 or status > 128:  # noqa: PLR2004  as above
+        case _ if status < 0 or 128 < status < 128 + signal.NSIG:  # noqa: PLR2004  as above; ssh itself ends with 255
             number = -status if status < 0 else status - 128
             names = {each.value: each.name for each in signal.Signals}
             return f"killed by {names.get(number, f'signal {number}')}", ""

@@ -43,7 +43,7 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
 
                 def ask() -> int:
                     """Call it. Raises UsageError for flags that make no sense."""
-                    _refuse_dry(context)
+                    _refuse_flags_of_others(context, given)
                     return body(asked_of({**given, "host": hosts}), **own)
 
                 _finish(ask, body.__name__.strip("_"), given)
@@ -67,11 +67,13 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
     return declare
 
 
-def _refuse_dry(context: Context) -> None:
-    """Raise UsageError for invoke's own --dry, or -R: it is of commands that `context` runs, and here none does."""
-    if context.config.run.dry:
-        from .errors import UsageError
+def _refuse_flags_of_others(context: Context, given: Mapping[str, Any]) -> None:
+    """Raise UsageError for invoke's own --dry, or -R, which does nothing here, and for fab's -H beside our --host."""
+    from .errors import UsageError
 
+    if given["host"] and hasattr(context, "original_host"):
+        raise UsageError("fab -H and --host both name hosts", "Name them by one of the two.")
+    if context.config.run.dry:  # it is of commands that `context` runs, and here none does
         raise UsageError("--dry is invoke's own, and keeps nothing from being done here", "Say --dry-run.")
 
 

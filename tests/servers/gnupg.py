@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,11 @@ class GnuPG:
         listing = self.gpg("--with-colons", "--list-keys", f"{name} <").decode()
         return next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
 
+    def subkeys(self, name: str, can: str) -> list[str]:
+        """Return the fingerprints of a key's subkeys that can sign, `s`, or encrypt, `e`."""
+        lines = [line.split(":") for line in self.gpg("--with-colons", "--list-keys", f"{name} <").decode().split("\n")]
+        return [fpr[9] for sub, fpr in pairwise(lines) if sub[0] == "sub" and can in sub[11]]
+
     def stop(self) -> None:
         """End its agent."""
         subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False, capture_output=True)
@@ -67,6 +73,10 @@ def gnupg() -> Iterator[GnuPG]:
             made.make("rsa", "rsa2048")
             made.gpg("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-key", made.keys["rsa"],
                      "rsa2048", "encr", "never")  # fmt: skip
+            made.make("parts", "ed25519/cert")
+            for algorithm, use in (("ed25519", "sign"), ("cv25519", "encr")) * 2:
+                made.gpg("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-key", made.keys["parts"],
+                         algorithm, use, "never")  # fmt: skip
             made.make("guarded", "future-default", secret="a secret")
             for name in ("twin", "other twin"):
                 made.make(name, "future-default", address="twins@example.org")

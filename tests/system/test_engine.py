@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from servers.process import wait_for
@@ -17,6 +17,7 @@ from support import default_signals, gone, needs_root, pid_of, processes
 
 from dbdump.errors import Interrupted, StageError
 from dbdump.host import LocalShell
+from dbdump.paths import absolute
 from dbdump.pipeline import Pipeline
 from dbdump.probe import become
 from dbdump.script import Stage
@@ -157,12 +158,15 @@ def test_the_environment_is_clean(monkeypatch):
     assert not {"CANARY", "BASH_ENV", "LD_PRELOAD_X"} & names
 
 
-def test_an_empty_environment_is_filled_in(monkeypatch):
-    """Under env -i there is still a PATH and a HOME."""
-    monkeypatch.delenv("PATH")
-    monkeypatch.delenv("HOME")
+@pytest.mark.parametrize("left", [(), ("PATH", "HOME")])
+def test_an_empty_environment_is_filled_in(monkeypatch, left):
+    """Under env -i, or where they are empty, there is still a PATH and a HOME."""
+    for name in ("PATH", "HOME"):
+        monkeypatch.delenv(name)
+    for name in left:
+        monkeypatch.setenv(name, "")
     assert "sbin:" in answer(sh('echo "$PATH"'))
-    assert answer(sh('echo "$HOME"')).strip() == str(Path("~").expanduser())
+    assert answer(sh('echo "$HOME"')).strip() == pwd.getpwuid(os.geteuid()).pw_dir == str(absolute("~"))
 
 
 def test_secrets_come_on_stdin(tmp_path):

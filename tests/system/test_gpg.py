@@ -76,6 +76,20 @@ def test_the_stream_says_who_signed_it_and_for_whom(dump, gnupg, datadir):
     assert ":compressed packet:" not in packets
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_subkey_and_no_other(dump, gnupg, datadir, which):
+    """A fingerprint with ! means that one to gpg, of several; the manifest names the key that they are of."""
+    signs, encrypts = (gnupg.subkeys("parts", can)[which] for can in "se")
+    done = dump(f"--sign={signs}!", f"--encrypt=0x{encrypts.lower()}!")
+    assert done.returncode == 0, done.stdout
+    (file,) = datadir.rglob("*.gpg")
+    said = gnupg.gpg("--status-fd", "1", "--output", "/dev/null", "--decrypt", str(file)).decode()
+    assert re.findall(r"ENC_TO (\w+)", said) == [encrypts[-16:]]
+    assert re.findall(r"VALIDSIG (\w+)", said) == [signs]
+    manifest = json.loads(manifest_in(datadir).read_text())
+    assert [manifest["signer"], *manifest["recipients"]] == [gnupg.keys["parts"]] * 2
+
+
 def test_the_manifest_has_a_signature_of_its_own(dump, gnupg, datadir):
     """Plain gpg --verify accepts it, and not when the manifest was changed."""
     dump("--sign=signer")

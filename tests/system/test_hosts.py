@@ -416,7 +416,8 @@ def test_a_user_that_the_account_may_not_become(sshd, db1, places, shop, dbdump)
     done = dbdump(*db1.says(sshd.remote(KIND), f"{as_postgres(shop[0])}, to={places['controller'].writer}"))
     assert done.returncode == 1
     assert "FAILED   db1/shop: su: cannot run commands as postgres (sudo: " in done.stdout
-    assert "allow it in sudoers: OPERATOR ALL=(postgres) NOPASSWD: ALL" in done.stdout
+    rule = f"{sshd.accounts.user(KIND)} ALL=(postgres) NOPASSWD: ALL"
+    assert f"Be root or postgres there, or allow it in its sudoers: {rule}" in done.stdout
     assert files(places["controller"].path) == {}
 
 

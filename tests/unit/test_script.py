@@ -149,7 +149,7 @@ def test_who_is_to_blame(statuses, expected):
     ("status", "expected"),
     [(None, "was killed before it could tell its exit status"), (1, "exit status 1"), (137, "killed by SIGKILL"),
      (-9, "killed by SIGKILL"), (143, "killed by SIGTERM"), (127, "x: not found"), (126, "x: cannot be run"),
-     (128 + 70, "killed by signal 70")],
+     (128 + 50, "killed by signal 50"), (255, "exit status 255")],
 )  # fmt: skip
 def test_exit_statuses_in_words(status, expected):
     """An exit status is told as what it means."""
