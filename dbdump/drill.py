@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from .backends.base import Backend
 from .backends.postgresql import PostgreSQL
 from .backends.sqlite import SQLite
-from .catalog import GLOBALS
+from .catalog import GLOBALS, utc_now
 from .errors import BadDump, StageError
 from .plan import Job
 from .restoring import SecondPass
@@ -56,7 +55,7 @@ def drill(place: Place, stored: Stored, marks: bytes, to: Job | None, advanced: 
     bytes as they are read. The scratch database is dropped in any case. Raises StageError where nothing can be said
     of the dump, because of something else; ConnectError; Interrupted.
     """
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    at = utc_now()
     dump = SecondPass(place, stored, marks, advanced)
     if to is not None and not isinstance(place.job.dump.backend, SQLite):
         with on_host(place, stored, to) as hosted:
