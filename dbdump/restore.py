@@ -107,7 +107,7 @@ def _agreed(chosen: Chosen, job: Job, look: Look) -> bool:
 def _pour(chosen: Chosen, shown: Plain, place: Place) -> None:
     """Write the raw dump to stdout, after all of it was verified."""
     stored = chosen.stored
-    with place.store.held(place.job.host.name, place.job.recipe, alone=False):
+    with place.held():
         shown.started(stored.name.id, stored.size)
         examined = verified(place, stored, partial(shown.advanced, stored.name.id))
         for note in examined.notes:

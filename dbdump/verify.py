@@ -83,7 +83,7 @@ class _Run:
     def recipe(self, place: Place) -> Iterator[Verdict | Result]:
         """Verify the dumps of one recipe, several at once; nobody removes one meanwhile."""
         host, recipe = place.job.host.name, place.job.recipe
-        with place.store.held(host, recipe, alone=False):
+        with place.held():
             listing = place.listing()
             chosen, ahead = self._chosen(listing)
             futures = [self.pool.submit(self._one, place, each) for each in chosen]
