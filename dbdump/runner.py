@@ -117,6 +117,7 @@ class Runner:
             self._told.add(bound.notice)
             self._display.notice(bound.notice)
         host = bound.job.host
+        bound.choose_before_prepare()
         try:
             bound.backend.prepare()
             at_once = host.per_host or (None if bound.shell.here else PER_HOST)
