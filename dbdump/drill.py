@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 
 from .backends.base import Backend
 from .backends.postgresql import PostgreSQL
-from .backends.sqlite import SQLite
 from .catalog import GLOBALS, utc_now
 from .errors import BadDump, StageError
 from .plan import Job
@@ -57,7 +56,7 @@ def drill(place: Place, stored: Stored, marks: bytes, to: Job | None, advanced: 
     """
     at = utc_now()
     dump = SecondPass(place, stored, marks, advanced)
-    if to is not None and not isinstance(place.job.dump.backend, SQLite):
+    if to is not None and not place.job.dump.backend.is_file:
         with on_host(place, stored, to) as hosted:
             done = _Room(place, stored, hosted.scratch, hosted.into).drill(at, dump)
         return replace(done, fault="; ".join(filter(None, [done.fault, hosted.left])))
@@ -86,10 +85,10 @@ def _shared(place: Place) -> ThrowAway:
 def _room(place: Place, stored: Stored) -> Iterator[_Room]:
     """Have room for one dump on this machine."""
     backend, database = place.job.dump.backend, stored.manifest.database
-    if isinstance(backend, SQLite):
+    if backend.is_file:
         shell = place.machines.local
         with closing(Held(shell, "drill", None, "")) as held:
-            scratch = Scratch(shell, replace(backend, su=None, python="")).reading(stored.raw_suffix)
+            scratch = Scratch(shell, backend.for_files_here()).reading(stored.raw_suffix)
             yield _Room(place, stored, scratch, f"{held.directory}/database")
     elif database == GLOBALS:
         with closing(ThrowAway(place)) as server:  # they may change who is allowed what

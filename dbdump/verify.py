@@ -12,7 +12,6 @@ from functools import partial
 from .aside import prints_aside
 from .asked import Asked, asked_jobs, told
 from .attempt import attempt
-from .backends.sqlite import SQLite
 from .catalog import printable
 from .elsewhere import job_there, jobs_at
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
@@ -60,7 +59,7 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
 def _jobs_there(asked: Asked, jobs: Sequence[Job], to: str) -> Mapping[str, Job]:
     """Return which job each is restored by; none where that needs no server."""
     there = jobs_at(asked, to)
-    return {each.id: job_there(there, each) for each in jobs if not isinstance(each.dump.backend, SQLite)}
+    return {each.id: job_there(there, each) for each in jobs if not each.dump.backend.is_file}
 
 
 @dataclass

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Literal, Self
@@ -59,6 +60,7 @@ class SQLite(Backend):
         default="", help="the python3 that does it; else the one that runs dbdump, and python3 on another host"
     )
 
+    is_file = True
     hints = (
         ("no such file|not a file", "Look at the recipe's path."),
         ("not a database|corrupt|malformed", "Look at the file with: sqlite3 FILE 'PRAGMA integrity_check'."),
@@ -158,6 +160,10 @@ class SQLite(Backend):
         path = self._paths.get(database, database)
         tables, rows = self.output([self.python, "-I", "-c", _PROGRAM, "count", path]).split()
         return int(tables), int(rows)
+
+    def for_files_here(self) -> Self:
+        """Return a copy that does it with the python3 that runs dbdump; see Backend."""
+        return replace(self, su=None, python="")
 
     def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
         """Return what a whole dump looks like."""
