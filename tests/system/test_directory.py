@@ -155,7 +155,9 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path):
     directory = tmp_path / "db1"
     directory.mkdir(mode=0o700)
     os.chown(directory, 65534, 65534)
-    assert f"{directory}: belongs to somebody else, user 65534" in attempt(tmp_path).message
+    error = attempt(tmp_path)
+    assert f"{directory}: belongs to somebody else, user 65534" in error.message
+    assert error.hint.startswith(f"Run it as that user. Or: Look at what is in it; then: chown 0 {directory};")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root can write anywhere: it becomes another user for this")
