@@ -15,6 +15,7 @@ from typing import Literal, Self
 from ..errors import ListError, RecipeError, StageError, UsageError
 from ..findings import Finding
 from .base import Asker, Backend, StreamShape, option, path_on_host
+from .names import from_hex
 from .registry import backend
 
 # Sent as text: the host needs a python3, but no dbdump, and the user it runs as need not see our files.
@@ -193,7 +194,7 @@ class SQLite(Backend):
         answer = self.output([self.python, "-I", "-c", _LOOK, *names]) if names else b""
         for line in answer.splitlines():
             path, told = (text.decode("utf-8", "surrogateescape") for text in line.split(b" ", 1))
-            path = bytes.fromhex(path).decode("utf-8", "surrogateescape")
+            path = from_hex(path)
             yield Finding("error", "sqlite", f"{path}: {told}", self.hint(told), names[path])
 
     def versions(self) -> dict[str, str]:
@@ -205,4 +206,4 @@ class SQLite(Backend):
         if not glob.has_magic(pattern):
             return [pattern]  # one that is missing fails by its name
         answer = self.output([self.python, "-I", "-c", _PROGRAM, "list", pattern])
-        return [bytes.fromhex(line).decode("utf-8", "surrogateescape") for line in answer.decode().split()]
+        return [from_hex(line) for line in answer.decode().split()]
