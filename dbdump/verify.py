@@ -14,11 +14,12 @@ from .asked import Asked, asked_jobs, told
 from .attempt import attempt
 from .catalog import printable
 from .elsewhere import job_there, jobs_at
+from .ending import end
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
 from .examine import Examined, look
 from .plan import Job, is_directory_of, known_secrets, matches
 from .progress import Plain, display
-from .report import Result, document, hand_over
+from .report import Result
 from .stored import Listing, Stored, Stray, remembered
 from .survey import Place, survey
 from .verdicts import Verdict, dump_name, exit_of, of_dump, of_future, of_nothing, of_stray, summary
@@ -46,14 +47,12 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
     if not (verdicts or failures or errors) and seen.signal is None:
         raise NothingMatched("no dump matches", f"Asked for: {', '.join(asked.databases)}.")
     code = exit_of(verdicts, failures, broken_files=bool(errors), signal=seen.signal)
-    plain = Plain(to_stderr=asked.as_json)
-    bugs = [each.bug for each in failures if each.bug]
-    for line in [*bugs, *summary(verdicts, failures, time.monotonic() - began), *map(told, errors)]:
-        plain.say(line)
-    if asked.as_json:
-        items = [*(each.item for each in verdicts), *(each.item for each in failures)]
-        hand_over(document("verify", code, items, errors))
-    return code
+    return end(
+        "verify", code, bugs=[each.bug for each in failures],
+        lines=[*summary(verdicts, failures, time.monotonic() - began), *map(told, errors)],
+        items=[*(each.item for each in verdicts), *(each.item for each in failures)],
+        errors=errors, as_json=asked.as_json,
+    )  # fmt: skip
 
 
 def _jobs_there(asked: Asked, jobs: Sequence[Job], to: str) -> Mapping[str, Job]:
