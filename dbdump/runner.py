@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -46,12 +46,8 @@ def run(
         ThreadPoolExecutor(_MOST_RECIPES, "recipe") as recipes,
     ):
         futures = [recipes.submit(runner.run_job, job) for job in jobs]
-        pending = set(futures)
-        while pending:
-            _, pending = wait(pending, timeout=0.1)
-            if signals.received is not None:
-                runner.end()
-    return list(chain.from_iterable(future.result() for future in futures)), signals.received
+        results = signals.all_of(futures, runner.end)
+    return list(chain.from_iterable(results)), signals.received
 
 
 def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> tuple[list[Plan], Result | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -100,12 +100,7 @@ def survey(jobs: Sequence[Job], work: Callable[[Place], Iterable[Found]], *, her
         ThreadPoolExecutor(_AT_ONCE, "survey") as pool,
     ):
         futures = [pool.submit(_one, job, machines, work) for job in jobs]
-        pending = set(futures)
-        while pending:
-            _, pending = wait(pending, timeout=0.1)
-            if signals.received is not None:
-                machines.end()
-        done = [future.result() for future in futures]
+        done = signals.all_of(futures, machines.end)
     found = list(chain.from_iterable(each for each, _ in done))
     return Surveyed(found, [failure for _, failure in done if failure], signals.received)
 
