@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -105,8 +104,7 @@ def test_the_manifest_has_a_signature_of_its_own(dump, gnupg, datadir):
     ],
 )
 def test_a_key_that_cannot_be_used_ends_it_before_anything_is_dumped(dump, datadir, flags, said, hint):
-    """Each in its own words, within seconds, also in a dry run; no file is made, and none in plain."""
-    began = time.monotonic()
+    """Each in its own words, also in a dry run; no file is made, and none in plain."""
     for more in ([], ["--dry-run"]):
         done = dump(*flags, *more)
         assert done.returncode == 1
@@ -114,7 +112,6 @@ def test_a_key_that_cannot_be_used_ends_it_before_anything_is_dumped(dump, datad
         assert "localhost/sqlite: gpg: " in line
         assert said in line
         assert hint in done.stdout
-    assert time.monotonic() - began < 15
     assert not list(datadir.iterdir())
 
 
