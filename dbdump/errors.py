@@ -11,6 +11,7 @@ DbdumpError
     ├── ListError    the databases could not be listed
     ├── StageError   a command of the dump failed
     ├── WriteError   the bytes could not be stored
+    ├── ReadError    what is stored could not be read
     ├── BadDump      a stored dump is not what it should be     exit 4
     ├── Locked       somebody else is at it                     exit 75
     └── Interrupted  the run was ended by a signal
@@ -89,6 +90,12 @@ class WriteError(DumpError):
     """The bytes could not be stored where the recipe wants them."""
 
     stage = "write"
+
+
+class ReadError(DumpError):
+    """What is stored could not be read: whether it is good, nobody knows."""
+
+    stage = "read"
 
 
 class BadDump(DumpError):  # noqa: N818  what it is

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 
 from rich.filesize import decimal
 
 from .asked import Asked, asked_jobs, told
 from .catalog import printable
+from .ending import end
 from .errors import NothingMatched
 from .plan import is_directory_of, matches
-from .progress import Plain
-from .report import document, exit_code, hand_over
+from .report import exit_code
 from .spans import age, ago
 from .stored import Stored, Stray
 from .survey import Place, survey
@@ -44,17 +45,13 @@ def show_list(asked: Asked) -> int:
     code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
     if not (dumps or leftovers or code):
         raise NothingMatched("no dump matches", "invoke dump makes the first one; invoke recipes says where it goes.")
-    plain = Plain(to_stderr=asked.as_json)
-    if lines := [*_lines(dumps, leftovers)] if not asked.as_json else []:
-        plain.say("\n".join(lines))
-    for failure in seen.failures:
-        plain.say("\n".join(filter(None, [failure.bug, *failure.lines])))
-    for error in errors:
-        plain.say(told(error))
-    if asked.as_json:
-        items = [_dump_item(each) for each in dumps] + [_stray_item(each) for each in leftovers]
-        hand_over(document("list", code, [*items, *(each.item for each in seen.failures)], errors))
-    return code
+    wrong = [*(line for each in seen.failures for line in each.lines), *map(told, errors)]
+    return end(
+        "list", code, bugs=[each.bug for each in seen.failures],
+        lines=[*(() if asked.as_json else _lines(dumps, leftovers)), *wrong],
+        items=chain(map(_dump_item, dumps), map(_stray_item, leftovers), (each.item for each in seen.failures)),
+        errors=errors, as_json=asked.as_json,
+    )  # fmt: skip
 
 
 def _look(databases: Sequence[str], place: Place) -> Iterable[_Dump | _Leftover]:

@@ -190,7 +190,7 @@ class Pipeline:
         return range(len(self.stages))
 
     def _stall(self, said: Said) -> StageError:
-        told = self._told(said, self.stages[0])
+        told = self._cause(said, self.stages[0])
         return StageError(
             self.stages[0].name,
             f"no byte for {self.stall_timeout:g} s, ended as stalled{': ' + told if told else ''}",
@@ -218,10 +218,10 @@ class Pipeline:
         stage = self.stages[index or 0]
         status = ended.exit_status if index is None else ended.said.statuses.get(index)
         text, hint = describe(status, stage.argv[0])
-        told = self._told(ended.said, stage)
+        told = self._cause(ended.said, stage)
         return StageError(stage.name, f"{text}: {told}" if told else text, hint)
 
-    def _told(self, said: Said, stage: Stage) -> str:
+    def _cause(self, said: Said, stage: Stage) -> str:
         told = cause(said.messages, PurePath(stage.argv[0]).name)
         return redact(told, self.values.values())[:_LONGEST_CAUSE]
 

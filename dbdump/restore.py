@@ -53,7 +53,7 @@ def restore(asked: Asked, wanted: Wanted) -> int:
         Plain(to_stderr=True).say(note)
     with display(eta=True, to_stderr=wanted.to_stdout) as shown:
         if wanted.to_stdout:
-            return _told(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
+            return _status_of(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
     job = job_there(jobs_at(asked, wanted.to), chosen.job) if wanted.to else chosen.job
     restorer = Restorer(chosen, job, wanted.as_name, asked.slots, force=wanted.force)
     look = _alone(chosen.job, restorer.look, here=asked.here, there=job)
@@ -63,7 +63,7 @@ def restore(asked: Asked, wanted: Wanted) -> int:
         restorer.agreed = look
     with display(eta=True) as shown:
         restorer.shown = shown
-        code = _told(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here, there=job), shown)
+        code = _status_of(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here, there=job), shown)
         if code:
             shown.say(f"         {_left(chosen.job, restorer, here=asked.here)}")
         if restorer.globals_fault:
@@ -107,7 +107,7 @@ def _agreed(chosen: Chosen, job: Job, look: Look) -> bool:
 def _pour(chosen: Chosen, shown: Plain, place: Place) -> None:
     """Write the raw dump to stdout, after all of it was verified."""
     stored = chosen.stored
-    with place.store.held(place.job.host.name, place.job.recipe, alone=False):
+    with place.held():
         shown.started(stored.name.id, stored.size)
         examined = verified(place, stored, partial(shown.advanced, stored.name.id))
         for note in examined.notes:
@@ -147,7 +147,7 @@ def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job |
     raise DumpError(redact(failure.text, secrets), failure.hint)
 
 
-def _told(chosen: Chosen, work: Callable[[], None], shown: Plain) -> int:
+def _status_of(chosen: Chosen, work: Callable[[], None], shown: Plain) -> int:
     """Do `work`, tell how it failed, if it did, and return the exit status."""
     try:
         work()

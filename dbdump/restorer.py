@@ -56,9 +56,8 @@ class Restorer:
 
     def work(self, place: Place) -> None:
         """Do it. Raises BadDump before anything is touched, and StageError where a step fails."""
-        host, recipe = place.job.host.name, place.job.recipe
         first = place.job.dump.backend.globals_first
-        with place.store.held(host, recipe, alone=False):
+        with place.held():
             for each in filter(None, (self._chosen.stored, self._chosen.globals)):
                 self._verify(place, each)
             target = self._target(place, self._chosen.stored)

@@ -88,7 +88,7 @@ class SecondPass:
     """
 
     def __init__(self, place: Place, stored: Stored, marks: bytes, advanced: Callable[[int], object]) -> None:
-        self._store = place.store
+        self._place = place
         self._stored = stored
         self._marks = marks
         self._advanced = advanced
@@ -176,7 +176,7 @@ class SecondPass:
             raise refused
 
     def _read(self) -> Iterator[bytes]:
-        for piece in self._store.read(self._stored.name):
+        for piece in self._place.read(self._stored.name):
             if self._shell.ended:
                 raise Interrupted("ended before it was restored")
             self._advanced(len(piece))

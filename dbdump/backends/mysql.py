@@ -14,8 +14,9 @@ from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, incomplete, omitted
 from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
-from .mysql_restore import contents_question, identifier, read_contents, renaming
+from .mysql_restore import contents_question, read_contents, renaming
 from .mysql_server import QUESTION, Server, read_server
+from .names import back_quoted
 from .registry import backend
 
 # Before the header, newer ones of MariaDB have a line that keeps the client from running commands.
@@ -185,7 +186,7 @@ class MySQL(Backend):
             raise StageError(
                 "restore", f"{database} is the server's own, and is not dropped", "Users are restored with --globals."
             )
-        self._answer(f"DROP DATABASE {identifier(database)}")
+        self._answer(f"DROP DATABASE {back_quoted(database)}")
 
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables `database` has, and how many rows they have, each counted."""

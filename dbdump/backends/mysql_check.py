@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from ..catalog import GLOBALS
 from ..findings import Finding
 from .mysql_server import Server
+from .names import from_hex
 
 # A view whose tables or columns are gone has no columns itself in MariaDB, and says so in a comment in MySQL.
 BROKEN = """\
@@ -22,7 +23,7 @@ def broken_views(
 ) -> Iterator[Finding]:
     """Yield the views that the answer to BROKEN names, of databases whose views the user may see."""
     for line in answer.splitlines():
-        database, view = (bytes.fromhex(digits).decode("utf-8", "surrogateescape") for digits in line.split("\t"))
+        database, view = map(from_hex, line.split("\t"))
         # Without SELECT, nobody sees the columns of any view.
         if wanted(database) and f"{database}.{view}" not in ignored and server.grants.has("SELECT", database):
             yield Finding(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ..errors import StageError
 from .mysql_probe import Tools
 from .mysql_server import Server
+from .names import back_quoted
 
 _KINDS = frozenset({"triggers", "events", "routines"})
 _OBJECTS = {"SELECT": "tables", "SHOW VIEW": "views", "TRIGGER": "triggers", "EVENT": "events"}
@@ -68,7 +69,7 @@ def history_flags(tools: Tools, server: Server, database: str, omitted: Abstract
 
 def missing(server: Server, database: str, kinds: AbstractSet[str], *, locks: bool) -> list[Lack]:
     """Return what the user lacks to dump `database` with all of its `kinds`: triggers, events, routines."""
-    place = f"{quoted(as_pattern(database))}.*"
+    place = f"{back_quoted(as_pattern(database))}.*"
     wanted = ["SELECT", "SHOW VIEW", *(each for each in ("TRIGGER", "EVENT") if _OBJECTS[each] in kinds)]
     wanted += ["LOCK TABLES"] if locks else []
     lacks = [Lack(each, place, _OBJECTS.get(each, "")) for each in wanted if not server.grants.has(each, database)]
@@ -104,7 +105,7 @@ def told(user: str, database: str, lacks: Sequence[Lack]) -> tuple[str, str]:
         for on, listed in places.items()
         for privilege in listed
     ]
-    account = "@".join(map(quoted, user.rsplit("@", 1)))
+    account = "@".join(map(back_quoted, user.rsplit("@", 1)))
     statements = (f"GRANT {', '.join(listed)} ON {on} TO {account};" for on, listed in places.items())
     return f"user {user} has no {', '.join(names)} privilege on {database}{lost}", " ".join(statements)
 
@@ -112,8 +113,3 @@ def told(user: str, database: str, lacks: Sequence[Lack]) -> tuple[str, str]:
 def as_pattern(database: str) -> str:
     """Return the pattern of database names, as GRANT takes one, that only `database` matches."""
     return re.sub(r"([\\_%])", r"\\\1", database)
-
-
-def quoted(name: str) -> str:
-    """Return a quoted SQL identifier."""
-    return "`" + name.replace("`", "``") + "`"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..errors import ListError
 from .mysql_grants import Grants, read_grants
 from .mysql_probe import Version
+from .names import from_hex
 
 # Names in hex: SHOW DATABASES escapes some of them. The lines are told apart by their first column.
 QUESTION = """\
@@ -71,13 +72,13 @@ def _server(rows: Mapping[str, list[list[str]]], grants: Sequence[str]) -> Serve
     ((version, user),) = rows["server"]
     unsafe: dict[str, list[str]] = {}
     for pair in rows.get("unsafe", []):
-        database, table = map(_name, pair)
+        database, table = map(from_hex, pair)
         if (database, table) not in _LOGS:
             unsafe.setdefault(database, []).append(table)
     partial = rows.get("partial_revokes") == [["ON"]]
     return Server(
         Version(version),
-        tuple(_name(digits) for (digits,) in rows["database"]),
+        tuple(from_hex(digits) for (digits,) in rows["database"]),
         unsafe,
         history=frozenset(_names(rows, "history")),
         events=frozenset(_names(rows, "events")),
@@ -88,11 +89,7 @@ def _server(rows: Mapping[str, list[list[str]]], grants: Sequence[str]) -> Serve
 
 
 def _names(rows: Mapping[str, list[list[str]]], key: str) -> Iterator[str]:
-    return (_name(digits) for (digits,) in rows.get(key, []))
-
-
-def _name(digits: str) -> str:
-    return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
+    return (from_hex(digits) for (digits,) in rows.get(key, []))
 
 
 def unescaped(text: str) -> str:

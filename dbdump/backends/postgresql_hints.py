@@ -15,6 +15,8 @@ HINTS = (
      "dbdump connects to it to drop others: give it another name with --as, or empty it yourself."),
     ("permission denied", "GRANT pg_read_all_data TO the role, or dump as a superuser."),
     ("LOCK TABLE", "Somebody holds that lock: see pg_locks and pg_stat_activity, or raise lock_wait_timeout."),
+    ("due to statement timeout",
+     "pg_dump asks something before it lifts that: ALTER ROLE … SET statement_timeout = 0, for the role that dumps."),
     ("server version mismatch", "Install the pg_dump of the server's version, or a newer one."),
     ("terminating connection|server closed the connection|connection to server was lost",
      "The server ended it; its log says why."),

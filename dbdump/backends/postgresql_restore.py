@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from ..errors import StageError
+from .names import double_quoted, to_hex
 from .postgresql_edit import EDIT
 
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
@@ -143,14 +144,9 @@ _VERSION_OF_FORCE = 130000
 _VERSION_OF_SUBSCRIPTIONS = 100000
 
 
-def identifier(name: str) -> str:
-    """Return `name` as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def exists(name: str) -> str:
     """Return the question whether there is such a database: t or f. In hex, because a name need not be text."""
-    digits = name.encode("utf-8", "surrogateescape").hex()
+    digits = to_hex(name)
     return f"SELECT EXISTS (SELECT FROM pg_database WHERE encode(textsend(datname::text), 'hex') = '{digits}')"  # noqa: S608  digits
 
 
@@ -184,7 +180,7 @@ def contents(ask: Callable[[str, str], str], database: str) -> int | None:
 
 def discard(ask: Callable[..., str], database: str) -> None:
     """Drop `database`, with whoever is connected to it, as far as the server can do that."""
-    drop = f"DROP DATABASE {identifier(database)}"
+    drop = f"DROP DATABASE {double_quoted(database)}"
     try:
         ask(MAINTENANCE, _MAY_MAKE_IT, f"{drop} WITH (FORCE)")
     except StageError:
@@ -208,7 +204,7 @@ END $$"""
 
 def let_go(ask: Callable[[str, str], str], database: str) -> None:
     """Have nothing keep a scratch database from being dropped: neither that it is a template, nor a subscription."""
-    ask(MAINTENANCE, f"ALTER DATABASE {identifier(database)} IS_TEMPLATE false")
+    ask(MAINTENANCE, f"ALTER DATABASE {double_quoted(database)} IS_TEMPLATE false")
     if int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_SUBSCRIPTIONS:
         ask(database, _FORGET_SUBSCRIPTIONS)
 
@@ -216,5 +212,5 @@ def let_go(ask: Callable[[str, str], str], database: str) -> None:
 def _given(connection: Callable[[str], str], database: str, into: str) -> list[str]:
     """Return what both formats have to know; pg_dump quotes a name where it has to."""
     bare = database if re.fullmatch(r"[a-z_][a-z0-9_]*", database) else ""
-    new = "" if into == database else identifier(into)
-    return [exists(into), EDIT, identifier(database), bare, new, connection(MAINTENANCE), connection(into)]
+    new = "" if into == database else double_quoted(into)
+    return [exists(into), EDIT, double_quoted(database), bare, new, connection(MAINTENANCE), connection(into)]

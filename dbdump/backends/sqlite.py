@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Literal, Self
@@ -14,6 +15,7 @@ from typing import Literal, Self
 from ..errors import ListError, RecipeError, StageError, UsageError
 from ..findings import Finding
 from .base import Asker, Backend, StreamShape, option, path_on_host
+from .names import from_hex
 from .registry import backend
 
 # Sent as text: the host needs a python3, but no dbdump, and the user it runs as need not see our files.
@@ -59,6 +61,7 @@ class SQLite(Backend):
         default="", help="the python3 that does it; else the one that runs dbdump, and python3 on another host"
     )
 
+    is_file = True
     hints = (
         ("no such file|not a file", "Look at the recipe's path."),
         ("not a database|corrupt|malformed", "Look at the file with: sqlite3 FILE 'PRAGMA integrity_check'."),
@@ -159,6 +162,10 @@ class SQLite(Backend):
         tables, rows = self.output([self.python, "-I", "-c", _PROGRAM, "count", path]).split()
         return int(tables), int(rows)
 
+    def for_files_here(self) -> Self:
+        """Return a copy that does it with the python3 that runs dbdump; see Backend."""
+        return replace(self, su=None, python="")
+
     def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
         """Return what a whole dump looks like."""
         return _BINARY if self.format == "binary" else _SQL
@@ -187,7 +194,7 @@ class SQLite(Backend):
         answer = self.output([self.python, "-I", "-c", _LOOK, *names]) if names else b""
         for line in answer.splitlines():
             path, told = (text.decode("utf-8", "surrogateescape") for text in line.split(b" ", 1))
-            path = bytes.fromhex(path).decode("utf-8", "surrogateescape")
+            path = from_hex(path)
             yield Finding("error", "sqlite", f"{path}: {told}", self.hint(told), names[path])
 
     def versions(self) -> dict[str, str]:
@@ -199,4 +206,4 @@ class SQLite(Backend):
         if not glob.has_magic(pattern):
             return [pattern]  # one that is missing fails by its name
         answer = self.output([self.python, "-I", "-c", _PROGRAM, "list", pattern])
-        return [bytes.fromhex(line).decode("utf-8", "surrogateescape") for line in answer.decode().split()]
+        return [from_hex(line) for line in answer.decode().split()]

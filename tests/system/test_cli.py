@@ -487,6 +487,27 @@ def test_a_recipe_that_goes_wrong_does_not_stop_the_others(dbdump, site, datadir
         assert set(manifests(datadir)) == stored
 
 
+@pytest.mark.parametrize(
+    ("listed", "cause"),
+    [("[]", "the server lists no databases"),
+     ('self.output(["head", "-c", "70000000", "/dev/zero"])', "head: answered more than 67108864 bytes")],
+)  # fmt: skip
+def test_a_list_that_is_none(dbdump, tmp_path, datadir, listed, cause):
+    """A server without a database is one that was asked wrongly; and no answer takes all memory."""
+    recipes = recipe_file(tmp_path, f"""
+        @backend("listing")
+        class Listing(Backend):
+            def get_db_list(self): return {listed}
+            def get_command(self, database): return ["echo", database]
+
+        @recipe(localhost)
+        def app(host): return Dump(Listing(), to=Directory({str(datadir)!r}))
+        """)  # fmt: skip
+    done = dbdump("dump", f"--recipes={recipes}")
+    assert done.returncode == 1
+    assert cause in done.stdout
+
+
 def test_only_broken_files(dbdump, tmp_path):
     """Where nothing else matches, a broken file is still what is told."""
     recipes = recipe_file(tmp_path, "1 / 0")

@@ -380,6 +380,17 @@ def test_wrapped_by_the_controller(relay, db1, places, dbdump, gnupg, tmp_path, 
 
 
 @fabric_only
+def test_a_dry_run_shows_what_the_controller_does(sshd, db1, places, dbdump):
+    """What wraps here stands apart from the script that runs there."""
+    dump = f"Slow(), wrap=[Zstd()], wrap_at='controller', to={places['controller'].writer}"
+    done = dbdump(*db1.says(sshd.remote(KIND), dump), "--dry-run")
+    assert done.returncode == 0, done.stdout
+    there, _, here = done.stdout.partition("\n# and its bytes, on this machine, through\n")
+    assert "zstd" not in there
+    assert "zstd" in here
+
+
+@fabric_only
 def test_what_stays_on_the_host_cannot_be_wrapped_elsewhere(sshd, db1, places, dbdump):
     """wrap_at="controller" with on="host" contradict each other: refused before anything runs."""
     dump = f"Slow(), wrap=[Zstd()], wrap_at='controller', to={places['host'].writer}"

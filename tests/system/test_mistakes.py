@@ -129,6 +129,7 @@ WRONG = {
     "SQLite(path=A), stall_timeout=-1": "not a number of seconds",
     "SQLite(path=A, exclude=None)": "list of globs",
     "SQLite(path=A), to=Directory('/x', on='host'), wrap_at='controller'": "never come to the controller",
+    "SQLite(path=A), to=Directory('/x', on='far')": "Directory(on='far')",
     "SQLite(path=A), to=Directory('~nosuchuser/x')": "no user 'nosuchuser'",
 }  # fmt: skip
 

@@ -152,6 +152,22 @@ def test_a_locked_table_fails_by_name(postgres, dbdump, site, datadir):
     assert files(datadir) == {}
 
 
+def test_a_timeout_before_pg_dump_lifts_it_says_what_to_do(postgres, role, dbdump, big, datadir):
+    """What it asks first may take longer than the role's statement_timeout: here, since somebody holds a catalogue."""
+    role("hasty", "LOGIN SUPERUSER; ALTER ROLE hasty SET statement_timeout = '50ms'")
+    flags = ["--backend=postgresql", f"--option=host={postgres.host}", "--option=user=hasty",
+             "--option=globals=no", "--database=small", f"--datadir={datadir}"]  # fmt: skip
+    with subprocess.Popen(["psql", "-XqAt", "-d", "small"], env=postgres.environment, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+        print("BEGIN; LOCK TABLE pg_catalog.pg_proc; SELECT 'held';", file=holder.stdin, flush=True)
+        assert holder.stdout.readline() == "held\n"
+        done = dbdump("dump", *flags)
+        holder.stdin.close()
+    assert done.returncode == 1, done.stdout
+    assert "canceling statement due to statement timeout" in done.stdout
+    assert "hint: pg_dump asks something before it lifts that: ALTER ROLE … SET statement_timeout = 0" in done.stdout
+
+
 def test_a_full_disk_is_an_error_and_is_left_empty(postgres, dbdump, big, small_disk):
     """ENOSPC names the path and what to do; the temporary file goes, the small database still fits."""
     done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=postgres",

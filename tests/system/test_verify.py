@@ -241,6 +241,14 @@ def test_a_manifest_that_was_changed(site, signed):
     site.refused("its manifest: bad signature: it is not of these bytes")
 
 
+def test_a_recipe_that_signs_no_more(site, signed):
+    """Nobody says then whose signature it should have, and that is told."""
+    site.wrap = 'Zstd(), GPG(encrypt=["ops@example.org"])'
+    done = site("verify")
+    assert done.returncode == 0, done.stdout
+    assert "(signature not checked: the recipe names no key)" in done.stdout
+
+
 def test_an_unsigned_manifest(site, signed):
     """A recipe that signs takes none without."""
     Path(f"{signed}.json.sig").unlink()
@@ -762,6 +770,23 @@ def test_a_recipe_whose_backend_was_changed(site, shop, datadir, dbdump):
     done = shop("verify")
     assert done.returncode == 0, done.stdout
     assert "(structure not read: it is of mysql, the recipe of postgresql)" in done.stdout
+
+
+def test_a_recipe_whose_backend_makes_other_dumps_by_now(site):
+    """An older dump is of another format than any that it makes: that is no fault either."""
+    site.more["before"] = """
+@backend("odd")
+class SQLite(Backend):
+    path: str = option(default="", help="a file")
+    suffix = ".one"
+    def get_db_list(self): return ["app.db"]
+    def get_command(self, database): return ["echo", "odd"]
+"""
+    site.dump()
+    site.more["before"] = site.more["before"].replace(".one", ".two")
+    done = site("verify")
+    assert done.returncode == 0, done.stdout
+    assert "(structure not read: odd makes no .one dumps)" in done.stdout
 
 
 def test_mysql(dbdump, mariadb, datadir):

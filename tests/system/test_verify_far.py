@@ -123,6 +123,24 @@ def slow(vault, relay):
     return vault, between
 
 
+@pytest.mark.parametrize(("vault", "transport"), [("dash", "fabric"), ("sftp", "fabric")], indirect=True)
+def test_a_file_that_cannot_be_read(vault, sshd, request):
+    """That is said of reading, and is no verdict on the dump; nor is a place that is not there."""
+    sqlite_database(vault.top / "app.db", 1000)
+    vault.recipe(sshd.remote(request.node.callspec.params["vault"]), "Zstd()")
+    assert vault("dump").returncode == 0
+    file = vault.file(end=".zst")
+    file.chmod(0)
+    done = vault("verify")
+    assert done.returncode == 1, done.stdout
+    assert f"FAILED   localhost/app/app.db: {file.name[:16]}: read: " in done.stdout
+    assert "permission denied" in done.stdout.lower()
+    vault.path.rename(vault.path.with_name("elsewhere"))
+    done = vault("verify")
+    assert done.returncode == 1, done.stdout
+    assert "FAILED   localhost/app: read: " in done.stdout
+
+
 def test_a_connection_that_is_lost_in_the_middle(slow):
     """It is read from its beginning once more, and that is said."""
     vault, relay = slow
