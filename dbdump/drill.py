@@ -21,7 +21,7 @@ from .backends.base import Backend
 from .backends.postgresql import PostgreSQL
 from .backends.sqlite import SQLite
 from .catalog import GLOBALS
-from .errors import BadDump, StageError
+from .errors import BadDump, Gone, StageError
 from .plan import Job
 from .restoring import SecondPass
 from .scratch import Held, Scratch
@@ -146,6 +146,8 @@ class _Room:
         """Do it, and return what is wrong with the dump. Raises what is no fault of it."""
         try:
             action()
+        except Gone:
+            raise
         except BadDump as error:
             return error.message
         except StageError as error:

@@ -12,6 +12,7 @@ DbdumpError
     ├── StageError   a command of the dump failed
     ├── WriteError   the bytes could not be stored
     ├── BadDump      a stored dump is not what it should be     exit 4
+    │   └── Gone         it was there, and is no more
     ├── Locked       somebody else is at it                     exit 75
     └── Interrupted  the run was ended by a signal
 """
@@ -96,6 +97,10 @@ class BadDump(DumpError):  # noqa: N818  what it is
 
     stage = "verify"
     exit_code = 4
+
+
+class Gone(BadDump):
+    """A stored dump was removed since it was listed, which says nothing of what it was."""
 
 
 class Locked(DumpError):  # noqa: N818  what it is

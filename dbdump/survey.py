@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,11 +10,12 @@ from itertools import chain
 from typing import Generic, TypeVar
 
 from .attempt import attempt
+from .errors import Gone, StageError, WriteError
 from .machines import Machines
 from .plan import Job, known_secrets
 from .report import Result
 from .signals import Signals
-from .stored import Listing, read_listing
+from .stored import Listing, Stored, read_listing
 from .writers.base import Store
 
 _AT_ONCE = 16  # recipes: each mostly waits for another machine
@@ -43,6 +44,20 @@ class Place:
         second = self._listing()
         strays = [each for each in second.strays if not each.lost or each.path in lost]
         return replace(second, strays=tuple(strays))
+
+    def read(self, stored: Stored) -> Iterator[bytes]:
+        """Yield the bytes of a dump.
+
+        Raises Gone where it was removed since it was listed, StageError where it cannot be read, and ConnectError.
+        """
+        try:
+            yield from self.store.read(stored.name)
+        except WriteError as error:  # what a store says of any file
+            if all(each.name != stored.name for each in self._listing().dumps):
+                told = f"{stored.name.id} {stored.name.stamp}: gone since it was listed"
+                raise Gone(told, "Somebody removed it, perhaps a prune: invoke list says what there is.") from error
+            hint = "Look at that disk, and whether the user who reads may read there."
+            raise StageError("read", error.message, hint) from error
 
     def _listing(self) -> Listing:
         host, recipe = self.job.host.name, self.job.recipe
