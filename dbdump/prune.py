@@ -46,7 +46,8 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
         plain.say(line)
     for error in errors:
         plain.say(told(error))
-    if not (seen.found or failures or errors) and len(keeping) == len(jobs) and seen.signal is None:
+    complete = len(keeping) == len(jobs) or (keeping and asked.databases)  # else it was said why there is nothing
+    if not (seen.found or failures or errors) and complete and seen.signal is None:
         raise NothingMatched("no dump matches", "invoke list says what is stored.")
     return exit_code(failures, broken_files=bool(errors), signal=seen.signal)
 

@@ -267,7 +267,7 @@ def test_a_recipe_that_cannot_be_looked_at(tmp_path, dbdump, dumped, recipes):
     assert done.returncode == 1
     *dumps, failed, hint = done.stdout.splitlines()
     assert len(dumps) == 6
-    assert failed.startswith(f"FAILED   localhost/blocked: write: {tmp_path}/file")
+    assert failed.startswith(f"FAILED   localhost/blocked: read: {tmp_path}/file")
     assert hint.startswith("         hint: ")
     done = dbdump("list", "--json")
     document = json.loads(done.stdout)

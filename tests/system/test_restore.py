@@ -217,6 +217,8 @@ def test_a_copy_of_a_dump(site, dbdump, tmp_path):
     done = site("restore", "--yes", f"--file={copy}", "--database=other")
     assert done.returncode == 2
     assert "is a dump of localhost/app/app.db" in done.stderr
+    done = dbdump("restore", "--yes", f"--file={copy}", "--backend=mysql")
+    assert (done.returncode, "Say --backend=sqlite." in done.stderr) == (2, True), done.stderr
     Path(f"{copy}.json.sig").unlink()
     refused(site, "its manifest is not signed", f"--file={copy}")
     flipped(copy)

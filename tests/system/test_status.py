@@ -339,7 +339,7 @@ def test_a_recipe_that_cannot_be_looked_at(tmp_path, dbdump, datadir, blocked):
     done = dbdump("status", f"--prometheus={tmp_path}/x.prom")
     assert done.returncode == 1
     first, hint, *_, last = done.stdout.splitlines()
-    assert first.startswith(f"UNKNOWN   localhost/blocked: write: {tmp_path}/file")
+    assert first.startswith(f"UNKNOWN   localhost/blocked: read: {tmp_path}/file")
     assert hint.startswith("         hint: ")
     assert last == "2 ok, 1 unknown"
     assert metrics(tmp_path / "x.prom")["dbdump_ok", "localhost", "blocked", ""] == 0
