@@ -75,6 +75,9 @@ def choose_file(asked: Asked, path: str) -> Chosen:
     manifest = stored.manifest
     if asked.databases and not matches(manifest.database, asked.databases):
         raise UsageError(f"{path} is a dump of {stored.name.id}", "Leave --database out.")
+    if asked.backend and asked.backend != manifest.backend:
+        made = printable(manifest.backend)
+        raise UsageError(f"{path} is a dump of {made}, and not of {asked.backend}", f"Say --backend={made}.")
     narrowed = bool(asked.hosts or asked.recipes or asked.tags)
     try:
         jobs, errors = asked_jobs(asked)

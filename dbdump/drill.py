@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from .backends.base import Backend
 from .backends.postgresql import PostgreSQL
 from .catalog import GLOBALS, utc_now
-from .errors import BadDump, StageError
+from .errors import BadDump, Gone, StageError
 from .plan import Job
 from .restoring import SecondPass
 from .scratch import Held, Scratch
@@ -144,6 +144,8 @@ class _Trial:
         """Do it, and return what is wrong with the dump. Raises what is no fault of it."""
         try:
             action()
+        except Gone:
+            raise
         except BadDump as error:
             return error.message
         except StageError as error:

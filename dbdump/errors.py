@@ -13,6 +13,7 @@ DbdumpError
     ├── WriteError   the bytes could not be stored
     ├── ReadError    what is stored could not be read
     ├── BadDump      a stored dump is not what it should be     exit 4
+    │   └── Gone         it was there, and is no more
     ├── Locked       somebody else is at it                     exit 75
     └── Interrupted  the run was ended by a signal
 """
@@ -103,6 +104,10 @@ class BadDump(DumpError):  # noqa: N818  what it is
 
     stage = "verify"
     exit_code = 4
+
+
+class Gone(BadDump):
+    """A stored dump was removed since it was listed, which says nothing of what it was."""
 
 
 class Locked(DumpError):  # noqa: N818  what it is

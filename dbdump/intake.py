@@ -41,7 +41,7 @@ class Intake:
     def feed(self, write: Write) -> None:
         """Hash all bytes, and write them as long as they are taken."""
         taken = True
-        for piece in self._place.read(self._stored.name):
+        for piece in self._place.read(self._stored):
             if self._place.machines.local.ended:
                 raise Interrupted("ended before it was read to the end")
             self._hashed.add(piece)

@@ -44,7 +44,8 @@ def show_list(asked: Asked) -> int:
     leftovers = [each for each in seen.found if isinstance(each, _Leftover)]
     code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
     if not (dumps or leftovers or code):
-        raise NothingMatched("no dump matches", "invoke dump makes the first one; invoke recipes says where it goes.")
+        first = "invoke dump makes the first one; invoke recipes says where it goes."
+        raise NothingMatched("no dump matches", "Without --database, all are listed." if asked.databases else first)
     wrong = [*(line for each in seen.failures for line in each.lines), *map(told, errors)]
     return end(
         "list", code, bugs=[each.bug for each in seen.failures],

@@ -39,7 +39,8 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
 
     seen = survey(keeping, work, here=asked.here)
     failures = [*seen.failures, *(each.failure for each in seen.found if each.failure)]
-    if not (seen.found or failures or errors) and len(keeping) == len(jobs) and seen.signal is None:
+    complete = len(keeping) == len(jobs) or (keeping and asked.databases)  # else it was said why there is nothing
+    if not (seen.found or failures or errors) and complete and seen.signal is None:
         raise NothingMatched("no dump matches", "invoke list says what is stored.")
     done = [_summary(seen.found, dry_run=dry_run)] if seen.found else []
     code = exit_code(failures, broken_files=bool(errors), signal=seen.signal)

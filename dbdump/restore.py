@@ -108,12 +108,16 @@ def _pour(chosen: Chosen, shown: Plain, place: Place) -> None:
     """Write the raw dump to stdout, after all of it was verified."""
     stored = chosen.stored
     with place.held():
-        shown.started(stored.name.id, stored.size)
-        examined = verified(place, stored, partial(shown.advanced, stored.name.id))
+        dump = f"{stored.name.id} {stored.name.stamp}"
+        verify, again = f"verify {dump}", f"restore {dump}"
+        shown.started(verify, stored.size)
+        examined = verified(place, stored, partial(shown.advanced, verify))
         for note in examined.notes:
             shown.notice(note)
-        shown.say(f"verified {stored.name.id} {stored.name.stamp}")
-        SecondPass(place, stored, examined.marks, lambda _: None).to(standard_output(place.machines.local))
+        shown.ended(verify, f"verified {dump}")
+        shown.started(again, stored.size)
+        second = SecondPass(place, stored, examined.marks, partial(shown.advanced, again))
+        second.to(standard_output(place.machines.local))
 
 
 def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job | None = None) -> Value:

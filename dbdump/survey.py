@@ -11,12 +11,12 @@ from typing import Generic, TypeVar
 
 from .attempt import attempt
 from .catalog import DumpName
-from .errors import ReadError, WriteError
+from .errors import Gone, ReadError, WriteError
 from .machines import Machines
 from .plan import Job, known_secrets
 from .report import Result
 from .signals import Signals
-from .stored import Listing, read_listing
+from .stored import Listing, Stored, read_listing
 from .writers.base import Store
 
 _AT_ONCE = 16  # recipes: each mostly waits for another machine
@@ -55,10 +55,16 @@ class Place:
         with _reading():
             return read_listing(host, recipe, self.store.entries(host, recipe))
 
-    def read(self, name: DumpName) -> Iterator[bytes]:
-        """Yield the bytes of a stored dump."""
-        with _reading():
-            yield from self.store.read(name)
+    def read(self, stored: Stored) -> Iterator[bytes]:
+        """Yield the bytes of a stored dump. Raises Gone where it was removed since it was listed."""
+        try:
+            with _reading():
+                yield from self.store.read(stored.name)
+        except ReadError as error:
+            if all(each.name != stored.name for each in self.listed_once().dumps):
+                told = f"{stored.name.id} {stored.name.stamp}: gone since it was listed"
+                raise Gone(told, "Somebody removed it, perhaps a prune: invoke list says what there is.") from error
+            raise
 
     def signature(self, name: DumpName) -> bytes:
         """Return the signature of a manifest."""
@@ -111,6 +117,10 @@ def _one(job: Job, machines: Machines, work: Callable[[Place], Iterable[Found]])
     def all_of_it() -> None:
         if job.dump.to is None:
             raise RuntimeError("a job is looked at before its defaults are filled in")
-        found.extend(work(Place(job, job.dump.to.bound(machines.reach(job)), machines)))
+        try:
+            found.extend(work(Place(job, job.dump.to.bound(machines.reach(job)), machines)))
+        except WriteError as error:
+            error.stage = "read"  # nothing is stored here
+            raise
 
     return found, attempt(job.id, known_secrets(job.dump.backend), all_of_it)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Argument, Collection, Config, Context, Exit, ParseError, Program, Task, task
 
-from .flags import FLAGS, OVERRIDES, SELECTION, asked_of, original_spelling
+from .flags import FLAGS, OVERRIDES, SELECTION, asked_of, original_spelling, told_usage
 
 if TYPE_CHECKING:
     from .asked import Asked
@@ -283,7 +283,8 @@ class _Console(Program):
 
             words = original_spelling(sys.argv[1:])
             asked = {"as_json": "--json" in words, "nagios": "--nagios" in words}
-            raise Exit(code=complain(UsageError(str(error)), words[0], **asked)) from None
+            told = told_usage(str(error), words, [str(each.name) for each in TASKS])
+            raise Exit(code=complain(UsageError(*told), words[0], **asked)) from None
 
 
 def _refuse_list() -> None:

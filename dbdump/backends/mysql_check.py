@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from ..catalog import GLOBALS
 from ..findings import Finding
+from .mysql_probe import Tools, Version
 from .mysql_server import Server
 from .names import from_hex
 
@@ -16,6 +17,25 @@ SELECT HEX(table_schema), HEX(table_name) FROM information_schema.views v
     WHERE c.table_schema = v.table_schema AND c.table_name = v.table_name)
 UNION SELECT HEX(table_schema), HEX(table_name) FROM information_schema.tables
   WHERE table_type = 'VIEW' AND table_comment LIKE 'View%references invalid%'"""
+
+
+def other_version(tools: Tools, server: Version) -> Iterator[Finding]:
+    """Yield a warning where the dump program is of another make than the server, or of an older major.minor.
+
+    Neither refuses to dump, unlike pg_dump; what is known to be lost is refused for each database.
+    """
+    is_, of_server = f"{tools.dump} is {tools.version.text}", f"the server is {server.text}"
+    if tools.version.is_mariadb != server.is_mariadb:
+        make = "MariaDB" if server.is_mariadb else "MySQL"
+        yield Finding(
+            "warning", tools.dump, f"{is_}, and {of_server}, of another make: not all that it writes may load there",
+            f"Install the client programs of {make}, and no others.",
+        )  # fmt: skip
+    elif tools.version.number[:2] < server.number[:2]:
+        yield Finding(
+            "warning", tools.dump, f"{is_}, and {of_server}: what is new there may be lacking in a dump, or not load",
+            "Install the client programs of the server's version, or newer ones, and put them first in PATH.",
+        )  # fmt: skip
 
 
 def broken_views(

@@ -43,11 +43,27 @@ def refuse_loss(tools: Tools, server: Server, database: str, omitted: AbstractSe
             f"it cannot dump the events of {database}, with a quote, a backslash or a line end in its name",
             "Rename the database, or leave its events out: --skip-events in mysqldump_options.",
         )
-    if "routines" in kinds and database in server.packages and not tools.version.is_mariadb:
+    version = tools.version
+    if "routines" in kinds and database in server.packages and not (version.is_mariadb and version.number >= (10, 3)):
+        whose = version.text if version.is_mariadb else "that of MySQL"
         raise StageError(
             tools.dump,
-            f"that of MySQL would silently leave out the packages of {database}",
-            "Install mariadb-dump, or leave the routines out: --skip-routines in mysqldump_options.",
+            f"{whose} would silently leave out the packages of {database}",
+            "Install the server's mariadb-dump, or leave the routines out: --skip-routines in mysqldump_options.",
+        )
+
+
+def refuse_generated(tools: Tools, database: str, tables: Sequence[str]) -> None:
+    """Raise StageError where MariaDB's program would dump `tables` of MySQL, with generated columns.
+
+    It writes their values, and MySQL takes none when they are loaded: error 3105.
+    """
+    if tables:
+        raise StageError(
+            tools.dump,
+            f"MySQL could not load what it writes of tables with generated columns: {', '.join(sorted(tables)[:3])}"
+            f"{', …' if len(tables) > 3 else ''} of {database}",  # noqa: PLR2004  enough to find the others
+            "Install MySQL's mysqldump and mysql, and no programs of MariaDB, or name the tables in ignore_tables.",
         )
 
 

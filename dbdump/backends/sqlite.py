@@ -24,7 +24,12 @@ _RESTORE = Path(__file__).with_name("sqlite_restore_program.py").read_text("utf-
 _CHECK = Path(__file__).with_name("sqlite_check_program.py").read_text("utf-8")
 _LOOK = Path(__file__).with_name("sqlite_look_program.py").read_text("utf-8")
 
-_IS_THERE = 'if [ -e "$1" ] || [ -L "$1" ]; then echo yes; fi'
+_IS_THERE = """\
+case $1 in */*) directory=${1%/*}/ ;; *) directory=. ;; esac
+if [ -d "$1" ]; then echo directory
+elif [ -e "$1" ] || [ -L "$1" ]; then echo yes
+elif ! [ -d "$directory" ]; then echo nowhere
+fi"""
 
 # https://www.sqlite.org/fileformat.html, section 1.3
 _BINARY = StreamShape(first=(b"SQLite format 3\0",))
@@ -148,8 +153,16 @@ class SQLite(Backend):
         return paths.pop()
 
     def contents(self, database: str) -> int | None:
-        """Return how many things the file has, 1 for what is no sound database, None where there is none."""
-        there = self.output(["sh", "-c", _IS_THERE, "sh", database])
+        """Return how many things the file has, 1 for what is no sound database, None where there is none.
+
+        Raises StageError where no file can be of that name.
+        """
+        there = self.output(["sh", "-c", _IS_THERE, "sh", database]).strip()
+        if there == b"directory":
+            raise StageError("restore", f"{database}: is a directory", f"Name a file: {database.rstrip('/')}/NAME.")
+        if there == b"nowhere":
+            what = f"{PurePath(database).parent}: no such directory"
+            raise StageError("restore", what, "Make it, with the owner and the mode that it should have.")
         return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
 
     def discard(self, database: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from faults.around import Around
 from faults.running import adopt_orphans, reap
 from servers.far import Far
+from servers.sshd import SSHD
 from support import Started
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -90,6 +92,26 @@ def unharmed(request: pytest.FixtureRequest, dbdump: Run, around: Around | None)
     if around:
         around.left()
         reap()
+
+
+@pytest.fixture
+def there(sshd: SSHD, tmp_path: Path, datadir: Path) -> Iterator[Callable[[str], list[str]]]:
+    """The flags for a place to store in, by its name."""
+    made: list[Path] = []
+
+    def flags(place: str) -> list[str]:
+        if place == "directory":
+            return [f"--datadir={datadir}"]
+        kind = "sftp" if place == "sftp" else "dash"
+        path = sshd.accounts.directory_of(kind, f"{tmp_path.name}-{place}")
+        made.append(path)
+        # OpenSSH, because fabric cannot honour such an option.
+        more = ["-o", "CanonicalizeHostname=no", "-o", "Ciphers=aes128-ctr"] if place == "openssh" else []
+        return [f"--remote={sshd.remote(kind, *more)}", f"--datadir={path}"]
+
+    yield flags
+    for path in made:
+        shutil.rmtree(path)
 
 
 @pytest.hookimpl(wrapper=True)

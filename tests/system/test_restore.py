@@ -18,26 +18,6 @@ PLACES = ("directory", "fabric", "openssh", "sftp")
 
 
 @pytest.fixture
-def there(sshd, tmp_path, datadir):
-    """The flags for a place to store in, by its name."""
-    made = []
-
-    def flags(place: str) -> list[str]:
-        if place == "directory":
-            return [f"--datadir={datadir}"]
-        kind = "sftp" if place == "sftp" else "dash"
-        path = sshd.accounts.directory_of(kind, f"{tmp_path.name}-{place}")
-        made.append(path)
-        # OpenSSH, because fabric cannot honour such an option.
-        more = ["-o", "CanonicalizeHostname=no", "-o", "Ciphers=aes128-ctr"] if place == "openssh" else []
-        return [f"--remote={sshd.remote(kind, *more)}", f"--datadir={path}"]
-
-    yield flags
-    for path in made:
-        shutil.rmtree(path)
-
-
-@pytest.fixture
 def content(postgres, mariadb, tmp_path):
     """A database of each backend: its flags, what it has, and how it is wiped."""
 
@@ -237,6 +217,8 @@ def test_a_copy_of_a_dump(site, dbdump, tmp_path):
     done = site("restore", "--yes", f"--file={copy}", "--database=other")
     assert done.returncode == 2
     assert "is a dump of localhost/app/app.db" in done.stderr
+    done = dbdump("restore", "--yes", f"--file={copy}", "--backend=mysql")
+    assert (done.returncode, "Say --backend=sqlite." in done.stderr) == (2, True), done.stderr
     Path(f"{copy}.json.sig").unlink()
     refused(site, "its manifest is not signed", f"--file={copy}")
     flipped(copy)

@@ -148,6 +148,19 @@ def test_whatever_is_in_a_file_is_in_the_way(made, dbdump, sql):
     assert path.read_bytes() == there
 
 
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_path_that_can_be_no_file(made, dbdump, tmp_path, force):
+    """A directory, or one below a directory that is not there: told before anything is read."""
+    _, flags = made()
+    for name, told in ((tmp_path, f"{tmp_path}: is a directory"),
+                       (tmp_path / "gone" / "x.db", f"{tmp_path}/gone: no such directory")):  # fmt: skip
+        done = dbdump("restore", *flags, f"--as={name}", *force)
+        assert done.returncode == 1, done.stdout
+        assert f"dbdump: {told}\n" in done.stderr
+        assert "hint: " in done.stderr
+        assert "verified" not in done.stdout
+
+
 def test_an_empty_file_is_no_hindrance(made, dbdump):
     """One that has nothing in it is replaced."""
     path, flags = made()
