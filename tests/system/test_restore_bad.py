@@ -92,6 +92,18 @@ def test_what_verify_found_is_not_forgotten(site):
         assert ("failed verify 0 min ago" in done.stderr) == (stamp == stamps[1])
 
 
+def test_one_that_verify_found_cut_is_not_offered(site):
+    """What was found is told in its own words; who has to restore is sent to the one before, and not in vain."""
+    old, new = site.dump(), site.dump()
+    truncated(new)
+    assert site("verify").returncode == 4
+    said = refused(site, "failed verify 0 min ago: truncated: ")
+    assert f"hint: Restore the one before that is not known to be bad: --at={old.name[:16]}." in said
+    assert f"--at={new.name[:16]}" not in said
+    truncated(old)
+    assert "hint: No other one is there that is not known to be bad." in refused(site, "truncated: ")
+
+
 def test_all_that_there_is_is_bad(site):
     """There is no good one to speak of."""
     file = site.dump()
