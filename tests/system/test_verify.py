@@ -631,9 +631,10 @@ def test_while_somebody_removes_dumps(site):
     place = os.open(site.datadir / "localhost" / "app", os.O_RDONLY)
     try:
         fcntl.flock(place, fcntl.LOCK_EX)
-        done = site("verify")
-        assert done.returncode == 75, done.stdout
-        assert "LOCKED   localhost/app" in done.stdout
+        for flags in ([], ["--restore"]):
+            done = site("verify", *flags)
+            assert done.returncode == 75, done.stdout
+            assert "LOCKED   localhost/app" in done.stdout
         fcntl.flock(place, fcntl.LOCK_SH)
         assert site("verify").returncode == 0
     finally:
