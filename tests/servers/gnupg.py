@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from servers.process import program
+from servers.process import program, wait_for
+from servers.sshd import Accounts
 
 _LONG_AGO = "20200101T000000"
 
@@ -93,6 +95,20 @@ def _revoke(made: GnuPG) -> None:
     certificate = made.home / "openpgp-revocs.d" / f"{made.keys['revoked']}.rev"
     text = certificate.read_text().replace(":-----BEGIN", "-----BEGIN")
     made.gpg("--import", data=text.encode())
+
+
+@contextmanager
+def ring_of(made: GnuPG, accounts: Accounts, kind: str) -> Iterator[Path]:
+    """Let an account have all keys as its own, for as long as they are needed; its agent ends with that."""
+    home = accounts.home(kind) / ".gnupg"
+    shutil.copytree(made.home, home, ignore=shutil.ignore_patterns("S.*"))
+    accounts.own(kind, home)
+    try:
+        yield home
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True, user=accounts.user(kind))
+        wait_for(lambda: not accounts.processes(kind), "the agent to end")  # it removes its own sockets
+        shutil.rmtree(home)
 
 
 @pytest.fixture

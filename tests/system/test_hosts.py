@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.gnupg import ring_of
 from servers.process import wait_for
 from servers.relay import Relay
 from servers.sudo import with_sudo
@@ -310,13 +311,8 @@ def written_by(pid: int) -> list[str]:
 @pytest.fixture
 def ring(gnupg, accounts):
     """The tests' keys as the account's own, which nobody else has; its agent ends with the test."""
-    home = accounts.home(KIND) / ".gnupg"
-    shutil.copytree(gnupg.home, home, ignore=shutil.ignore_patterns("S.*"))
-    accounts.own(KIND, home)
-    yield home
-    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True, user=accounts.user(KIND))
-    wait_for(lambda: not accounts.processes(KIND), "the agent to end")  # it removes its own sockets
-    shutil.rmtree(home)
+    with ring_of(gnupg, accounts, KIND) as home:
+        yield home
 
 
 @pytest.mark.parametrize(("where", "said"), [("controller", ""), ("host", ", homedir={home!r}")])

@@ -73,8 +73,8 @@ def vault(dbdump, started, accounts, gnupg, tmp_path, transport, request) -> Vau
 
 
 @pytest.mark.parametrize("vault", ["dash", "sftp"], indirect=True)
-def test_whatever_was_done_to_it_there(vault, sshd, request):
-    """Good, and noted there; then swapped, truncated, bit-flipped, unsigned and renamed: each in its own words."""
+def test_what_is_good_is_noted_there(vault, sshd, request):
+    """Each dump is read to its end from there, and what was found is in a file of the account's beside it."""
     sqlite_database(vault.top / "app.db", 300_000)
     sqlite_database(vault.top / "other.db", 1000)
     vault.recipe(sshd.remote(request.node.callspec.params["vault"]))
@@ -85,31 +85,6 @@ def test_whatever_was_done_to_it_there(vault, sshd, request):
     assert "not noted" not in done.stdout
     assert vault.file(end=".verified").stat().st_uid == vault.owner
     assert vault("list").stdout.count("verified structure") == 2
-    file, other = vault.file(), vault.file("other.db")
-    content = file.read_bytes()
-    middle = len(content) // 2
-    for changed, said in [
-        (other.read_bytes(), "swapped: its bytes are those of localhost/app/other.db"),
-        (content[:-1], f"truncated: {len(content) - 1} of {len(content)} bytes are there"),
-        (content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :], "changed since it was stored"),
-    ]:
-        file.write_bytes(changed)
-        done = vault("verify", "--database=app.db")
-        assert done.returncode == 4, done.stdout
-        assert said in done.stdout
-    file.write_bytes(content)
-    signature = Path(f"{file}.json.sig")
-    kept = signature.read_bytes()
-    signature.unlink()
-    assert "its manifest is not signed" in vault("verify", "--database=app.db").stdout
-    signature.write_bytes(kept)
-    os.chown(signature, vault.owner, vault.owner)
-    assert vault("verify").returncode == 0
-    for path in file.parent.iterdir():
-        path.rename(path.with_name(path.name.replace("20", "30", 1)))
-    done = vault("verify")
-    assert done.returncode == 4
-    assert "it was renamed, or an old one put in its place" in done.stdout
 
 
 @pytest.fixture
