@@ -56,7 +56,7 @@ def restore(asked: Asked, wanted: Wanted) -> int:
             return _status_of(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
     job = job_there(jobs_at(asked, wanted.to), chosen.job) if wanted.to else chosen.job
     restorer = Restorer(chosen, job, wanted.as_name, asked.slots, force=wanted.force)
-    look = _alone(chosen.job, restorer.look, here=asked.here, there=job)
+    look = _alone(chosen.job, restorer.look, here=asked.here, there=job, ended="nothing was touched")
     if not wanted.yes:
         if not _agreed(chosen, job, look):
             raise UsageError("not restored: you did not say y")
@@ -120,8 +120,15 @@ def _pour(chosen: Chosen, shown: Plain, place: Place) -> None:
         second.to(standard_output(place.machines.local))
 
 
-def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job | None = None) -> Value:
-    """Do `work` with what one job reaches. Raises what it raises, and an error of its own after a signal.
+def _alone(
+    job: Job,
+    work: Callable[[Place], Value],
+    *,
+    here: bool,
+    there: Job | None = None,
+    ended: str = "ended before it was done",
+) -> Value:
+    """Do `work` with what one job reaches. Raises what it raises, and an error after a signal: it `ended` so.
 
     Nobody is told the secrets of `job`, nor those of `there`.
     """
@@ -142,7 +149,7 @@ def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job |
     if done:
         return done[0]
     if seen.signal is not None:
-        raise interrupted(seen.signal, "ended before it was done")
+        raise interrupted(seen.signal, ended)
     if caught:
         raise caught[0]
     failure = seen.failures[0]

@@ -75,6 +75,8 @@ class SQLite(Backend):
          "Stop the program that has it open: it would write its journal into the new file."),
         ("locked", "Somebody holds an exclusive lock on it; find out who with: fuser -v FILE."),
         ("disk is full|No space left", "The copy goes to TMPDIR first; give one with room for the database."),
+        ("killed by SIGKILL",
+         "Perhaps memory ran out. A restore leaves .dbdump-….part beside the file; the next one of it removes that."),
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -78,6 +78,17 @@ def test_it_is_ended_in_the_middle(dbdump, started, slow, number, program, seen,
     gone(str(marker))
 
 
+def test_it_is_ended_before_it_begins(dbdump, started, slow, tmp_path):
+    """While the target is looked at nothing was touched, and that is said."""
+    looking = tmp_path / "looking"
+    flags, _ = slow(PROGRAM, contents=f'self.output(["sh", "-c", "touch {looking}; sleep 60"])')
+    assert dbdump("dump", *flags).returncode == 0
+    process = started("restore", *flags, "--yes")
+    wait_for(looking.exists, "the target to be looked at")
+    process.terminate()
+    assert end_of(process) == (143, "dbdump: interrupted: nothing was touched\n")
+
+
 @pytest.mark.parametrize("far", [False, True])
 def test_an_end_that_is_not_said_is_no_end(dbdump, started, slow, far):
     """The command that restores never sees the end of its input where dbdump was killed on the way."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support import needs_root, sqlite_database
+from resources import recipe_file
+from servers.process import wait_for
+from support import end_of, needs_root, processes, sqlite_database
 from test_sqlite import CONTENT, NAMES, content
 
 FORMS = ("binary", "sql")
@@ -240,3 +245,41 @@ def test_it_is_restored_as_another_user(made, dbdump, tmp_path):
         assert content(directory / "app.db") == before
     finally:
         subprocess.run(["rm", "-r", directory], check=True)
+
+
+WAITING = """
+class Waits(Slow):
+    def command(self): return ["cat"]
+    def inverse(self):
+        rest = "head -c 200000; until [ -e {top}/go ]; do sleep 0.1; done; cat"
+        return ["sh", "-c", "if [ -e {top}/verified ]; then " + rest + "; else cat; : >{top}/verified; fi"]
+
+@recipe(localhost)
+def app(host): return Dump(SQLite(path="{top}/d/app.db"), wrap=[Waits()], to=Directory({datadir!r}))
+"""
+
+
+def test_what_a_killed_restore_leaves_is_told_and_goes_with_the_next(dbdump, started, datadir, tmp_path):
+    """132: kill -9 of what writes the file: it is said what is left beside it; what is being written stays."""
+    (tmp_path / "d").mkdir()
+    path = sqlite_database(tmp_path / "d" / "app.db", 600_000)
+    recipes = recipe_file(tmp_path, WAITING.format(top=tmp_path, datadir=str(datadir)))
+    restore = ["restore", f"--recipes={recipes}", "--yes", "--force"]
+    assert dbdump("dump", f"--recipes={recipes}").returncode == 0
+    process = started(*restore)
+    wait_for(lambda: [each for each in leftovers(path) if each.endswith(".part")], "the file to be written")
+    (writer,) = (pid for pid, line in processes(f"{path} replace").items() if line.startswith(sys.executable))
+    os.kill(writer, signal.SIGKILL)
+    (tmp_path / "go").touch()
+    status, said = end_of(process)
+    assert status == 1
+    assert "killed by SIGKILL" in said
+    assert "left: " in said
+    assert "A restore leaves .dbdump-….part beside the file" in said
+    (left,) = (each for each in leftovers(path) if each.endswith(".part"))
+    with (tmp_path / "d" / left).open("rb") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        assert dbdump(*restore).returncode == 0
+        assert left in leftovers(path)
+    assert dbdump(*restore).returncode == 0
+    assert leftovers(path) == ["app.db"]
