@@ -23,16 +23,25 @@ def known_keys(file: str) -> Iterator[tuple[str, str, bytes]]:
         except ValueError:
             continue
         for name in names.split(","):
-            yield name, kind, key
+            yield name if name.startswith("|") else name.lower(), kind, key  # a hash is of the name in small letters
 
 
 def for_ssh_alone(files: Iterable[str], host: str, port: int) -> bool:
-    """Whether only ssh itself understands the files: a pattern is in them, or two keys of one kind for that host."""
+    """Whether only ssh itself understands the files.
+
+    That is where a pattern is in them, or two keys of one kind for that host, or one without its port, which ssh takes
+    where there is none with it.
+    """
     files = tuple(files)
-    wanted = named(host, port)
-    found = {(kind, key) for file in files for name, kind, key in known_keys(file) if _is(wanted, name)}
+    found = _keys_of(files, named(host, port))
     kinds = {kind for kind, _ in found}
-    return len(found) > len(kinds) or any(_NOT_A_NAME.match(line) for file in files for line in _lines(file))
+    without_port = not found and _keys_of(files, host)
+    several = len(found) > len(kinds)
+    return bool(without_port or several or any(_NOT_A_NAME.match(line) for file in files for line in _lines(file)))
+
+
+def _keys_of(files: Iterable[str], wanted: str) -> set[tuple[str, bytes]]:
+    return {(kind, key) for file in files for name, kind, key in known_keys(file) if _is(wanted, name)}
 
 
 def named(host: str, port: int) -> str:
@@ -63,7 +72,8 @@ def _lines(file: str) -> Iterator[str]:
 
 
 def _is(wanted: str, name: str) -> bool:
-    """Whether a name, perhaps hashed, is that one."""
+    """Whether a name, perhaps hashed, is that one, which ssh has in small letters."""
+    wanted = wanted.lower()
     if not name.startswith("|1|"):
         return name == wanted
     try:

@@ -261,12 +261,14 @@ _TROUBLE = re.compile(r"error|fatal|denied|fail|cannot|could not|unable|no such|
 def cause(messages: Sequence[str], program: str) -> str:
     """Return the line of `messages` that says what went wrong, and its detail where the next line has one.
 
-    It is the first that speaks of trouble, or that `program` begins with its name, or else the last few.
+    It is the first that speaks of trouble, or that `program` begins with its name, or else the last few; how the
+    program is used is no cause.
     """
     troubles = (index for index, line in enumerate(messages) if _TROUBLE.search(line))
     named = (index for index, line in enumerate(messages) if line.startswith(f"{program}: "))
     index = next(chain(troubles, named), None)
     if index is None:
-        return "; ".join(messages[-3:])
+        usage = next((index for index, line in enumerate(messages) if line.lower().startswith("usage:")), None)
+        return "; ".join(messages[:usage][-3:] or messages[:1])
     detail = next((m[1] for m in map(_DETAIL.match, messages[index + 1 : index + 2]) if m), "")
     return "; ".join(filter(None, [messages[index], detail]))

@@ -51,6 +51,9 @@ class GPG:
             raise RecipeError(f"GPG(encrypt={self.encrypt!r}): not a list", f"Write encrypt=[{self.encrypt!r}].")
         if isinstance(self.accept, str) or not all(_FINGERPRINT.fullmatch(each) for each in self.accept):
             raise RecipeError(f"GPG(accept={self.accept!r}): not a list of fingerprints", "Give all 40 digits of each.")
+        for option, value in (("sign", self.sign), ("homedir", self.homedir)):
+            if not isinstance(value, str | None):
+                raise RecipeError(f"GPG({option}={value!r}): not text", "One key signs, in one home.")
         if self.sign is None and not self.encrypt:
             raise RecipeError("GPG() neither signs nor encrypts", 'Write GPG(sign="KEY", encrypt=["a@example.org"]).')
         names = [*self.encrypt, *([] if self.sign is None else [self.sign])]

@@ -329,8 +329,18 @@ def app(host):
     assert [stage["name"] for stage in manifest["stages"]] == ["sqlite", "pigz", "gpg"]
 
 
-@pytest.mark.parametrize("text", ["GPG()", "GPG(encrypt='ops')", "GPG(encrypt=[''])", "GPG(sign='-o/etc/x')"])
-def test_a_gpg_that_says_nothing_is_refused(dbdump, tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("GPG()", "neither signs nor encrypts"),
+        ("GPG(encrypt='ops')", "not a list"),
+        ("GPG(encrypt=[''])", "names no key"),
+        ("GPG(sign='-o/etc/x')", "names no key"),
+        ("GPG(sign=['a', 'b'])", "GPG(sign=['a', 'b']): not text"),
+        ("GPG(sign='a', homedir=5)", "GPG(homedir=5): not text"),
+    ],
+)
+def test_a_gpg_that_says_nothing_is_refused(dbdump, tmp_path, text, said):
     """A recipe that would leave a dump in plain by mistake is an error before anything runs."""
     recipes = tmp_path / "recipes"
     recipes.mkdir()
@@ -339,7 +349,7 @@ def test_a_gpg_that_says_nothing_is_refused(dbdump, tmp_path, text):
     )
     done = dbdump("dump", f"--recipes={recipes}")
     assert done.returncode == 2
-    assert "GPG" in done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
 
 
 def test_the_home_of_nobody_is_asked_over_the_network(dump, tmp_path, gnupg):

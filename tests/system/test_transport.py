@@ -382,6 +382,16 @@ def test_the_line_that_renews_a_key_renews_it(config, sshd, accounts, goes_by, t
     assert goes_by(f"-C {line}", transport)
 
 
+@pytest.mark.parametrize(("name", "link"), [("[LocalHost]:{port}", "Fabric"), ("localhost", "OpenSSH")])
+def test_a_name_in_capitals_or_without_its_port(known, goes_by, tmp_path, name, link):
+    """Ssh takes either; fabric knows but the whole name."""
+    server, line = known
+    path = tmp_path / "names"
+    path.write_text(f"{name.format(port=server.port)} {line.split(' ', 1)[1]}")
+    remote = server.remote(KIND, "-o", f"UserKnownHostsFile={path}").replace("@127.0.0.1", "@localhost")
+    assert goes_by(remote) == link
+
+
 @pytest.mark.parametrize("pattern", ["[127.0.0.?]:{port}", "!other,[127.*]:*"])
 def test_a_pattern_in_known_hosts(known, goes_by, pattern):
     """Only OpenSSH knows patterns."""

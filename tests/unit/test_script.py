@@ -165,6 +165,8 @@ def test_exit_statuses_in_words(status, expected):
         (["warning", "x: it is so", "more"], "x: it is so"),
         (["x: error: bad", "x: detail: Query was: LOCK TABLE t"], "x: error: bad; Query was: LOCK TABLE t"),
         (["FATAL:  no", "DETAIL:  because"], "FATAL:  no; because"),
+        (["unknown option -- Z", "usage: x [-a]", "[-b]", "[-c]"], "unknown option -- Z"),
+        (["usage: x [-a]", "[-b]", "[-c]", "[-d]"], "usage: x [-a]"),
     ],
 )
 def test_the_cause_among_messages(messages, expected):
