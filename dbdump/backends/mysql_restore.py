@@ -11,6 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..errors import UsageError
+
+_LONGEST = 64  # characters of a name
+
 # $1 edits what is read; the rest is the client. What cannot be read or edited to its end becomes an error of SQL.
 _RENAMED = """\
 edit=$1; shift
@@ -60,6 +64,15 @@ def renaming(database: str, into: str, client: Sequence[str]) -> list[str] | Non
     texts = {"OLD": _pattern(identifier(database)), "NEW": _replacement(identifier(into))}
     edit = re.sub("OLD|NEW|SAME", lambda match: (texts | {"SAME": _pattern(identifier(into))})[match[0]], _EDIT)
     return ["sh", "-c", _RENAMED, "sh", edit, *client]
+
+
+def whole_name(name: str) -> str:
+    """Return a database's name. Raises UsageError for one that the server would not take."""
+    if len(name) > _LONGEST:
+        raise UsageError(
+            f"{name}: a name of {len(name)} letters, and the server takes {_LONGEST}", "Give a shorter one: --as."
+        )
+    return name
 
 
 def contents_question(database: str) -> str:
