@@ -115,7 +115,7 @@ class Restorer:
         try:
             argv = _there_is(target.backend.get_load_command(GLOBALS, GLOBALS, 1), target, stored)
             self._left.globals = "begun"
-            self._load(self._second(place, stored), stored, target, argv, where=self._job.host.name)
+            self._load(self._second(place, stored), stored, target, argv, where=f"on {self._job.host.name}")
         except StageError as error:
             self.globals_fault = error
         else:
@@ -170,7 +170,7 @@ class Restorer:
             second.begin()  # what is dropped can be replaced, as far as is known
             clear()
         globals_ = self.database == GLOBALS
-        where = self._job.host.name if globals_ else f"{printable(look.into)} on {self._job.host.name}"
+        where = f"on {self._job.host.name}" if globals_ else f"as {printable(look.into)} on {self._job.host.name}"
         self._load(second, stored, target, argv, where=where, before_end=clear if late else lambda: None)
         self._left.step = "loaded"
 
@@ -192,7 +192,7 @@ class Restorer:
         began = time.monotonic()
         _hinted(target, lambda: second.into(target, argv, before_end))
         self.shown.ended(
-            _step(stored), f"restored {stored.name.id} {stored.name.stamp} as {where}  {_took(stored, began)}"
+            _step(stored), f"restored {stored.name.id} {stored.name.stamp} {where}  {_took(stored, began)}"
         )
 
 

@@ -233,7 +233,7 @@ def said_of(error: BaseException) -> str:
     """Return what an error of paramiko or of a socket says, or what it is."""
     if isinstance(error, TimeoutError):
         return "timed out"
-    return str(error) or type(error).__name__
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def sftp_over(channel: Any, account: str) -> Any:

@@ -15,7 +15,7 @@ from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_generated, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, incomplete, omitted
 from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
-from .mysql_restore import contents_question, read_contents, renaming
+from .mysql_restore import contents_question, read_contents, renaming, whole_name
 from .mysql_server import GENERATED, QUESTION, Server, read_generated, read_server
 from .names import back_quoted
 from .registry import backend
@@ -177,6 +177,10 @@ class MySQL(Backend):
         """Return the argv that makes `into` of a dump on stdin; see Backend."""
         client = self.get_restore_command(database)
         return client if into == database else renaming(database, into, client)
+
+    def target_of(self, database: str, name: str | None) -> str:
+        """Return what it is called then; see Backend."""
+        return whole_name(name or database)
 
     def contents(self, database: str) -> int | None:
         """Return how many tables, routines and events `database` has; see Backend."""

@@ -11,7 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..errors import UsageError
 from .names import back_quoted, to_hex
+
+_LONGEST = 64  # characters of a name
 
 # $1 edits what is read; the rest is the client. What cannot be read or edited to its end becomes an error of SQL.
 _RENAMED = """\
@@ -57,6 +60,15 @@ def renaming(database: str, into: str, client: Sequence[str]) -> list[str] | Non
     texts = {"OLD": _pattern(back_quoted(database)), "NEW": _replacement(back_quoted(into))}
     edit = re.sub("OLD|NEW|SAME", lambda match: (texts | {"SAME": _pattern(back_quoted(into))})[match[0]], _EDIT)
     return ["sh", "-c", _RENAMED, "sh", edit, *client]
+
+
+def whole_name(name: str) -> str:
+    """Return a database's name. Raises UsageError for one that the server would not take."""
+    if len(name) > _LONGEST:
+        raise UsageError(
+            f"{name}: a name of {len(name)} letters, and the server takes {_LONGEST}", "Give a shorter one: --as."
+        )
+    return name
 
 
 def contents_question(database: str) -> str:

@@ -24,6 +24,7 @@ from .postgresql_restore import (
     loading_custom,
     loading_globals,
     loading_plain,
+    whole_name,
 )
 from .postgresql_rights import Rights, asked_of
 from .postgresql_trial import trying
@@ -154,6 +155,10 @@ class PostgreSQL(Backend):
         reader = copy(self)
         reader._owners = False  # noqa: SLF001  its own
         return reader
+
+    def target_of(self, database: str, name: str | None) -> str:
+        """Return what it is called then; see Backend."""
+        return whole_name(name or database)
 
     def contents(self, database: str) -> int | None:
         """Return how many tables and other things `database` has; see Backend."""

@@ -13,6 +13,7 @@ HINTS = (
     ('(role|tablespace) ".*" does not exist', "Restore it too, with --globals."),
     ("cannot drop the currently open database",
      "dbdump connects to it to drop others: give it another name with --as, or empty it yourself."),
+    ("permission denied to create database", "Restore as a role that may: ALTER ROLE … CREATEDB, or a superuser."),
     ("permission denied", "GRANT pg_read_all_data TO the role, or dump as a superuser."),
     ("LOCK TABLE", "Somebody holds that lock: see pg_locks and pg_stat_activity, or raise lock_wait_timeout."),
     ("due to statement timeout",

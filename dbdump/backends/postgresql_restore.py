@@ -5,14 +5,17 @@ A name is code to the tools (FAULTS E6): here each is quoted for SQL and for lib
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 
-from ..errors import StageError
+from ..errors import StageError, UsageError
 from .names import double_quoted, to_hex
 from .postgresql_edit import EDIT
 
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
+
+_LONGEST = 63  # bytes of a name, NAMEDATALEN: longer ones are cut
 
 # $1 asks whether it is there; $2 edits SQL, see postgresql_edit; $3 and $4 are the name in the dump, quoted, and bare
 # where that will do; $5 is the new one, or empty; $6 the maintenance database, $7 the one to restore into; then more
@@ -166,6 +169,13 @@ def loading_plain(connection: Callable[[str], str], more: Sequence[str], databas
 def loading_globals(psql: Sequence[str]) -> list[str]:
     """Return the argv that runs `psql` on globals, and fails for any error but that something is there already."""
     return ["sh", "-c", _GLOBALS, "sh", *psql, "--set=VERBOSITY=verbose", "--file=-"]
+
+
+def whole_name(name: str) -> str:
+    """Return a database's name. Raises UsageError for one that the server would cut, with a notice only."""
+    if (size := len(os.fsencode(name))) > _LONGEST:
+        raise UsageError(f"{name}: a name of {size} bytes, and PostgreSQL has {_LONGEST}", "Give a shorter one: --as.")
+    return name
 
 
 def contents(ask: Callable[[str, str], str], database: str) -> int | None:

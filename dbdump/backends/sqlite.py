@@ -161,7 +161,9 @@ class SQLite(Backend):
         """
         there = self.output(["sh", "-c", _IS_THERE, "sh", database]).strip()
         if there == b"directory":
-            raise StageError("restore", f"{database}: is a directory", f"Name a file: {database.rstrip('/')}/NAME.")
+            raise StageError(
+                "restore", f"{database}: is a directory", "Look at what is in it, or name a file with --as."
+            )
         if there == b"nowhere":
             what = f"{PurePath(database).parent}: no such directory"
             raise StageError("restore", what, "Make it, with the owner and the mode that it should have.")

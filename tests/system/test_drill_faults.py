@@ -264,6 +264,7 @@ def test_no_server_is_here(request, backend, program, why):
 
     drills.run = without
     said = cannot_tell(drills, why, "--database=drilled_faults")
+    assert (backend == "mariadb") == ("there is only one without mariadb-install-db" in said)
     assert "hint: Install one (Debian: " in said
     drills.run = run
     assert "1 good, 0 bad" in drills.drill("--database=drilled_faults")

@@ -187,6 +187,7 @@ def test_who_could_not_make_it_again_drops_nothing(orders, postgres, dbdump, job
         done = dbdump("restore", *flags, "--yes", "--force", f"--jobs={jobs}")
         assert done.returncode == 1
         assert "permission denied to create database, so it is not dropped either" in done.stdout
+        assert "hint: Restore as a role that may: ALTER ROLE … CREATEDB" in done.stdout
         assert "left: orders, as it was before" in done.stdout
         assert postgres.sql("SELECT one FROM t", "orders") == "1"
     finally:

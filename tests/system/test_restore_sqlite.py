@@ -124,15 +124,21 @@ def test_a_file_that_is_there_stays(made, dbdump, form):
     assert os.geteuid() != 0 or path.owner() == "nobody"
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"no database at all"), lambda path: path.mkdir()])
-def test_what_is_no_database_is_in_the_way_too(made, dbdump, spoil):
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda path: path.write_bytes(b"no database at all"), "is not empty"),
+        (lambda path: path.mkdir(), "a directory"),
+    ],
+)
+def test_what_is_no_database_is_in_the_way_too(made, dbdump, spoil, told):
     """A file of another kind is not replaced without --force."""
     path, flags = made()
     path.unlink()
     spoil(path)
     done = dbdump("restore", *flags)
     assert done.returncode == 1
-    assert "is not empty" in done.stderr
+    assert told in done.stderr
 
 
 @pytest.mark.parametrize(
