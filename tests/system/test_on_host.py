@@ -132,6 +132,21 @@ def test_signed_and_encrypted_there(shop, sshd, gnupg, own_ring, tmp_path):
     assert rows(tmp_path / "app.db") == rows(shop.own / "copy") == before
 
 
+@pytest.mark.parametrize("shop", ["openssh"], indirect=True)
+def test_a_drill_with_roles_that_are_stored_there(shop, sshd, postgres):
+    """A throw-away server is made here, from the globals and the archive that are fetched from there."""
+    postgres.create("far_drill")
+    try:
+        postgres.sql("CREATE ROLE far_tenant", "far_drill")
+        postgres.sql("CREATE TABLE t AS SELECT generate_series(1, 5); ALTER TABLE t OWNER TO far_tenant", "far_drill")
+        shop.says(sshd.remote(KIND), backend=f"PostgreSQL(host={postgres.host!r}, user='postgres')")
+        shop("dump", "--database=far_drill", "--database=@globals")
+        assert "1 tables, 5 rows" in shop("verify", "--restore", "--database=far_drill")
+    finally:
+        postgres.drop("far_drill")
+        postgres.sql("DROP ROLE IF EXISTS far_tenant")
+
+
 def test_only_what_keep_leaves_out_goes(shop, sshd):
     """The plan first, then each dump before its manifest's; the newest and the newest verified stay."""
     shop.says(sshd.remote(KIND))
