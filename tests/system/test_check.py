@@ -140,6 +140,7 @@ def test_what_a_postgresql_role_may_not_read_is_told_all_at_once(dbdump, limited
     assert done.stdout.splitlines()[-1] == "5 errors, 0 warnings"
 
 
+@pytest.mark.no_next_run("all of it is still missing")
 def test_what_check_says_will_fail_fails_and_nothing_else(dbdump, limited, datadir):
     """The databases with an error are those that cannot be dumped, the globals too; nothing was made in the datadir."""
     before = state(datadir)
@@ -287,6 +288,7 @@ def mysql_databases(mariadb):
     mariadb.sql("DROP USER limited_check@localhost")
 
 
+@pytest.mark.no_next_run("all of it is still missing")
 def test_what_a_mysql_user_may_not_dump_is_told_all_at_once(dbdump, mysql_databases, datadir):
     """Missing grants, a broken view, accounts that may not be read: what check names fails, and nothing else."""
     before = state(datadir)
@@ -344,6 +346,7 @@ def test_mariadb_s_program_is_no_good_for_all_of_mysql(dbdump, mariadb, mysql_da
 # -- SQLite ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_next_run("they still are none")
 def test_files_that_are_no_databases_are_found_and_nothing_is_made_beside_the_others(dbdump, datadir, tmp_path):
     """Missing, empty, text, a directory; a database in WAL mode gets no files beside it."""
     (tmp_path / "d").mkdir()

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,21 @@ def test_modes_do_not_depend_on_the_umask(site, datadir, umask):
     modes = {stat.S_IMODE(path.stat().st_mode) for path in datadir.rglob("*") if path.is_file()}
     assert modes == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in datadir.rglob("*") if path.is_dir()} == {0o700}
+
+
+def test_a_dump_is_of_utc_whatever_the_time_zone(dbdump, site, datadir):
+    """97: a run in one zone, and a look from another a day away: it is new, and from no future."""
+    zones = "Pacific/Kiritimati", "<-12>12"
+    for zone in zones:
+        began = datetime.now(UTC).replace(microsecond=0)
+        assert dbdump("dump", f"--recipes={site}", "--recipe=good", env={"TZ": zone}).returncode == 0
+        newest = max(path.name.split(".")[0] for path in datadir.rglob("*.json"))
+        stamp = datetime.strptime(newest, "%Y%m%dT%H%M%S%z")
+        assert began <= stamp <= datetime.now(UTC) + timedelta(seconds=1)  # a second of its own
+    assert len(list(datadir.rglob("*.json"))) == len(zones)
+    for zone in zones:
+        done = dbdump("status", f"--recipes={site}", "--recipe=good", "--max-age=1h", env={"TZ": zone})
+        assert done.returncode == 0, done.stdout
 
 
 def test_jobs_run_at_once(dbdump, tmp_path, datadir):
@@ -537,6 +553,7 @@ def test_what_calls_exit_is_no_success(dbdump, site, datadir):
         assert set(manifests(datadir)) == stored
 
 
+@pytest.mark.no_next_run("it refuses each time")
 def test_a_secret_in_an_error_is_hidden(dbdump, tmp_path, datadir):
     """Where a backend refuses one database, or breaks in a dry run, its words hold no secret."""
     recipes = recipe_file(tmp_path, f"""
