@@ -19,12 +19,13 @@ from .report import exit_code
 from .spans import age, ago
 from .stored import Stored, Stray
 from .survey import Place, survey
+from .writers.base import Store
 
 
 @dataclass(frozen=True)
 class _Dump:
     stored: Stored
-    location: str
+    store: Store
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def _look(databases: Sequence[str], place: Place) -> Iterable[_Dump | _Leftover]
     listing = place.listing()
     for each in listing.dumps:
         if not databases or matches(each.manifest.database, databases):
-            yield _Dump(each, place.store.location(each.name))
+            yield _Dump(each, place.store)
     for stray in listing.strays:
         if not databases or is_directory_of(stray.directory, databases):
             yield _Leftover(host, recipe, stray)
@@ -112,7 +113,7 @@ def dump_item(stored: Stored, location: str) -> dict[str, object]:
 
 
 def _dump_item(each: _Dump) -> dict[str, object]:
-    return {"status": "committed", **dump_item(each.stored, each.location)}
+    return {"status": "committed", **dump_item(each.stored, each.store.location(each.stored.name))}
 
 
 def _stray_item(each: _Leftover) -> dict[str, object]:

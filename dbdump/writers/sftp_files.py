@@ -89,7 +89,7 @@ def _hold(sftp: Any, talks: Sequence[Talk[Value]]) -> Iterator[Value]:
     most = _most_open(sftp) if len(talks) > _FEW else _FEW
     left = iter(talks)
     answered: deque[_Turn[Value]] = deque()
-    going: set[_Turn[Value]] = set()  # paramiko itself holds no one that waits
+    going: set[_Turn[Value]] = set()  # paramiko refers to them weakly
     while True:
         new = [_Turn(sftp, talk, answered) for talk in islice(left, most - len(going))]
         going.update(new)
@@ -107,15 +107,15 @@ def _hold(sftp: Any, talks: Sequence[Talk[Value]]) -> Iterator[Value]:
 
 
 def _most_open(sftp: Any) -> int:
-    """Return how many files to have open at once: few, unless the server says that it allows more."""
+    """Return how many files to have open at once: few, unless the server says how many it allows."""
     try:
         _, limits = sftp._request(_EXTENDED, "limits@openssh.com")  # noqa: SLF001  OpenSSH's PROTOCOL, section 4.8
     except TimeoutError:
         raise
     except OSError:  # there is no such request there
         return _FEW
-    *_, allowed = (limits.get_int64() for _ in range(4))  # 0 where it does not know
-    return max(_FEW, min(int(allowed) - _SPARE, _MANY))
+    *_, allowed = (int(limits.get_int64()) for _ in range(4))  # 0 where it does not know
+    return max(1, min(allowed - _SPARE, _MANY)) if allowed else _FEW
 
 
 class _Turn(Generic[Value]):
@@ -136,6 +136,7 @@ class _Turn(Generic[Value]):
             self._sftp._async_request(self, *each)  # noqa: SLF001
 
     def _async_response(self, kind: int, message: Any, _number: int) -> None:
+        """Take an answer, as paramiko gives it."""
         answer = message
         if kind == _STATUS:
             try:

@@ -71,9 +71,10 @@ def at_the_end(command: str) -> Iterator[tuple[paramiko.SFTPClient, LongLine]]:
     [
         (f"ulimit -n 1024; exec {SERVER}", 10),
         (f"ulimit -n 200; exec {SERVER}", 20),  # 175 at once
+        (f"ulimit -n 60; exec {SERVER}", 70),  # 35
         (f"ulimit -n 100; exec {SERVER} -P limits", 40),  # it does not say how many: 64 at once
     ],
-    ids=["many", "fewer", "nobody knows"],
+    ids=["many", "fewer", "very few", "nobody knows"],
 )
 def test_rounds(tmp_path, command, most):
     """A thousand manifests are all there after a few round trips, fewer than one for each hundred."""
