@@ -65,10 +65,10 @@ def denied(account: str, settings: Settings, said: str) -> ConnectError:
     )
 
 
-def open_to_others(account: str, key: str, said: str = "") -> ConnectError:
+def open_to_others(account: str, key: str) -> ConnectError:
     """Return what to raise for a private key that ssh would not use."""
     return ConnectError(
-        f"{account}: others can read the private key {key}{said and ': ' + said}",
+        f"{account}: others can read the private key {key}",
         f"It is the public key: name the private one, {key.removesuffix('.pub')}." if key.endswith(".pub")
         else f"chmod 600 {quote(key)}",
     )  # fmt: skip
