@@ -54,6 +54,7 @@ class PostgreSQL(Backend):
     globals: bool = option(default=True, help="dump roles and tablespaces too, as @globals")
     lock_wait_timeout: float = option(default=300.0, help="seconds to wait for a locked table, then fail")
 
+    by_stdio = True
     hints = HINTS
 
     def __post_init__(self) -> None:
