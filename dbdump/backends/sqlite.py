@@ -181,8 +181,9 @@ class SQLite(Backend):
                 "restore", f"{database}: is a directory", "Look at what is in it, or name a file with --as."
             )
         if there == b"nowhere":
-            what = f"{PurePath(database).parent}: no such directory"
-            raise StageError("restore", what, "Make it, with the owner and the mode that it should have.")
+            what = f"{PurePath(database).parent}: no such directory, or not to be entered by that user"
+            hint = "Make it, with the owner and the mode that it should have; or let the user that su names enter it."
+            raise StageError("restore", what, hint)
         return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
 
     def discard(self, database: str) -> None:

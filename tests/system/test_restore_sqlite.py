@@ -164,7 +164,7 @@ def test_whatever_is_in_a_file_is_in_the_way(made, dbdump, sql):
 def test_a_path_that_can_be_no_file(made, dbdump, tmp_path, force):
     """A directory, or one below a directory that is not there: told before anything is read."""
     _, flags = made()
-    gone = f"{tmp_path}/gone: no such directory"
+    gone = f"{tmp_path}/gone: no such directory, or not to be entered by that user"
     for name, told in ((tmp_path, f"{tmp_path}: is a directory"),
                        (tmp_path / "gone" / "x.db", gone)):  # fmt: skip
         done = dbdump("restore", *flags, f"--as={name}", *force)
