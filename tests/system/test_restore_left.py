@@ -169,6 +169,22 @@ def test_a_dump_that_went_drops_nothing(raw, dbdump, tmp_path, datadir):
     assert not (tmp_path / "dropped").exists()
 
 
+def test_a_dump_that_was_replaced_drops_nothing(raw, dbdump, tmp_path, datadir):
+    """What somebody writes over it between the two readings is compared before anything goes."""
+    flags = raw(
+        "def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2']",
+        "def get_trial_command(self, database, into, jobs):\n"
+        f"        return ['sh', '-c', 'echo x | tee {datadir}/*/*/one/2*[!n]']",
+        "def contents(self, database): return 3",
+        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
+    )
+    done = dbdump("restore", *flags, "--force")
+    assert done.returncode == 4, done.stdout
+    assert "changed since it was verified, a moment ago" in done.stdout
+    assert "nothing was touched" in done.stdout
+    assert not (tmp_path / "dropped").exists()
+
+
 def test_what_cannot_be_dropped_was_not(raw, dbdump):
     """A backend that neither tells what is there nor drops it leaves that to what restores."""
     flags = raw("def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2; exit 3']")
