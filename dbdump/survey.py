@@ -21,6 +21,8 @@ from .writers.base import Store
 
 _AT_ONCE = 16  # recipes: each mostly waits for another machine
 
+_LOOK = "Look at that disk, and whether the user who reads may read there."
+
 Found = TypeVar("Found")
 
 
@@ -86,7 +88,7 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except WriteError as error:
-        raise ReadError(error.message, error.hint) from error
+        raise ReadError(error.message, error.hint or _LOOK) from error
 
 
 @dataclass(frozen=True)
