@@ -119,10 +119,8 @@ def _one(job: Job, machines: Machines, work: Callable[[Place], Iterable[Found]])
     def all_of_it() -> None:
         if job.dump.to is None:
             raise RuntimeError("a job is looked at before its defaults are filled in")
-        try:
-            found.extend(work(Place(job, job.dump.to.bound(machines.reach(job)), machines)))
-        except WriteError as error:
-            error.stage = "read"  # nothing is stored here
-            raise
+        with _reading():
+            store = job.dump.to.bound(machines.reach(job))
+        found.extend(work(Place(job, store, machines)))
 
     return found, attempt(job.id, known_secrets(job.dump.backend), all_of_it)
