@@ -58,14 +58,23 @@ class Place:
             return read_listing(host, recipe, self.store.entries(host, recipe))
 
     def read(self, stored: Stored) -> Iterator[bytes]:
-        """Yield the bytes of a stored dump. Raises Gone where it was removed since it was listed."""
+        """Yield the bytes of a stored dump. Raises Gone where it and its manifest were removed since it was listed."""
         try:
             with _reading():
                 yield from self.store.read(stored.name)
         except ReadError as error:
-            if all(each.name != stored.name for each in self.listed_once().dumps):
-                told = f"{stored.name.id} {stored.name.stamp}: gone since it was listed"
+            name, listing = stored.name, self.listing()
+            if any(each.name == name for each in listing.dumps):
+                raise
+            paths = [f"{name.directory[-1]}/{each}" for each in (name.file, name.manifest_file)]
+            left = [each for each in listing.strays if each.path in paths]
+            if not left:
+                told = f"{name.id} {name.stamp}: gone since it was listed"
                 raise Gone(told, "Somebody removed it, perhaps a prune: invoke list says what there is.") from error
+            if any(each.lost for each in left):
+                told = f"{name.id} {name.stamp}: its file is gone, its manifest is not"
+                hint = "Find out who removed it: a prune takes both, unless it was ended."
+                raise ReadError(told, hint) from error
             raise
 
     def signature(self, name: DumpName) -> bytes:

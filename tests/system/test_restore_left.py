@@ -250,6 +250,23 @@ def test_what_is_whole_is_whole(raw, started, tmp_path):
     assert "left: one, all of it; globals as far as they came" in said
 
 
+def test_globals_that_cannot_be_read_stop_nothing_else(raw, dbdump, tmp_path, datadir):
+    """What went of them alone, since they were verified, no prune took: that is told, and the database restored."""
+    flags = raw(
+        "def get_load_command(self, database, into, jobs):\n"
+        f"        import glob, os; into == 'one' or os.unlink(*glob.glob('{datadir}/*/*/@globals/2*[!n]'))\n"
+        f"        return ['sh', '-c', 'cat >$1.$2', 'sh', {str(tmp_path / 'made')!r}, into]",
+        "def contents(self, database): return None",
+    )
+    done = dbdump("restore", *flags, "--globals")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED   localhost/raw/@globals: read: " in done.stdout
+    assert "its file is gone, its manifest is not" in done.stdout
+    assert "hint: Find out who removed it" in done.stdout
+    assert "left: " not in done.stdout
+    assert (tmp_path / "made.one").read_text() == "raw\n"
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_file_is_as_it_was_or_another_one(dbdump, tmp_path, datadir, replaced):
     """What fails after the file was replaced does not say that it was not."""
