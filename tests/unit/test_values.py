@@ -64,6 +64,13 @@ def test_the_public_names():
         "Writer", "Zstd", "backend", "localhost", "option", "recipe",
     ]  # fmt: skip
     assert all(getattr(dbdump, name).__doc__ for name in dbdump.__all__)
+    assert {*dbdump.__all__, "__version__"} <= {*dir(dbdump)}
+
+
+def test_no_other_name_is_public():
+    """Who misspells one is told of the module that was asked, as of any other."""
+    with pytest.raises(AttributeError, match="module 'dbdump' has no attribute 'Postgres'"):
+        dbdump.Postgres  # noqa: B018  it raises
 
 
 def test_a_recipe_is_a_value_with_a_title():
