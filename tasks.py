@@ -1,11 +1,11 @@
-"""The invoke namespace: the operator's tasks, and `dev` for those who work on dbdump itself."""
+"""The invoke namespace: the operator's tasks, and `dev` for those who work on dbdump itself.
+
+Nothing but invoke is imported at first, as in dbdump/tasks.py.
+"""
 
 import os
-import secrets
 import shlex
-import shutil
 import sys
-from glob import glob
 
 from invoke import Collection, Context, Exit, task
 
@@ -38,6 +38,9 @@ NEEDED = {
 
 
 def _missing() -> list[str]:
+    import shutil
+    from glob import glob
+
     places = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *glob("/usr/lib/postgresql/*/bin")]
     path = os.pathsep.join(places)
     return sorted(package for program, package in NEEDED.items() if not shutil.which(program, path=path))
@@ -79,6 +82,8 @@ def test(c: Context, only: str = "", coverage: bool = False) -> None:
 )
 def faults(c: Context, long: bool = False, seed: str = "", runs: int = 0, only: str = "") -> None:
     """Inject faults into real dumps, and see after each that nothing was harmed."""
+    import secrets
+
     seed = shlex.quote(seed or (secrets.token_hex(4) if long else "1"))
     setting = f"FAULTS_SEED={seed} FAULTS_RUNS={runs or (200 if long else 30)}{' FAULTS_LONG=1' if long else ''}"
     c.run(f"{setting} {shlex.quote(sys.executable)} -m pytest tests/faults {only or '-n 4 --dist loadfile'}", echo=True)

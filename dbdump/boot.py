@@ -116,6 +116,11 @@ class Booted:
                 f"{link.account}: its login shell said nothing for {self._patience:g} s",
                 "Look at that account's start-up files, or at the forced command of its key.",
             ) from None
+        if len(noise) >= _MOST_NOISE:
+            raise ConnectError(
+                f"{link.account}: its login shell printed more than {_MOST_NOISE} bytes, and did not begin our script",
+                "Look at that account's start-up files.",
+            )
         told = [*noise.decode("utf-8", "backslashreplace").split("\n"), *said.messages]
         text = "; ".join(line.strip() for line in told if line.strip())[-_MOST_TOLD:]
         raise link.refusal(self._running.wait(), text)

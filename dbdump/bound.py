@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import PurePath
 from typing import TypeVar
 
 from . import __version__
+from .backends.base import Backend
 from .catalog import GLOBALS, SCRATCH, DumpName
 from .errors import DumpError, ListError, RecipeError, Skip, StageError
 from .links import Reach
@@ -58,7 +59,7 @@ class Bound:
         self._user = facts.user
         if self.wrapper_shell is not self.shell:
             facts = probe(self.wrapper_shell, sorted(programs), None)
-        self._choose = partial(chosen_wrappers, wanted, facts.programs, self._ask_wrapper)
+        self._choose = cache(partial(chosen_wrappers, wanted, facts.programs, self._ask_wrapper))
         self._wrap: list[Wrapper] = []
         self.backend = job.dump.backend.on(self._ask, here=self.shell.here)
         self.notice = ""
@@ -70,6 +71,14 @@ class Bound:
         """The values that nobody is to see."""
         return tuple(self._secrets.values())
 
+    def choose_before_prepare(self) -> None:
+        """Choose the wrappers, so that nothing is prepared where a key is no good. Raises StageError for that.
+
+        Where the backend prepares nothing they are chosen while the server is asked, which takes as long.
+        """
+        if type(self.backend).prepare is not Backend.prepare:
+            self._choose()
+
     def plan(self, patterns: Sequence[str]) -> list[Plan]:
         """Return what to do with each database; with `patterns` (globs), only with those that match one.
 
@@ -78,8 +87,12 @@ class Bound:
         """
         with ThreadPoolExecutor(1, "wrappers") as pool:  # GnuPG takes its time, and so does the server
             choosing = pool.submit(self._choose)
-            names = list(dict.fromkeys(self.backend.get_db_list()))
-            globals_command = self.backend.get_globals_command()
+            try:
+                names = list(dict.fromkeys(self.backend.get_db_list()))
+                globals_command = self.backend.get_globals_command()
+            except (ListError, StageError) as error:
+                self._add_fault_of_wrappers(error, choosing)
+                raise
         self._wrap = choosing.result()
         if not names and globals_command is None:
             raise ListError("the server lists no databases", "Look at the server, and at who asks it.")
@@ -93,6 +106,14 @@ class Bound:
         if globals_command is not None and (not patterns or matches(GLOBALS, patterns)):
             plans.append(self._planned(self._name(GLOBALS), globals_command, versions))
         return plans
+
+    def _add_fault_of_wrappers(self, error: DumpError, choosing: Future[list[Wrapper]]) -> None:
+        """Have `error`, the server's, say what is wrong with the wrappers too, so that both are mended at once."""
+        other = choosing.exception()
+        if isinstance(other, StageError):
+            hints = error.hint or self.backend.hint(error.message), other.hint
+            error.message += f"; and {other.stage}: {other.message}"
+            error.hint = " ".join(filter(None, hints))
 
     def _plan(self, database: str, versions: dict[str, str]) -> Plan:
         name = self._name(database)

@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
 from .errors import WriteError
@@ -69,6 +69,11 @@ def is_cut(directory: str) -> bool:
 def new_stamp(now: datetime | None = None) -> str:
     """Return the UTC stamp of a run, to the second: `20261122T203000Z`."""
     return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def utc_now(timespec: Literal["seconds", "milliseconds"] = "seconds") -> str:
+    """Return the time as manifests and records have it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def place_of(host: str, recipe: str) -> tuple[str, str]:

@@ -12,13 +12,13 @@ from .check_databases import DATABASES, database_findings
 from .check_host import host_findings
 from .check_target import target_findings
 from .check_wrappers import wrapper_findings
+from .ending import end
 from .errors import NothingMatched
 from .findings import Finding, guarded, once, summary
 from .locks import look_at_locks
 from .plan import known_secrets
-from .progress import Plain
 from .redact import redact
-from .report import FAILED, Result, document, exit_code, hand_over
+from .report import FAILED, Result, exit_code
 from .survey import Place, survey
 
 
@@ -45,18 +45,12 @@ def check(asked: Asked) -> int:
     code = exit_code([], broken_files=bool(errors), signal=seen.signal)
     if seen.signal is None and any(each.severity == "error" for each in findings):
         code = FAILED
-    plain = Plain(to_stderr=asked.as_json)
-    for bug in [*(each.bug for each in seen.found), *(each.bug for each in seen.failures)]:
-        for line in bug.splitlines():
-            plain.say(line)
-    for line in _lines(findings) if not asked.as_json else ():
-        plain.say(line)
-    for error in errors:
-        plain.say(f"ERROR    recipes  {told(error)}")
-    plain.say(summary(findings, len(errors)))
-    if asked.as_json:
-        hand_over(document("check", code, [each.item for each in findings], errors))
-    return code
+    broken = [f"ERROR    recipes  {told(error)}" for error in errors]
+    return end(
+        "check", code, bugs=[*(each.bug for each in seen.found), *(each.bug for each in seen.failures)],
+        lines=[*(() if asked.as_json else _lines(findings)), *broken, summary(findings, len(errors))],
+        items=(each.item for each in findings), errors=errors, as_json=asked.as_json,
+    )  # fmt: skip
 
 
 def _findings(place: Place, patterns: Sequence[str]) -> Iterator[Finding]:

@@ -36,8 +36,7 @@ def key_findings(gpg: GPG, ask: Ask, here: Ask, *, prunes: bool) -> Iterator[Fin
             signer = key
         else:
             recipients.append(key)
-    prints = tuple(dict.fromkeys(each.fingerprint for each in recipients))
-    pinned = PinnedGPG(signer.fingerprint if signer else None, prints, gpg.homedir)
+    pinned = gpg.pinned(signer, recipients)
     if pinned.proof:
         yield from guarded(_tried(pinned, signer, ask), "gpg")
         yield from guarded(_here(pinned, here, prunes=prunes), "gpg")

@@ -75,6 +75,9 @@ def choose_file(asked: Asked, path: str) -> Chosen:
     manifest = stored.manifest
     if asked.databases and not matches(manifest.database, asked.databases):
         raise UsageError(f"{path} is a dump of {stored.name.id}", "Leave --database out.")
+    if asked.backend and asked.backend != manifest.backend:
+        made = printable(manifest.backend)
+        raise UsageError(f"{path} is a dump of {made}, and not of {asked.backend}", f"Say --backend={made}.")
     narrowed = bool(asked.hosts or asked.recipes or asked.tags)
     try:
         jobs, errors = asked_jobs(asked)
@@ -153,10 +156,7 @@ def _of_stamp(kept: _Kept, database: str, stamp: str | None, now: datetime) -> S
         raise BadDump(_says(kept, newest), f"Find out who touched it.{older}")
     if good is not None and stamp is None and good.record and good.record.fault:
         sound = next((each for each in dumps if each.name.stamp < good.name.stamp and not fault_of(each, now)), None)
-        older = f", or the one before that is not known to be bad: --at={sound.name.stamp}" if sound else ""
-        raise BadDump(
-            f"{good.name.id}: {fault_of(good, now)}", f"Restore it all the same: --at={good.name.stamp}{older}."
-        )
+        raise BadDump(f"{good.name.id}: {fault_of(good, now)}", _instead(good, sound))
     if good is not None:
         return good
     for each in bad:
@@ -167,6 +167,14 @@ def _of_stamp(kept: _Kept, database: str, stamp: str | None, now: datetime) -> S
         raise BadDump(f"{dumps[0].name.id}: {why}", f"Restore it all the same: --at={dumps[0].name.stamp}.")
     there = _some([each.name.stamp for each in dumps])
     raise BadDump(f"{kept.job.id}/{printable(database)}: no dump of {stamp}", f"There is: {there}." if there else "")
+
+
+def _instead(bad: Stored, sound: Stored | None) -> str:
+    """Return what to restore where the latest dump is known to be bad; `sound` is one before it that is not."""
+    older = f"the one before that is not known to be bad: --at={sound.name.stamp}" if sound else ""
+    if bad.size != bad.manifest.stored_bytes:  # no stamp makes that one do
+        return f"Restore {older}." if older else "No other one is there that is not known to be bad."
+    return f"Restore it all the same: --at={bad.name.stamp}{', or ' if older else ''}{older}."
 
 
 def _globals_of(kept: _Kept, stored: Stored) -> Stored:

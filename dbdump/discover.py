@@ -19,7 +19,7 @@ from types import ModuleType
 
 from .aside import stdout_aside
 from .errors import DbdumpError, NothingMatched, RecipeError
-from .recipe import Recipe, taken
+from .recipes import Recipe, taken
 
 # Recipe files are modules of a package of this name, wherever their directory is and whatever it is called,
 # so that one may import another and none is found on sys.path.

@@ -15,13 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from .backends.base import Backend
 from .backends.postgresql import PostgreSQL
-from .backends.sqlite import SQLite
-from .catalog import GLOBALS
-from .errors import BadDump, StageError
+from .catalog import GLOBALS, utc_now
+from .errors import BadDump, Gone, StageError
 from .plan import Job
 from .restoring import SecondPass
 from .scratch import Held, Scratch
@@ -56,14 +54,14 @@ def drill(place: Place, stored: Stored, marks: bytes, to: Job | None, advanced: 
     bytes as they are read. The scratch database is dropped in any case. Raises StageError where nothing can be said
     of the dump, because of something else; ConnectError; Interrupted.
     """
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    at = utc_now()
     dump = SecondPass(place, stored, marks, advanced)
-    if to is not None and not isinstance(place.job.dump.backend, SQLite):
+    if to is not None and not place.job.dump.backend.is_file:
         with on_host(place, stored, to) as hosted:
-            done = _Room(place, stored, hosted.scratch, hosted.into).drill(at, dump)
+            done = _Trial(place, stored, hosted.scratch, hosted.into).drill(at, dump)
         return replace(done, fault="; ".join(filter(None, [done.fault, hosted.left])))
-    with _room(place, stored) as room:
-        return room.drill(at, dump)
+    with _trial_here(place, stored) as trial:
+        return trial.drill(at, dump)
 
 
 def why_not(stored: Stored, to: Job | None) -> str:
@@ -84,29 +82,29 @@ def _shared(place: Place) -> ThrowAway:
 
 
 @contextmanager
-def _room(place: Place, stored: Stored) -> Iterator[_Room]:
-    """Have room for one dump on this machine."""
+def _trial_here(place: Place, stored: Stored) -> Iterator[_Trial]:
+    """Give one dump somewhere to be restored on this machine, for a while."""
     backend, database = place.job.dump.backend, stored.manifest.database
-    if isinstance(backend, SQLite):
+    if backend.is_file:
         shell = place.machines.local
         with closing(Held(shell, "drill", None, "")) as held:
-            scratch = Scratch(shell, replace(backend, su=None, python="")).reading(stored.raw_suffix)
-            yield _Room(place, stored, scratch, f"{held.directory}/database")
+            scratch = Scratch(shell, backend.for_files_here()).reading(stored.raw_suffix)
+            yield _Trial(place, stored, scratch, f"{held.directory}/database")
     elif database == GLOBALS:
         with closing(ThrowAway(place)) as server:  # they may change who is allowed what
             scratch = server.scratch(stored)
-            yield _Room(place, stored, scratch, GLOBALS, directory=server.directory)
+            yield _Trial(place, stored, scratch, GLOBALS, directory=server.directory)
     else:
         server = _shared(place)
         scratch = server.scratch(stored)
         roles = not isinstance(backend, PostgreSQL) or server.has_roles_of(stored)
         with server.database(scratch.backend, database) as into:
-            yield _Room(place, stored, scratch, into, roles=roles)
+            yield _Trial(place, stored, scratch, into, roles=roles)
 
 
 @dataclass(frozen=True)
-class _Room:
-    """Where one dump is drilled: the way there, the name it gets, and whether all of its roles should be there.
+class _Trial:
+    """One dump to be restored: the way to where that is, its name there, and whether all of its roles should be there.
 
     `directory` is that of the server.
     """
@@ -146,6 +144,8 @@ class _Room:
         """Do it, and return what is wrong with the dump. Raises what is no fault of it."""
         try:
             action()
+        except Gone:
+            raise
         except BadDump as error:
             return error.message
         except StageError as error:

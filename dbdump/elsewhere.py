@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .asked import Asked, asked_jobs
-from .backends.sqlite import SQLite
 from .errors import NothingMatched, UsageError
 from .host import localhost
 from .plan import Job
@@ -52,7 +51,7 @@ def job_there(there: Sequence[Job], own: Job) -> Job:
             f"{host.name} has more than one recipe of {kind}: {', '.join(names)}",
             f"Say whose server is meant: --to={host.name}/{names[0]}.",
         )
-    if isinstance(own.dump.backend, SQLite):
+    if own.dump.backend.is_file:
         return replace(own, host=host)
     raise NothingMatched(
         f"{host.name} has no recipe of {kind}, which would say how its server is reached",

@@ -11,7 +11,9 @@ DbdumpError
     ├── ListError    the databases could not be listed
     ├── StageError   a command of the dump failed
     ├── WriteError   the bytes could not be stored
+    ├── ReadError    what is stored could not be read
     ├── BadDump      a stored dump is not what it should be     exit 4
+    │   └── Gone         it was there, and is no more
     ├── Locked       somebody else is at it                     exit 75
     └── Interrupted  the run was ended by a signal
 """
@@ -91,11 +93,21 @@ class WriteError(DumpError):
     stage = "write"
 
 
+class ReadError(DumpError):
+    """What is stored could not be read: whether it is good, nobody knows."""
+
+    stage = "read"
+
+
 class BadDump(DumpError):  # noqa: N818  what it is
     """A stored dump is missing, or not what its manifest, its signature or its recipe say."""
 
     stage = "verify"
     exit_code = 4
+
+
+class Gone(BadDump):
+    """A stored dump was removed since it was listed, which says nothing of what it was."""
 
 
 class Locked(DumpError):  # noqa: N818  what it is

@@ -10,10 +10,10 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import PurePath
 
 from .backends.base import Backend
+from .catalog import utc_now
 from .ends import Ends
 from .errors import RecipeError, StageError
 from .host import clean_environment
@@ -192,8 +192,7 @@ def _refuse(level: Level | None, fault: Fault | None) -> None:
 
 def _record(stored: Stored, level: Level | None, fault: str = "") -> Record:
     """Return the record; what a drill found before stays in it."""
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Record(stored.manifest.sha256, now, level, fault, stored.record.drill if stored.record else None)
+    return Record(stored.manifest.sha256, utc_now(), level, fault, stored.record.drill if stored.record else None)
 
 
 def _hint(fault: str) -> str:

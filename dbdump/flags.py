@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,14 @@ def asked_of(given: Mapping[str, Any]) -> Asked:
         flags["host"], flags["recipe"], flags["tag"], flags["database"], flags["recipes"], flags["backend"],
         overrides, positive("--jobs", flags["jobs"]) or os.cpu_count() or 1, flags["here"], flags["json"],
     )  # fmt: skip
+
+
+def told_usage(error: str, words: Sequence[str], tasks: Collection[str]) -> tuple[str, str]:
+    """Return what invoke's parser says of `words`, of which the first may be one of `tasks`, and a hint."""
+    message = re.sub(r"^Flag <Argument: ([\w-]+).*", r"--\1 needs a value", error)
+    if not words or words[0] not in tasks:
+        return message, "dbdump --list has the tasks, and dbdump TASK --help has their flags."
+    return message, f"dbdump {words[0]} --help has its flags; a database is named with --database=NAME."
 
 
 def original_spelling(argv: Sequence[str]) -> list[str]:

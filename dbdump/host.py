@@ -77,19 +77,26 @@ localhost = Host("localhost")
 
 
 class LocalShell(Scripts):
-    """A shell of this machine; each script in a session of its own, with a clean environment, in /."""
+    """A shell of this machine; each script in a session of its own, with a clean environment, in `directory`.
+
+    That is / by default, as ours may not be readable for the user it becomes; None is ours.
+    """
 
     here = True
 
+    def __init__(self, directory: str | None = "/") -> None:
+        super().__init__()
+        self._directory = directory
+
     def begin(self, script: str, secrets: Sequence[str], said: Said) -> LocalRunning:
         """Start `script` here."""
-        return LocalRunning(["/bin/sh", "-c", script], secrets, said)
+        return LocalRunning(["/bin/sh", "-c", script], secrets, said, self._directory)
 
 
 class LocalRunning:
     """A program that runs on this machine; see Running."""
 
-    def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said) -> None:
+    def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said, directory: str | None = "/") -> None:
         self._said = said
         self._writing = threading.Lock()  # else another thread's write could reach a file that is opened next
         self._process = subprocess.Popen(
@@ -99,7 +106,7 @@ class LocalRunning:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            cwd="/",  # ours may not be readable for the user it becomes
+            cwd=directory,
             env=clean_environment(os.environ),
             start_new_session=True,
         )
@@ -209,11 +216,11 @@ def _opened(stream: IO[bytes] | None) -> IO[bytes]:
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what of `environment` a script may see: no secret of the caller leaks into a dump tool.
 
-    PATH and HOME are filled in where cron or `env -i` left them out.
+    PATH and HOME are filled in where cron or `env -i` left them out, or empty.
     """
     kept = {name: value for name, value in environment.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    kept.setdefault("PATH", _PATH)
-    if "HOME" not in kept:
+    kept["PATH"] = kept.get("PATH") or _PATH
+    if not kept.get("HOME"):
         with contextlib.suppress(KeyError):
             kept["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
     return kept

@@ -9,7 +9,7 @@ from .errors import Interrupted, StageError
 from .pieces import Hashed
 from .pipeline import Write
 from .shell import Stalled
-from .stored import Stored, read_listing
+from .stored import Stored
 from .survey import Place
 
 _MOVED = "Somebody moved files where it is stored: take another dump, and find out who."
@@ -41,7 +41,7 @@ class Intake:
     def feed(self, write: Write) -> None:
         """Hash all bytes, and write them as long as they are taken."""
         taken = True
-        for piece in self._place.store.read(self._stored.name):
+        for piece in self._place.read(self._stored):
             if self._place.machines.local.ended:
                 raise Interrupted("ended before it was read to the end")
             self._hashed.add(piece)
@@ -89,8 +89,7 @@ class Intake:
         return None
 
     def _others(self) -> Iterator[Stored]:
-        host, recipe = self._place.job.host.name, self._place.job.recipe
-        for each in read_listing(host, recipe, self._place.store.entries(host, recipe)).dumps:
+        for each in self._place.listed_once().dumps:
             if each.name != self._stored.name:
                 yield each
 

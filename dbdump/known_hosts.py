@@ -23,16 +23,25 @@ def known_keys(file: str) -> Iterator[tuple[str, str, bytes]]:
         except ValueError:
             continue
         for name in names.split(","):
-            yield name, kind, key
+            yield name if name.startswith("|") else name.lower(), kind, key  # a hash is of the name in small letters
 
 
 def for_ssh_alone(files: Iterable[str], host: str, port: int) -> bool:
-    """Whether only ssh itself understands the files: a pattern is in them, or two keys of one kind for that host."""
+    """Whether only ssh itself understands the files.
+
+    That is where a pattern is in them, or two keys of one kind for that host, or one without its port, which ssh takes
+    where there is none with it.
+    """
     files = tuple(files)
-    wanted = named(host, port)
-    found = {(kind, key) for file in files for name, kind, key in known_keys(file) if _is(wanted, name)}
+    found = _keys_of(files, named(host, port))
     kinds = {kind for kind, _ in found}
-    return len(found) > len(kinds) or any(_NOT_A_NAME.match(line) for file in files for line in _lines(file))
+    without_port = not found and _keys_of(files, host)
+    several = len(found) > len(kinds)
+    return bool(without_port or several or any(_NOT_A_NAME.match(line) for file in files for line in _lines(file)))
+
+
+def _keys_of(files: Iterable[str], wanted: str) -> set[tuple[str, bytes]]:
+    return {(kind, key) for file in files for name, kind, key in known_keys(file) if _is(wanted, name)}
 
 
 def named(host: str, port: int) -> str:
@@ -40,24 +49,20 @@ def named(host: str, port: int) -> str:
     return host if port == 22 else f"[{host}]:{port}"  # noqa: PLR2004  ssh's own
 
 
-def how_to_add(host: str, port: int) -> str:
-    """Return the line of shell that adds the key of a machine."""
-    return f"{_scan(host, port)} >> ~/.ssh/known_hosts"
+def file_of(files: Iterable[str], name: str) -> str | None:
+    """Return the first of the files that has a key under that name, if one has."""
+    return next((file for file in files if any(_is(name, each) for each, _, _ in known_keys(file))), None)
 
 
-def how_to_renew(host: str, port: int) -> str:
-    """Return the lines of shell that put the key of a machine in the place of an old one."""
-    return f"ssh-keygen -R {quote(named(host, port))}; {how_to_add(host, port)}"
+def how_to_add(host: str, port: int, file: str) -> str:
+    """Return the line of shell that adds the key of a machine to a file."""
+    return " ".join(["ssh-keyscan", *([] if port == 22 else ["-p", str(port)]), quote(host), ">>", quote(file)])  # noqa: PLR2004
 
 
 def how_it_was_named(name: str) -> tuple[str, int]:
     """Return the host and the port of a name in those files."""
     bracket = re.fullmatch(r"\[(.+)\]:([0-9]{1,5})", name)
     return (bracket[1], int(bracket[2])) if bracket else (name, 22)
-
-
-def _scan(host: str, port: int) -> str:
-    return " ".join(["ssh-keyscan", *([] if port == 22 else ["-p", str(port)]), quote(host)])  # noqa: PLR2004
 
 
 def _lines(file: str) -> Iterator[str]:
@@ -67,7 +72,8 @@ def _lines(file: str) -> Iterator[str]:
 
 
 def _is(wanted: str, name: str) -> bool:
-    """Whether a name, perhaps hashed, is that one."""
+    """Whether a name, perhaps hashed, is that one, which ssh has in small letters."""
+    wanted = wanted.lower()
     if not name.startswith("|1|"):
         return name == wanted
     try:

@@ -25,6 +25,7 @@ from .target import (
     quick_ciphers,
     settings_of,
     split_target,
+    wants_its_agent,
     wants_kerberos,
     without_ssh,
 )
@@ -137,7 +138,7 @@ def link_to(
     values = without_ssh(words) if answer is None else parse_settings(answer)
     settings = settings_of(values)
     plain = parse_settings(ask_ssh(("-F", "none", settings.hostname)) or "")
-    settings = replace(settings, ciphers=quick_ciphers(values, plain))
+    settings = replace(settings, ciphers=quick_ciphers(values, plain), words=tuple(words))
     odd = [*not_for_fabric(values, plain), *_odd(words, values, settings)]
     if answer is None and transport == "openssh":
         raise needs_ssh('transport="openssh"')
@@ -160,7 +161,7 @@ def link_to(
 
 def _odd(words: Sequence[str], values: dict[str, list[str]], settings: Settings) -> list[str]:
     """Return what else fabric cannot honour."""
-    odd = ["gssapiauthentication"] if wants_kerberos(words) else []
+    odd = [*(["gssapiauthentication"] * wants_kerberos(words)), *(["forwardagent"] * wants_its_agent(words))]
     if for_ssh_alone(settings.known_hosts, settings.hostname, settings.port):
         odd.append("known_hosts")
     if values.get("identitiesonly") == ["yes"] and "SSH_AUTH_SOCK" in os.environ:

@@ -6,24 +6,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 
 from rich.filesize import decimal
 
 from .asked import Asked, asked_jobs, told
 from .catalog import printable
+from .ending import end
 from .errors import NothingMatched
 from .plan import is_directory_of, matches
-from .progress import Plain
-from .report import document, exit_code, hand_over
+from .report import exit_code
 from .spans import age, ago
 from .stored import Stored, Stray
 from .survey import Place, survey
+from .writers.base import Store
 
 
 @dataclass(frozen=True)
 class _Dump:
     stored: Stored
-    location: str
+    store: Store
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,15 @@ def show_list(asked: Asked) -> int:
     leftovers = [each for each in seen.found if isinstance(each, _Leftover)]
     code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
     if not (dumps or leftovers or code):
-        raise NothingMatched("no dump matches", "invoke dump makes the first one; invoke recipes says where it goes.")
-    plain = Plain(to_stderr=asked.as_json)
-    if lines := [*_lines(dumps, leftovers)] if not asked.as_json else []:
-        plain.say("\n".join(lines))
-    for failure in seen.failures:
-        plain.say("\n".join(filter(None, [failure.bug, *failure.lines])))
-    for error in errors:
-        plain.say(told(error))
-    if asked.as_json:
-        items = [_dump_item(each) for each in dumps] + [_stray_item(each) for each in leftovers]
-        hand_over(document("list", code, [*items, *(each.item for each in seen.failures)], errors))
-    return code
+        first = "invoke dump makes the first one; invoke recipes says where it goes."
+        raise NothingMatched("no dump matches", "Without --database, all are listed." if asked.databases else first)
+    wrong = [*(line for each in seen.failures for line in each.lines), *map(told, errors)]
+    return end(
+        "list", code, bugs=[each.bug for each in seen.failures],
+        lines=[*(() if asked.as_json else _lines(dumps, leftovers)), *wrong],
+        items=chain(map(_dump_item, dumps), map(_stray_item, leftovers), (each.item for each in seen.failures)),
+        errors=errors, as_json=asked.as_json,
+    )  # fmt: skip
 
 
 def _look(databases: Sequence[str], place: Place) -> Iterable[_Dump | _Leftover]:
@@ -62,7 +61,7 @@ def _look(databases: Sequence[str], place: Place) -> Iterable[_Dump | _Leftover]
     listing = place.listing()
     for each in listing.dumps:
         if not databases or matches(each.manifest.database, databases):
-            yield _Dump(each, place.store.location(each.name))
+            yield _Dump(each, place.store)
     for stray in listing.strays:
         if not databases or is_directory_of(stray.directory, databases):
             yield _Leftover(host, recipe, stray)
@@ -114,7 +113,7 @@ def dump_item(stored: Stored, location: str) -> dict[str, object]:
 
 
 def _dump_item(each: _Dump) -> dict[str, object]:
-    return {"status": "committed", **dump_item(each.stored, each.location)}
+    return {"status": "committed", **dump_item(each.stored, each.store.location(each.stored.name))}
 
 
 def _stray_item(each: _Leftover) -> dict[str, object]:

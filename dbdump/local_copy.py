@@ -97,6 +97,10 @@ def read_copy(path: str) -> tuple[Stored, LocalCopy]:
     copy = LocalCopy(absolute(path))
     if not copy.path.exists():
         raise BadDump(f"{path}: no such file", "Name the file of a dump, as its manifest calls it.")
+    if copy.path.is_dir():
+        raise BadDump(f"{path}: is a directory", "Name the file of one dump in it.")
+    if path.endswith(MANIFEST_SUFFIX) and not copy.manifest.exists():
+        raise BadDump(f"{path}: a manifest, and no dump", f"Name its dump: --file={path.removesuffix(MANIFEST_SUFFIX)}")
     if not (copy.path.name and copy.manifest.exists()):
         raise BadDump(f"{path}{MANIFEST_SUFFIX}: no such file", "A dump is restored with its manifest: copy that, too.")
     try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import PurePath
 
-from .catalog import SCHEMA, Manifest
+from .catalog import SCHEMA, Manifest, utc_now
 from .errors import StageError
 from .pipeline import Outcome, Pipeline
 from .plan import Planned
@@ -43,7 +42,7 @@ def manifest_of(planned: Planned, outcome: Outcome, started: str) -> Manifest:
         database=name.database,
         file=name.file,
         started=started,
-        finished=utc_now(),
+        finished=utc_now("milliseconds"),
         raw_bytes=outcome.said.raw_bytes,
         stored_bytes=outcome.stored_bytes,
         sha256=outcome.sha256,
@@ -62,8 +61,3 @@ def _shown(word: str, pipeline: Pipeline) -> str:
     """Return an argument as the manifest shows it: no secret, and not a whole program."""
     word = redact(word, pipeline.values.values())
     return word if "\n" not in word or len(word) < _LONG else f"<{len(word)} characters of program>"
-
-
-def utc_now() -> str:
-    """Return the time, as manifests have it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,7 +12,7 @@ from .channel import LOST_HINT
 from .down import Absent, Down, Turns
 from .errors import ConnectError, ConnectionLost
 from .host import LocalRunning
-from .known_hosts import how_it_was_named, how_to_add, how_to_renew
+from .refused import changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
 from .script import Said
 from .shell import Running, Stalled
 from .ssh_line import ssh_line
@@ -24,11 +24,8 @@ LOST_STATUS = 255  # ssh(1): an error of ssh's own; a far end that was killed gi
 # What ssh says of itself, each a sentence of its own; a name in it is that of known_hosts.
 _CHANGED = re.compile(r"Host key for (\S+) has changed|IDENTIFICATION HAS CHANGED")
 _UNKNOWN = re.compile(r"No \S+ host key is known for (\S+)|Host key verification failed")
-_TROUBLES = (
-    (r"UNPROTECTED PRIVATE KEY", "others can read the private key", "chmod 600 the private key."),
-    (r"Permission denied|Too many authentication failures", "permission denied",
-     "Put the public key into that account's authorized_keys; a key with a passphrase needs an agent."),
-)  # fmt: skip
+_OPEN = re.compile(r"^Permissions \S+ for '(.+)' are too open")
+_DENIED = re.compile(r"Permission denied|Too many authentication failures")
 _ABSENT = re.compile(
     r"Connection (refused|timed out)|No route|resolve|Network is unreachable|banner exchange|stdio forwarding failed"
 )
@@ -89,27 +86,26 @@ class OpenSSHLink:
         lost = next(filter(_LOST.match, told), "")
         if said and not lost:
             return NoShell(self.account, said)
+        if lost.startswith("kex_"):  # so early that what was said before is why: a ProxyCommand that cannot be run
+            lost = "; ".join(told[: told.index(lost) + 1])
         return ConnectionLost(f"{self.account}: connection lost{': ' + lost if lost else ''}", LOST_HINT)
 
     def _of_its_key(self, told: Sequence[str]) -> ConnectError | None:
         """Return what to raise where the host key is not the one that is known: of that machine, or of one before."""
-        for pattern, cause, hint, how in (
-            (_CHANGED, "the host key has changed, or this is another machine",
-             "Ask its operator. If it is right, replace the key", how_to_renew),
-            (_UNKNOWN, "host key verification failed",
-             "Add its key, and compare the fingerprint with its operator's", how_to_add),
-        ):  # fmt: skip
+        if revoked := [each for each in told if "revoked" in each]:
+            return revoked_key(self.account, revoked[-1])
+        for pattern, raised in ((_CHANGED, changed_key), (_UNKNOWN, unknown_key)):
             if found := list(filter(None, map(pattern.search, told))):
                 best = next((each for each in found if each[1]), found[-1])
-                host = how_it_was_named(best[1]) if best[1] else (self._settings.hostname, self._settings.port)
-                return ConnectError(f"{self.account}: {cause}: {best.string}", f"{hint}: {how(*host)}")
+                return raised(self.account, self._settings, best[1] or own_name(self._settings), best.string)
         return None
 
     def _trouble(self, told: Sequence[str]) -> ConnectError | None:
-        for pattern, cause, hint in _TROUBLES:
-            if found := [each for each in told if re.search(pattern, each)]:
-                text = cause if cause.startswith(found[-1].lower()) else f"{cause}: {found[-1]}"
-                return ConnectError(f"{self.account}: {text}", hint)
+        if any("UNPROTECTED PRIVATE KEY" in each for each in told):
+            keys = [found[1] for found in map(_OPEN.search, told) if found]
+            return open_to_others(self.account, keys[0] if keys else "file")
+        if found := [each for each in told if re.search(_DENIED, each)]:
+            return denied(self.account, self._settings, found[-1])
         if found := list(filter(_ABSENT.search, told)):
             text = f"{self.account}: no connection: {found[0]}"
             return Absent(text, "Is the machine up, and sshd on that port?")
@@ -125,7 +121,7 @@ class SSHRunning(LocalRunning):
     def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said, account: str) -> None:
         self._account = account
         self._began = False
-        super().__init__(argv, secrets, said)
+        super().__init__(argv, secrets, said, None)  # files that REMOTE names may be relative to ours
 
     def read_into(self, buffer: memoryview, timeout: float) -> int:
         """Read the next bytes; see Running."""

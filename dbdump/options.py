@@ -13,7 +13,7 @@ from .backends.registry import find
 from .errors import RecipeError, UsageError
 from .host import Host
 from .plan import Job
-from .recipe import DEFAULT_DATADIR, Dump, Recipe
+from .recipes import DEFAULT_DATADIR, Dump, Recipe
 from .target import destination, split_target
 from .wrappers.base import Wrapper
 from .wrappers.compress import Compress

@@ -190,7 +190,7 @@ class Pipeline:
         return range(len(self.stages))
 
     def _stall(self, said: Said) -> StageError:
-        told = self._told(said, self.stages[0])
+        told = self._cause(said, self.stages[0])
         return StageError(
             self.stages[0].name,
             f"no byte for {self.stall_timeout:g} s, ended as stalled{': ' + told if told else ''}",
@@ -205,9 +205,9 @@ class Pipeline:
                 raise StageError(stage.name, f"exited 0 without {', '.join(sorted(missing))}", "Try it by hand.")
         index = to_blame([said.statuses.get(i) for i in self._indices])
         if index is None and exit_status == 0:
-            if self.check_stream and said.tee != 0:
-                text, hint = describe(said.tee, "tee")
-                raise StageError("tee", f"{text}, between {self.stages[0].name} and what is stored", hint)
+            if self.check_stream and said.check != 0:
+                text, hint = describe(said.check, "check")
+                raise StageError("check", f"{text}, between {self.stages[0].name} and what is stored", hint)
             if ended.cut:
                 raise StageError(self.stages[0].name, "exited 0 before it had read all of the dump")
             return
@@ -218,10 +218,10 @@ class Pipeline:
         stage = self.stages[index or 0]
         status = ended.exit_status if index is None else ended.said.statuses.get(index)
         text, hint = describe(status, stage.argv[0])
-        told = self._told(ended.said, stage)
+        told = self._cause(ended.said, stage)
         return StageError(stage.name, f"{text}: {told}" if told else text, hint)
 
-    def _told(self, said: Said, stage: Stage) -> str:
+    def _cause(self, said: Said, stage: Stage) -> str:
         told = cause(said.messages, PurePath(stage.argv[0]).name)
         return redact(told, self.values.values())[:_LONGEST_CAUSE]
 
@@ -245,7 +245,7 @@ def describe(status: int | None, program: str) -> tuple[str, str]:
         case 126 | 127:
             word = "not found" if status == 127 else "cannot be run"  # noqa: PLR2004  POSIX 2.8.2
             return f"{program}: {word}", f"Install {program} on that host, or add its directory to PATH."
-        case _ if status < 0 or status > 128:  # noqa: PLR2004  as above
+        case _ if status < 0 or 128 < status < 128 + signal.NSIG:  # noqa: PLR2004  as above; ssh itself ends with 255
             number = -status if status < 0 else status - 128
             names = {each.value: each.name for each in signal.Signals}
             return f"killed by {names.get(number, f'signal {number}')}", ""
@@ -261,12 +261,14 @@ _TROUBLE = re.compile(r"error|fatal|denied|fail|cannot|could not|unable|no such|
 def cause(messages: Sequence[str], program: str) -> str:
     """Return the line of `messages` that says what went wrong, and its detail where the next line has one.
 
-    It is the first that speaks of trouble, or that `program` begins with its name, or else the last few.
+    It is the first that speaks of trouble, or that `program` begins with its name, or else the last few; how the
+    program is used is no cause.
     """
     troubles = (index for index, line in enumerate(messages) if _TROUBLE.search(line))
     named = (index for index, line in enumerate(messages) if line.startswith(f"{program}: "))
     index = next(chain(troubles, named), None)
     if index is None:
-        return "; ".join(messages[-3:])
+        usage = next((index for index, line in enumerate(messages) if line.lower().startswith("usage:")), None)
+        return "; ".join(messages[:usage][-3:] or messages[:1])
     detail = next((m[1] for m in map(_DETAIL.match, messages[index + 1 : index + 2]) if m), "")
     return "; ".join(filter(None, [messages[index], detail]))

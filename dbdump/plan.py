@@ -14,7 +14,7 @@ from .catalog import DumpName, decode, encode
 from .errors import DumpError, RecipeError, StageError
 from .host import Host
 from .pipeline import Pipeline
-from .recipe import Dump
+from .recipes import Dump
 from .redact import looks_secret, redact
 from .script import Stage
 from .shell import Shell

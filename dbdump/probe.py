@@ -53,7 +53,8 @@ def become(shell: Shell, name: str) -> User | None:
     raise StageError(
         "su",
         f"cannot run commands as {name} ({'; '.join(refused)})",
-        f"Run as root, as {name}, or allow it in sudoers: OPERATOR ALL=({name}) NOPASSWD: ALL",
+        f"Be {' or '.join(dict.fromkeys(['root', name]))} there, or allow it in its sudoers: "
+        f"{own_name} ALL=({name}) NOPASSWD: ALL",
     )
 
 

@@ -109,12 +109,13 @@ class Plain:
 class Live(Plain):
     """On a terminal: what runs, with bytes, speed and time, below the lines of what is done.
 
-    With `eta` all bytes are known before, and there is a bar, and the time that is left.
+    With `eta` all bytes are known before, and there is a bar, and the time that is left. On stderr it leaves stdout,
+    and what is printed there, alone.
     """
 
-    def __init__(self, *, eta: bool = False) -> None:
-        super().__init__()
-        from rich import progress  # noqa: PLC0415  0.1 s that cron need not pay
+    def __init__(self, *, eta: bool = False, to_stderr: bool = False) -> None:
+        super().__init__(to_stderr=to_stderr)
+        from rich import console, progress  # noqa: PLC0415  0.1 s that cron need not pay
 
         self._progress: Progress = progress.Progress(
             progress.SpinnerColumn(),
@@ -124,7 +125,9 @@ class Live(Plain):
             progress.TransferSpeedColumn(),
             progress.TimeElapsedColumn(),
             *([progress.TimeRemainingColumn()] if eta else []),
+            console=console.Console(stderr=to_stderr),
             transient=True,
+            redirect_stdout=not to_stderr,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -157,5 +160,6 @@ class Live(Plain):
 
 
 def display(*, eta: bool = False, to_stderr: bool = False) -> Plain:
-    """Return the display for where stdout goes, or stderr, which is for logs, and never live."""
-    return Live(eta=eta) if sys.stdout.isatty() and not to_stderr else Plain(to_stderr=to_stderr)
+    """Return the display for where it goes, stdout or stderr: live on a terminal."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    return Live(eta=eta, to_stderr=to_stderr) if stream.isatty() else Plain(to_stderr=to_stderr)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.filesize import decimal
 
 from .asked import Asked, asked_jobs, told
+from .ending import end
 from .errors import NothingMatched
 from .locks import only_run
 from .plan import matches
@@ -38,17 +39,13 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
 
     seen = survey(keeping, work, here=asked.here)
     failures = [*seen.failures, *(each.failure for each in seen.found if each.failure)]
-    if plain.lost:
-        plain = Plain(to_stderr=True)
-    if seen.found:
-        plain.say(_summary(seen.found, dry_run=dry_run))
-    for line in [line for each in failures for line in (*each.bug.splitlines(), *each.lines)]:
-        plain.say(line)
-    for error in errors:
-        plain.say(told(error))
-    if not (seen.found or failures or errors) and len(keeping) == len(jobs) and seen.signal is None:
+    complete = len(keeping) == len(jobs) or (keeping and asked.databases)  # else it was said why there is nothing
+    if not (seen.found or failures or errors) and complete and seen.signal is None:
         raise NothingMatched("no dump matches", "invoke list says what is stored.")
-    return exit_code(failures, broken_files=bool(errors), signal=seen.signal)
+    done = [_summary(seen.found, dry_run=dry_run)] if seen.found else []
+    code = exit_code(failures, broken_files=bool(errors), signal=seen.signal)
+    wrong = [*(line for each in failures for line in each.lines), *map(told, errors)]
+    return end("prune", code, bugs=[each.bug for each in failures], lines=[*done, *wrong], aside=bool(plain.lost))
 
 
 def _summary(pruned: Sequence[Pruned], *, dry_run: bool) -> str:

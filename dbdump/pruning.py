@@ -17,7 +17,7 @@ from .report import Result
 from .retention import Dated, Keep, retain
 from .signatures import Signatures
 from .standing import fault_of
-from .stored import Listing, Stored, read_listing
+from .stored import Listing, Stored
 from .survey import Place
 
 
@@ -123,7 +123,7 @@ def prune_place(
     if keep is None:
         raise RuntimeError("nothing says what is to be kept")
     with _as_prune(), contextlib.nullcontext() if dry_run else place.store.held(host, recipe, alone=True):
-        listing = read_listing(host, recipe, place.store.entries(host, recipe))
+        listing = place.listed_once()
         theirs = replace(listing, dumps=tuple(each for each in listing.dumps if chosen(each.manifest.database)))
         planned = list(cuts(theirs, keep, datetime.now(UTC), Signatures(place).faults))
         if lines := [line for each in planned for line in each.lines(brief=brief)]:

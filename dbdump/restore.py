@@ -53,17 +53,17 @@ def restore(asked: Asked, wanted: Wanted) -> int:
         Plain(to_stderr=True).say(note)
     with display(eta=True, to_stderr=wanted.to_stdout) as shown:
         if wanted.to_stdout:
-            return _told(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
+            return _status_of(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
     job = job_there(jobs_at(asked, wanted.to), chosen.job) if wanted.to else chosen.job
     restorer = Restorer(chosen, job, wanted.as_name, asked.slots, force=wanted.force)
-    look = _alone(chosen.job, restorer.look, here=asked.here, there=job)
+    look = _alone(chosen.job, restorer.look, here=asked.here, there=job, ended="nothing was touched")
     if not wanted.yes:
         if not _agreed(chosen, job, look):
             raise UsageError("not restored: you did not say y")
         restorer.agreed = look
     with display(eta=True) as shown:
         restorer.shown = shown
-        code = _told(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here, there=job), shown)
+        code = _status_of(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here, there=job), shown)
         if code:
             shown.say(f"         {_left(chosen.job, restorer, here=asked.here)}")
         if restorer.globals_fault:
@@ -107,17 +107,28 @@ def _agreed(chosen: Chosen, job: Job, look: Look) -> bool:
 def _pour(chosen: Chosen, shown: Plain, place: Place) -> None:
     """Write the raw dump to stdout, after all of it was verified."""
     stored = chosen.stored
-    with place.store.held(place.job.host.name, place.job.recipe, alone=False):
-        shown.started(stored.name.id, stored.size)
-        examined = verified(place, stored, partial(shown.advanced, stored.name.id))
+    with place.held():
+        dump = f"{stored.name.id} {stored.name.stamp}"
+        verify, again = f"verify {dump}", f"restore {dump}"
+        shown.started(verify, stored.size)
+        examined = verified(place, stored, partial(shown.advanced, verify))
         for note in examined.notes:
             shown.notice(note)
-        shown.say(f"verified {stored.name.id} {stored.name.stamp}")
-        SecondPass(place, stored, examined.marks, lambda _: None).to(standard_output(place.machines.local))
+        shown.ended(verify, f"verified {dump}")
+        shown.started(again, stored.size)
+        second = SecondPass(place, stored, examined.marks, partial(shown.advanced, again))
+        second.to(standard_output(place.machines.local))
 
 
-def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job | None = None) -> Value:
-    """Do `work` with what one job reaches. Raises what it raises, and an error of its own after a signal.
+def _alone(
+    job: Job,
+    work: Callable[[Place], Value],
+    *,
+    here: bool,
+    there: Job | None = None,
+    ended: str = "ended before it was done",
+) -> Value:
+    """Do `work` with what one job reaches. Raises what it raises, and an error after a signal: it `ended` so.
 
     Nobody is told the secrets of `job`, nor those of `there`.
     """
@@ -138,7 +149,7 @@ def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job |
     if done:
         return done[0]
     if seen.signal is not None:
-        raise interrupted(seen.signal, "ended before it was done")
+        raise interrupted(seen.signal, ended)
     if caught:
         raise caught[0]
     failure = seen.failures[0]
@@ -147,7 +158,7 @@ def _alone(job: Job, work: Callable[[Place], Value], *, here: bool, there: Job |
     raise DumpError(redact(failure.text, secrets), failure.hint)
 
 
-def _told(chosen: Chosen, work: Callable[[], None], shown: Plain) -> int:
+def _status_of(chosen: Chosen, work: Callable[[], None], shown: Plain) -> int:
     """Do `work`, tell how it failed, if it did, and return the exit status."""
     try:
         work()

@@ -56,9 +56,8 @@ class Restorer:
 
     def work(self, place: Place) -> None:
         """Do it. Raises BadDump before anything is touched, and StageError where a step fails."""
-        host, recipe = place.job.host.name, place.job.recipe
         first = place.job.dump.backend.globals_first
-        with place.store.held(host, recipe, alone=False):
+        with place.held():
             for each in filter(None, (self._chosen.stored, self._chosen.globals)):
                 self._verify(place, each)
             target = self._target(place, self._chosen.stored)
@@ -116,7 +115,7 @@ class Restorer:
         try:
             argv = _there_is(target.backend.get_load_command(GLOBALS, GLOBALS, 1), target, stored)
             self._left.globals = "begun"
-            self._load(place, stored, target, argv, where=self._job.host.name)
+            self._load(self._second(place, stored), stored, target, argv, where=f"on {self._job.host.name}")
         except StageError as error:
             self.globals_fault = error
         else:
@@ -165,16 +164,24 @@ class Restorer:
         if at_once:
             self._left.identity = target.backend.identity(look.into)
         late = bool(look.things) and target.backend.spools(self.database, look.into, self._jobs)
+        stored = self._chosen.stored
+        second = self._second(place, stored)
         if not late:
+            second.begin()  # what is dropped can be replaced, as far as is known
             clear()
         globals_ = self.database == GLOBALS
-        where = self._job.host.name if globals_ else f"{printable(look.into)} on {self._job.host.name}"
-        self._load(place, self._chosen.stored, target, argv, where=where, before_end=clear if late else lambda: None)
+        where = f"on {self._job.host.name}" if globals_ else f"as {printable(look.into)} on {self._job.host.name}"
+        self._load(second, stored, target, argv, where=where, before_end=clear if late else lambda: None)
         self._left.step = "loaded"
+
+    def _second(self, place: Place, stored: Stored) -> SecondPass:
+        name = _step(stored)
+        self.shown.started(name, stored.size)
+        return SecondPass(place, stored, self._examined[stored.name].marks, partial(self.shown.advanced, name))
 
     def _load(  # noqa: PLR0913  each is another thing
         self,
-        place: Place,
+        second: SecondPass,
         stored: Stored,
         target: Target,
         argv: list[str],
@@ -182,12 +189,15 @@ class Restorer:
         where: str,
         before_end: Callable[[], None] = lambda: None,
     ) -> None:
-        name = f"restore {stored.name.id} {stored.name.stamp}"
         began = time.monotonic()
-        self.shown.started(name, stored.size)
-        second = SecondPass(place, stored, self._examined[stored.name].marks, partial(self.shown.advanced, name))
         _hinted(target, lambda: second.into(target, argv, before_end))
-        self.shown.ended(name, f"restored {stored.name.id} {stored.name.stamp} as {where}  {_took(stored, began)}")
+        self.shown.ended(
+            _step(stored), f"restored {stored.name.id} {stored.name.stamp} {where}  {_took(stored, began)}"
+        )
+
+
+def _step(stored: Stored) -> str:
+    return f"restore {stored.name.id} {stored.name.stamp}"
 
 
 def told_things(things: int | None) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Self
 
 from .backends.base import Backend
-from .errors import BadDump, Interrupted, RecipeError, StageError
+from .errors import BadDump, Gone, Interrupted, RecipeError, StageError
 from .examine import Examined, look
 from .gate import Gate
 from .pieces import Changed, same
@@ -84,18 +85,22 @@ def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) ->
 class SecondPass:
     """Reads a dump that was verified once more. Raises BadDump where it has changed since.
 
-    `marks` are of the reading that verified it: nothing goes anywhere that is not what was read then.
+    `marks` are of the reading that verified it: nothing goes anywhere that is not what was read then. It reads once.
     """
 
     def __init__(self, place: Place, stored: Stored, marks: bytes, advanced: Callable[[int], object]) -> None:
-        self._store = place.store
         self._stored = stored
+        self._pieces: Iterator[bytes] = place.read(stored)
         self._marks = marks
         self._advanced = advanced
         self._shell = place.machines.local
         self._stages = unwrapping(stored, place.job.dump.wrap or ())
         self._fault: BadDump | None = None
         self._stopped = False
+
+    def begin(self) -> None:
+        """Read the first bytes. Raises Gone, and what else keeps it from being read, before anything is dropped."""
+        self._pieces = chain([*islice(self._pieces, 1)], self._pieces)
 
     def into(self, target: Target, argv: Sequence[str], before_end: Callable[[], object] = lambda: None) -> None:
         """Have `argv` restore it there; do `before_end` when all was handed over, before it hears of the end.
@@ -166,6 +171,9 @@ class SecondPass:
                     if self._stopped:
                         raise
                     refused = error
+        except Gone as error:
+            self._fault = error
+            raise
         except Changed:
             self._fault = BadDump(
                 f"{self._stored.name.id} {self._stored.name.stamp}: changed since it was verified, a moment ago",
@@ -176,7 +184,7 @@ class SecondPass:
             raise refused
 
     def _read(self) -> Iterator[bytes]:
-        for piece in self._store.read(self._stored.name):
+        for piece in self._pieces:
             if self._shell.ended:
                 raise Interrupted("ended before it was restored")
             self._advanced(len(piece))

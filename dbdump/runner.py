@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -15,12 +15,12 @@ from typing import Self
 
 from .attempt import attempt, failed
 from .bound import Bound
-from .catalog import Manifest, new_stamp, printable
+from .catalog import Manifest, new_stamp, printable, utc_now
 from .down import pause
 from .errors import ConnectError, ConnectionLost, DbdumpError, Interrupted, StageError
 from .locks import only_run, own_stamp
 from .machines import PER_HOST, Machines, Queues
-from .manifest import manifest_of, refuse_bad_stream, utc_now, warnings_of
+from .manifest import manifest_of, refuse_bad_stream, warnings_of
 from .pipeline import Look, Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped, known_secrets
 from .progress import Display
@@ -46,12 +46,8 @@ def run(
         ThreadPoolExecutor(_MOST_RECIPES, "recipe") as recipes,
     ):
         futures = [recipes.submit(runner.run_job, job) for job in jobs]
-        pending = set(futures)
-        while pending:
-            _, pending = wait(pending, timeout=0.1)
-            if signals.received is not None:
-                runner.end()
-    return list(chain.from_iterable(future.result() for future in futures)), signals.received
+        results = signals.all_of(futures, runner.end)
+    return list(chain.from_iterable(results)), signals.received
 
 
 def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> tuple[list[Plan], Result | None]:
@@ -117,6 +113,7 @@ class Runner:
             self._told.add(bound.notice)
             self._display.notice(bound.notice)
         host = bound.job.host
+        bound.choose_before_prepare()
         try:
             bound.backend.prepare()
             at_once = host.per_host or (None if bound.shell.here else PER_HOST)
@@ -192,7 +189,7 @@ class Runner:
 
     def _store(self, planned: Planned) -> int:
         """Dump one database into its writer, commit it, and return the bytes that were stored."""
-        started = utc_now()
+        started = utc_now("milliseconds")
         self._display.started(planned.name.id)
         sink = planned.store.open(planned.name)
 

@@ -77,6 +77,8 @@ def _programs(shell: Shell, needed: str) -> tuple[str, str]:
         same = not needed or version.is_mariadb == wanted.is_mariadb
         if same and version.number[:2] >= wanted.number[:2] and (install or not version.is_mariadb):
             return program, install if version.is_mariadb else ""
+    if not install and wanted.is_mariadb and any("mariadb" in each.lower() for each in there):
+        there = ["one without mariadb-install-db, which makes its files"]
     kind = f" like {needed}, or newer," if needed else ""
     old = f"; there is only {', '.join(dict.fromkeys(there))}" if there else ""
     raise StageError(

@@ -43,16 +43,32 @@ class Stage:
 # TERM first, so that a server hears of it, then KILL for what does not listen or is stopped.
 _WATCHDOG = "( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 5; kill -KILL 0 ) >/dev/null 2>&1 &"
 
-# The first bytes, the last bytes and the size of the raw stream, for the price of a copy of it. `dd bs=1`
-# because head may read more than it prints (busybox does).
+# The first bytes, the last bytes and the size of the raw stream. perl copies it once and keeps only those; where there
+# is none, tee copies it for tail, and again for wc. `dd bs=1` because head may read more than it prints (busybox does).
 _CHECK = """\
-hex() { od -An -v -tx1 | tr -d ' \\n'; }
-{ { tee /dev/fd/4; printf '\\n%s tee %d\\n' TOKEN $? >&2; } | {
-  printf '\\n%s first %s\\n' TOKEN "$(dd bs=1 count=64 2>/dev/null | hex)" >&2
-  printf '\\n%s rest %s\\n' TOKEN "$({ tee /dev/fd/5 | {
-    printf '\\n%s last %s\\n' TOKEN "$(tail -c 512 | hex)" >&2
-  }; } 5>&1 | wc -c)" >&2
-}; } 3<&- 4>&1"""
+if perl=$(command -v perl); then
+  env -i "$perl" -e '
+    my ($first, $last, $rest) = ("", "", 0);
+    fcntl $_, 1031, 1 << 20 for *STDIN, *STDOUT;
+    while (my $size = sysread(STDIN, my $piece, 1 << 18) // die "check: $!\\n") {
+      for (my $sent = 0; $sent < $size; ) {
+        $sent += syswrite(STDOUT, $piece, $size - $sent, $sent) // die "check: $!\\n";
+      }
+      $first .= substr($piece, 0, 64 - length $first, "") if length $first < 64;
+      $rest += length $piece;
+      $last = length $piece < 512 ? substr($last . $piece, -512) : substr($piece, -512);
+    }
+    print STDERR map { "\\nTOKEN $_\\n" } "first " . unpack("H*", $first), "rest $rest", "last " . unpack("H*", $last);
+  ' 3<&-; printf '\\n%s check %d\\n' TOKEN $? >&2
+else
+  hex() { od -An -v -tx1 | tr -d ' \\n'; }
+  { { tee /dev/fd/4; printf '\\n%s check %d\\n' TOKEN $? >&2; } | {
+    printf '\\n%s first %s\\n' TOKEN "$(dd bs=1 count=64 2>/dev/null | hex)" >&2
+    printf '\\n%s rest %s\\n' TOKEN "$({ tee /dev/fd/5 | {
+      printf '\\n%s last %s\\n' TOKEN "$(tail -c 512 | hex)" >&2
+    }; } 5>&1 | wc -c)" >&2
+  }; } 3<&- 4>&1
+fi"""
 
 
 def render(stages: Sequence[Stage], token: str, *, check_stream: bool = False, fed: bool = False) -> str:
@@ -158,7 +174,7 @@ class Said:
         self.first: bytes | None = None
         self.last = b""
         self.rest: int | None = None
-        self.tee: int | None = None
+        self.check: int | None = None
         self.status_words: set[str] = set()  # of GnuPG's --status-fd
         self.status_lines: list[str] = []  # the first thousand, without what all begin with
         self._head: list[str] = []
@@ -184,8 +200,8 @@ class Said:
                 self.last = bytes.fromhex(b"".join(digits).decode())
             case [self.token, b"rest", size]:
                 self.rest = int(size)
-            case [self.token, b"tee", status]:
-                self.tee = int(status)
+            case [self.token, b"check", status]:
+                self.check = int(status)
             case [b"[GNUPG:]", word, *_]:
                 if len(self.status_words) < _MOST_STATUS_LINES:
                     self.status_words.add(word.decode("ascii", "replace"))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+Value = TypeVar("Value")
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -29,6 +33,15 @@ class Signals:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         for each, before in self._before.items():
             signal.signal(each, before)
+
+    def all_of(self, futures: Sequence[Future[Value]], end: Callable[[], object]) -> list[Value]:
+        """Wait for all futures, and return what they came to; once a signal is noted, `end` is called until they do."""
+        pending = set(futures)
+        while pending:
+            _, pending = wait(pending, timeout=0.1)
+            if self.received is not None:
+                end()
+        return [future.result() for future in futures]
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.received is None:

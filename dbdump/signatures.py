@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import PurePath
 
-from .errors import StageError, WriteError
+from .errors import ReadError, StageError
 from .host import clean_environment
 from .pipeline import Pipeline
 from .script import Stage
@@ -26,7 +26,7 @@ class Signatures:
     """The signatures of a recipe, if it signs; nothing is asked before the first of them is looked at."""
 
     def __init__(self, place: Place) -> None:
-        self._store = place.store
+        self._place = place
         self._shell = place.machines.local
         self._gpg = signing(place.job.dump.wrap or ())
 
@@ -42,14 +42,14 @@ class Signatures:
             return list(pool.map(self._fault_or_error, dumps))
 
     def fault(self, stored: Stored) -> str:
-        """Return what is wrong with the signature of one manifest; see `faults`. Raises WriteError as well."""
+        """Return what is wrong with the signature of one manifest; see `faults`. Raises ReadError as well."""
         if self._gpg is None:
             return ""
         if not stored.signed:
             return "its manifest is not signed"
         keys = self.keys
         try:
-            argv = checking(self._gpg.homedir, self._store.signature(stored.name))
+            argv = checking(self._gpg.homedir, self._place.signature(stored.name))
         except ValueError as error:
             return f"its manifest has no signature, but {error}"
         text = memoryview(stored.text)
@@ -70,7 +70,7 @@ class Signatures:
     def _fault_or_error(self, stored: Stored) -> str:
         try:
             return self.fault(stored)
-        except WriteError as error:
+        except ReadError as error:
             return error.message
 
     def _ask(self, argv: Sequence[str]) -> bytes:

@@ -15,7 +15,8 @@ from .boot import NoShell
 from .channel import LOST_HINT, ChannelRunning, closed
 from .down import Absent, Down
 from .errors import ConnectError, ConnectionLost
-from .known_hosts import how_to_add, how_to_renew, known_keys
+from .known_hosts import known_keys
+from .refused import changed_key, denied, open_to_others, own_name, unknown_key
 from .script import Said
 from .shell import Running
 from .target import Settings
@@ -125,9 +126,11 @@ class FabricLink:
         try:
             connection.open()
         except Exception as error:  # paramiko raises its own, socket's, and what is neither
+            transport = connection.client.get_transport()
+            there = transport is not None and transport.is_active() and transport.initial_kex_done
             with contextlib.suppress(Exception):
                 connection.client.close()  # fabric's own close does nothing before all is there
-            raise self._failure(error) from error
+            raise self._failure(error, there=there) from error
         if not self._jump and isinstance(sock := connection.transport.sock, socket.socket):
             # paramiko sends keepalives, but never misses an answer: the kernel does.
             silence = self._settings.alive_interval * self._settings.alive_count
@@ -163,27 +166,18 @@ class FabricLink:
         connection.client.set_missing_host_key_policy(RejectPolicy())  # fabric's own policy takes any (FAULTS E10)
         return connection
 
-    def _failure(self, error: Exception) -> ConnectError:
+    def _failure(self, error: Exception, *, there: bool) -> ConnectError:
+        """Return what to raise; with `there` the machine is the right one, and still listens."""
         from paramiko import AuthenticationException, BadHostKeyException  # noqa: TID251, PLC0415
 
         told = self._settings
         if isinstance(error, BadHostKeyException):
-            return ConnectError(
-                f"{self.account}: the host key has changed, or this is another machine",
-                f"Ask its operator. If it is right, replace the key: {how_to_renew(told.hostname, told.port)}",
-            )
+            return changed_key(self.account, told, own_name(told))
         if "not found in known_hosts" in str(error):
-            return ConnectError(
-                f"{self.account}: host key verification failed: it is in no known_hosts file",
-                f"Add it, and compare its fingerprint with its operator's: {how_to_add(told.hostname, told.port)}",
-            )
-        if isinstance(error, AuthenticationException) and (bad := list(filter(_open_to_others, told.identities))):
-            return ConnectError(f"{self.account}: others can read the private key {bad[0]}", f"chmod 600 {bad[0]}")
-        if isinstance(error, AuthenticationException):
-            return ConnectError(
-                f"{self.account}: permission denied: {said_of(error)}",
-                "Put the public key into that account's authorized_keys; a key with a passphrase needs an agent.",
-            )
+            return unknown_key(self.account, told, own_name(told), "it is in no known_hosts file")
+        if there or isinstance(error, AuthenticationException):
+            bad = next(filter(_open_to_others, told.identities), None)
+            return denied(self.account, told, said_of(error)) if bad is None else open_to_others(self.account, bad)
         return Absent(
             f"{self.account}: no connection to {told.hostname} port {told.port}: {said_of(error)}",
             "Is the machine up, and sshd on that port?",
@@ -239,7 +233,7 @@ def said_of(error: BaseException) -> str:
     """Return what an error of paramiko or of a socket says, or what it is."""
     if isinstance(error, TimeoutError):
         return "timed out"
-    return str(error) or type(error).__name__
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def sftp_over(channel: Any, account: str) -> Any:

@@ -77,7 +77,7 @@ def ask_ssh(words: Sequence[str]) -> str | None:
     if shutil.which("ssh", path=clean_environment(os.environ)["PATH"]) is None:
         return None
     try:
-        answer = Pipeline((Stage("ssh", ("ssh", "-G", *words)),)).answer(LocalShell())
+        answer = Pipeline((Stage("ssh", ("ssh", "-G", *words)),)).answer(LocalShell(None))
     except StageError as error:
         raise ConnectError(f"ssh does not take {' '.join(words)!r}: {error.message}", "Try it by hand.") from error
     return answer.decode("utf-8", "surrogateescape")

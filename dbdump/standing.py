@@ -130,8 +130,11 @@ def _standing(dumps: Sequence[Stored], strays: Sequence[Stray], rule: Rule) -> S
 
 
 def fault_of(stored: Stored, now: datetime) -> str:
-    """Return what is known to be wrong with a dump, from its listing alone; an empty string where nothing is."""
-    return _size_fault(stored) or _verify_fault(stored, now) or _drill_fault(stored, now)
+    """Return what is known to be wrong with a dump, from its listing alone; an empty string where nothing is.
+
+    What verify found says more than its size does: whether it was cut, or is another one's.
+    """
+    return _verify_fault(stored, now) or _size_fault(stored) or _drill_fault(stored, now)
 
 
 def _faults(dumps: Sequence[Stored], now: datetime) -> Iterator[str]:

@@ -10,12 +10,13 @@ from rich.filesize import decimal
 
 from .asked import Asked, asked_jobs, told
 from .catalog import GLOBALS, is_cut, printable
+from .ending import end
 from .errors import BadDump, DbdumpError, NothingMatched, UsageError
 from .monitor import nagios as nagios_line
 from .monitor import write_metrics
 from .plan import Job, matches, selected
 from .progress import Plain
-from .report import Result, document, exit_code, hand_over
+from .report import Result, exit_code
 from .retention import SHRINK_ALARM
 from .spans import age, ago, parse_span
 from .standing import WORST_FIRST, Rule, Standing, own_fault, standings
@@ -59,16 +60,15 @@ def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str |
     code = exit_code(seen.failures, broken_files=bool(errors), signal=seen.signal)
     if seen.signal is None and any(not each.fine and each.state != "unknown" for each in found):
         code = BadDump.exit_code
-    plain = Plain(to_stderr=asked.as_json or nagios)
-    for bug in filter(None, (failure.bug for failure in seen.failures)):
-        plain.say(bug)
+    bugs = [each.bug for each in seen.failures if each.bug]
     if nagios:
+        for bug in bugs:
+            Plain(to_stderr=True).say(bug)
         return nagios_line(found, span, errors, seen.signal)
-    for line in _lines(found, errors, now):
-        plain.say(line)
-    if asked.as_json:
-        hand_over(document("status", code, [_item(each) for each in found], errors))
-    return code
+    return end(
+        "status", code, bugs=bugs, lines=_lines(found, errors, now),
+        items=map(_item, found), errors=errors, as_json=asked.as_json,
+    )  # fmt: skip
 
 
 def _if_wanted(each: Standing, job: Job) -> Standing:

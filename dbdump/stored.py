@@ -245,7 +245,9 @@ def _stored(host: str, recipe: str, directory: str, files: dict[str, Entry], dum
         whose = f"{manifest.host}/{manifest.recipe}/{manifest.database}"
         raise WriteError(f"its manifest is of a dump of {whose}: it was moved or swapped")
     if manifest.file != dump:
-        raise WriteError(f"its manifest is of {manifest.file}: it was renamed, or an old one put in its place")
+        both = manifest.file + MANIFEST_SUFFIX in files
+        what = ", which is there too: an old one was put in its place" if both else ": it was renamed"
+        raise WriteError(f"its manifest is of {manifest.file}{what}")
     name = DumpName.of_file(host, recipe, manifest.database, dump)
     record = files.get(dump + RECORD_SUFFIX)
     return Stored(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Generic, TypeVar
 
 from .attempt import attempt
+from .catalog import DumpName
+from .errors import Gone, ReadError, WriteError
 from .machines import Machines
 from .plan import Job, known_secrets
 from .report import Result
 from .signals import Signals
-from .stored import Listing, read_listing
+from .stored import Listing, Stored, read_listing
 from .writers.base import Store
 
 _AT_ONCE = 16  # recipes: each mostly waits for another machine
@@ -24,7 +26,10 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Place:
-    """Where the dumps of one job are, and the machines that it reaches."""
+    """Where the dumps of one job are, and the machines that it reaches.
+
+    What cannot be read there is a ReadError: its store has but one word for what fails, whatever it was asked.
+    """
 
     job: Job
     store: Store
@@ -36,17 +41,52 @@ class Place:
         While a dump is committed its manifest may be seen without it, as a directory is not read at once. Where one is
         lost all is looked at once more, and one is only lost that was so both times.
         """
-        first = self._listing()
+        first = self.listed_once()
         lost = {each.path for each in first.strays if each.lost}
         if not lost:
             return first
-        second = self._listing()
+        second = self.listed_once()
         strays = [each for each in second.strays if not each.lost or each.path in lost]
         return replace(second, strays=tuple(strays))
 
-    def _listing(self) -> Listing:
+    def listed_once(self) -> Listing:
+        """Return what is stored of the job, or so it seems while somebody commits; `listing` looks twice."""
         host, recipe = self.job.host.name, self.job.recipe
-        return read_listing(host, recipe, self.store.entries(host, recipe))
+        with _reading():
+            return read_listing(host, recipe, self.store.entries(host, recipe))
+
+    def read(self, stored: Stored) -> Iterator[bytes]:
+        """Yield the bytes of a stored dump. Raises Gone where it was removed since it was listed."""
+        try:
+            with _reading():
+                yield from self.store.read(stored.name)
+        except ReadError as error:
+            if all(each.name != stored.name for each in self.listed_once().dumps):
+                told = f"{stored.name.id} {stored.name.stamp}: gone since it was listed"
+                raise Gone(told, "Somebody removed it, perhaps a prune: invoke list says what there is.") from error
+            raise
+
+    def signature(self, name: DumpName) -> bytes:
+        """Return the signature of a manifest."""
+        with _reading():
+            return self.store.signature(name)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have nobody prune the job's dumps meanwhile. Raises Locked where somebody does."""
+        with ExitStack() as stack:
+            with _reading():
+                stack.enter_context(self.store.held(self.job.host.name, self.job.recipe, alone=False))
+            yield
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Tell what a store could not do inside as a ReadError."""
+    try:
+        yield
+    except WriteError as error:
+        raise ReadError(error.message, error.hint) from error
 
 
 @dataclass(frozen=True)
@@ -66,12 +106,7 @@ def survey(jobs: Sequence[Job], work: Callable[[Place], Iterable[Found]], *, her
         ThreadPoolExecutor(_AT_ONCE, "survey") as pool,
     ):
         futures = [pool.submit(_one, job, machines, work) for job in jobs]
-        pending = set(futures)
-        while pending:
-            _, pending = wait(pending, timeout=0.1)
-            if signals.received is not None:
-                machines.end()
-        done = [future.result() for future in futures]
+        done = signals.all_of(futures, machines.end)
     found = list(chain.from_iterable(each for each, _ in done))
     return Surveyed(found, [failure for _, failure in done if failure], signals.received)
 
@@ -82,6 +117,10 @@ def _one(job: Job, machines: Machines, work: Callable[[Place], Iterable[Found]])
     def all_of_it() -> None:
         if job.dump.to is None:
             raise RuntimeError("a job is looked at before its defaults are filled in")
-        found.extend(work(Place(job, job.dump.to.bound(machines.reach(job)), machines)))
+        try:
+            found.extend(work(Place(job, job.dump.to.bound(machines.reach(job)), machines)))
+        except WriteError as error:
+            error.stage = "read"  # nothing is stored here
+            raise
 
     return found, attempt(job.id, known_secrets(job.dump.backend), all_of_it)

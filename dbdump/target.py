@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import getpass
-import os
-import pwd
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from ipaddress import ip_address
 
 from .errors import ConnectError, RecipeError
+from .ssh_files import existing, expanded
 
 CONNECT_TIMEOUT = 15  # seconds, where neither REMOTE nor ssh_config says one
 ALIVE_INTERVAL = 15  # seconds, as above; ssh's own default, 0, never notices a link that is gone
@@ -31,16 +30,17 @@ _HARMLESS = frozenset({
     "stricthostkeychecking", "batchmode", "loglevel", "logverbose", "requesttty", "hashknownhosts", "sendenv",
     "forwardagent", "forwardx11", "forwardx11trusted", "forwardx11timeout", "visualhostkey", "escapechar",
     "controlmaster", "controlpath", "controlpersist", "gssapiauthentication", "gssapidelegatecredentials",
-    "addkeystoagent", "updatehostkeys", "checkhostip", "tcpkeepalive", "clearallforwardings",
+    "addkeystoagent", "updatehostkeys", "tcpkeepalive", "clearallforwardings",
     "exitonforwardfailure", "permitlocalcommand", "localcommand", "localforward", "remoteforward",
     "dynamicforward", "tunnel", "passwordauthentication", "kbdinteractiveauthentication",
     "numberofpasswordprompts", "preferredauthentications", "remotecommand", "xauthlocation",
-    "verifyhostkeydns", "sessiontype", "stdinnull", "forkafterauthentication", "ipqos", "rekeylimit",
+    "sessiontype", "stdinnull", "forkafterauthentication", "ipqos", "rekeylimit",
     "streamlocalbindunlink", "streamlocalbindmask", "fingerprinthash", "enableescapecommandline",
 })  # fmt: skip
 
 
-_FILES = ("identityfile", "userknownhostsfile", "globalknownhostsfile")
+_KNOWN = ("userknownhostsfile", "globalknownhostsfile")
+_FILES = ("identityfile", *_KNOWN)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _LAST_PORT = 65535
 _TOKEN = re.compile(r"%|\$\{")  # in the name of a file; ssh_config(5), tokens
@@ -50,7 +50,9 @@ _TOKEN = re.compile(r"%|\$\{")  # in the name of a file; ssh_config(5), tokens
 class Settings:
     """What a REMOTE comes to. Times are in seconds; `known_hosts` are the files that there are.
 
-    `ciphers` are ssh's, the quickest first, where it was not told which; else nothing.
+    A key that is new belongs into `new_keys`, under `key_name` where that is not the host's own; `direct` is without
+    a machine or a command in between. `ciphers` are ssh's, the quickest first, where it was not told which; else
+    nothing. `words` are those of REMOTE.
     """
 
     hostname: str
@@ -64,7 +66,11 @@ class Settings:
     alive_interval: int
     alive_count: int
     compression: bool
+    new_keys: str = "~/.ssh/known_hosts"
+    key_name: str = ""
+    direct: bool = True
     ciphers: str = ""
+    words: tuple[str, ...] = ()
 
     @property
     def start_timeout(self) -> float:
@@ -132,11 +138,21 @@ def loud(words: Sequence[str], without: str = "") -> list[str]:
 
 def wants_kerberos(words: Sequence[str]) -> bool:
     """Whether a REMOTE asks for a login by Kerberos: in ssh_config it stands for every host of some machines."""
+    return _asks(words, "K", "gssapiauthentication")
+
+
+def wants_its_agent(words: Sequence[str]) -> bool:
+    """Whether a REMOTE asks for its agent to be there as well; in ssh_config it stands for whoever sits there."""
+    return _asks(words, "A", "forwardagent")
+
+
+def _asks(words: Sequence[str], flag: str, option: str) -> bool:
+    """Whether the first of the words that says something of it says yes."""
     for letter, value in given_options(words):
         keyword, _, text = value.replace("=", " ", 1).partition(" ")
-        if letter == "o" and keyword.lower() == "gssapiauthentication":  # the first one counts
-            return text.strip().lower() in ("yes", "true")
-        if letter == "K":
+        if letter == "o" and keyword.lower() == option:
+            return text.strip().lower() not in ("no", "false")
+        if letter == flag:
             return True
     return False
 
@@ -220,7 +236,11 @@ def not_for_fabric(values: Mapping[str, list[str]], plain: Mapping[str, list[str
         odd.add("identityagent")
     if "," in values.get("proxyjump", ["none"])[0]:
         odd.add("proxyjump")
+    if "publickey" not in values.get("preferredauthentications", ["publickey"])[0]:
+        odd.add("preferredauthentications")
     odd |= {each for each in _FILES if any(map(_TOKEN.search, values.get(each, [])))}
+    # ssh -G puts no quotes around a name with a space in it: a word that is there for no name is the rest of one.
+    odd |= {each for each in _KNOWN for word in values.get(each, [""])[0].split()[1:] if word[0] not in "/~"}
     return sorted(odd)
 
 
@@ -234,21 +254,40 @@ def settings_of(values: Mapping[str, list[str]]) -> Settings:
         value = one(keyword, "0")
         return int(value) if _NUMBER.fullmatch(value) and int(value) > 0 else default
 
-    files = " ".join([one("userknownhostsfile", "~/.ssh/known_hosts"), one("globalknownhostsfile", "")])
+    files = " ".join([one("userknownhostsfile", "~/.ssh/known_hosts"), one("globalknownhostsfile", "")]).split()
     interval = number("serveraliveinterval", 0)
     return Settings(
-        hostname=one("hostname", ""),
+        hostname=_machine(one("hostname", "")),
         user=one("user", "") or getpass.getuser(),
         port=int(one("port", "22")),
-        identities=tuple(_existing(values.get("identityfile", []))),
+        identities=tuple(existing(values.get("identityfile", []))),
         agent=one("identitiesonly", "no") == "no" and one("identityagent", "") != "none",
-        known_hosts=tuple(_existing(files.split())),
+        known_hosts=tuple(existing(files)),
         proxy_jump="" if one("proxyjump", "none") == "none" else one("proxyjump", ""),
         connect_timeout=number("connecttimeout", CONNECT_TIMEOUT),
         alive_interval=interval or ALIVE_INTERVAL,
         alive_count=number("serveralivecountmax", ALIVE_COUNT) if interval else ALIVE_COUNT,
         compression=one("compression", "no") == "yes",
+        new_keys=next((expanded(each) for each in files if each not in ("none", "/dev/null")), Settings.new_keys),
+        key_name=one("hostkeyalias", ""),
+        direct=all(one(each, "none") == "none" for each in ("proxyjump", "proxycommand")),
     )
+
+
+def _machine(hostname: str) -> str:
+    """Return the name of a machine. Raises ConnectError for what no machine is called: a port or a path is in it."""
+    if ":" in hostname and not _is_address(hostname):
+        raise ConnectError(
+            f"{hostname!r} is not the name of a machine",
+            "A port is -p PORT before it, a directory stands by itself, and an IPv6 address has no brackets.",
+        )
+    return hostname
+
+
+def _is_address(text: str) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(text))
+    return False
 
 
 def quick_ciphers(values: Mapping[str, list[str]], plain: Mapping[str, list[str]]) -> str:
@@ -259,20 +298,3 @@ def quick_ciphers(values: Mapping[str, list[str]], plain: Mapping[str, list[str]
     if "ciphers" not in values or values["ciphers"] != plain.get("ciphers"):
         return ""
     return ",".join(sorted(values["ciphers"][0].split(","), key=lambda name: "-gcm@" not in name))
-
-
-def _existing(files: Iterable[str]) -> Iterable[str]:
-    for file in files:
-        # ssh passes over what it cannot read, be it of a user that there is not, or too long for a name.
-        with suppress(RuntimeError, OSError):
-            path = Path(_home() + file[1:] if file.startswith("~/") else file).expanduser()
-            if path.is_file() and os.access(path, os.R_OK):
-                yield str(path)
-
-
-def _home() -> str:
-    """Return the home that ssh means, whatever HOME says."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:  # an account without a name, as in a container
-        return os.path.expanduser("~")  # noqa: PTH111  it never raises

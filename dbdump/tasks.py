@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Argument, Collection, Config, Context, Exit, ParseError, Program, Task, task
 
-from .flags import FLAGS, OVERRIDES, SELECTION, asked_of, original_spelling
+from .flags import FLAGS, OVERRIDES, SELECTION, asked_of, original_spelling, told_usage
 
 if TYPE_CHECKING:
     from .asked import Asked
@@ -43,7 +43,7 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
 
                 def ask() -> int:
                     """Call it. Raises UsageError for flags that make no sense."""
-                    _refuse_dry(context)
+                    _refuse_flags_of_others(context, given)
                     return body(asked_of({**given, "host": hosts}), **own)
 
                 _finish(ask, body.__name__.strip("_"), given)
@@ -67,11 +67,13 @@ def _flagged(*names: str, name: str | None = None, post: Sequence[Task[Any]] = (
     return declare
 
 
-def _refuse_dry(context: Context) -> None:
-    """Raise UsageError for invoke's own --dry, or -R: it is of commands that `context` runs, and here none does."""
-    if context.config.run.dry:
-        from .errors import UsageError
+def _refuse_flags_of_others(context: Context, given: Mapping[str, Any]) -> None:
+    """Raise UsageError for invoke's own --dry, or -R, which does nothing here, and for fab's -H beside our --host."""
+    from .errors import UsageError
 
+    if given["host"] and hasattr(context, "original_host"):
+        raise UsageError("fab -H and --host both name hosts", "Name them by one of the two.")
+    if context.config.run.dry:  # it is of commands that `context` runs, and here none does
         raise UsageError("--dry is invoke's own, and keeps nothing from being done here", "Say --dry-run.")
 
 
@@ -102,9 +104,9 @@ def dump(asked: Asked, dry_run: bool) -> int:
     2 recipe or usage error; 3 nothing matched; 75 locked, another run is at it;
     130 interrupted (128 + the signal).
     """
-    from . import workflow
+    from .workflow import dump, show_dry_run
 
-    return workflow.show_dry_run(asked) if dry_run else workflow.dump(asked)
+    return show_dry_run(asked) if dry_run else dump(asked)
 
 
 @_flagged(*SELECTION, *OVERRIDES, "json", name="list")
@@ -183,9 +185,9 @@ def recipes(_: Context, recipes: str | None = None) -> None:
     """List hosts, recipes, tags, and what each recipe is for."""
 
     def work() -> int:
-        from . import workflow
+        from .workflow import show_recipes
 
-        return workflow.show_recipes(recipes)
+        return show_recipes(recipes)
 
     _finish(work)
 
@@ -195,9 +197,9 @@ def backends(_: Context, recipes: str | None = None) -> None:
     """List backends, built in and plugged in, with their options."""
 
     def work() -> int:
-        from . import workflow
+        from .workflow import show_backends
 
-        return workflow.show_backends(recipes)
+        return show_backends(recipes)
 
     _finish(work)
 
@@ -281,7 +283,8 @@ class _Console(Program):
 
             words = original_spelling(sys.argv[1:])
             asked = {"as_json": "--json" in words, "nagios": "--nagios" in words}
-            raise Exit(code=complain(UsageError(str(error)), words[0], **asked)) from None
+            told = told_usage(str(error), words, [str(each.name) for each in TASKS])
+            raise Exit(code=complain(UsageError(*told), words[0], **asked)) from None
 
 
 def _refuse_list() -> None:

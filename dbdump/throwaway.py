@@ -16,7 +16,7 @@ from .errors import DumpError, StageError
 from .examine import look
 from .restoring import SecondPass
 from .scratch import Held, Scratch
-from .stored import Stored, read_listing
+from .stored import Stored
 from .survey import Place
 
 
@@ -80,9 +80,9 @@ class ThrowAway:
             return self._roles[stored.name.stamp]
 
     def _load_roles(self, scratch: Scratch, stored: Stored) -> bool:
-        host, recipe = stored.name.host, stored.name.recipe
-        listing = read_listing(host, recipe, self._place.store.entries(host, recipe))
-        globals_ = next((each for each in listing.of(GLOBALS) if each.name.stamp == stored.name.stamp), None)
+        globals_ = next(
+            (each for each in self._place.listed_once().of(GLOBALS) if each.name.stamp == stored.name.stamp), None
+        )
         if globals_ is None:
             return False
         examined = look(self._place, globals_, lambda _: None)

@@ -12,14 +12,14 @@ from functools import partial
 from .aside import prints_aside
 from .asked import Asked, asked_jobs, told
 from .attempt import attempt
-from .backends.sqlite import SQLite
 from .catalog import printable
 from .elsewhere import job_there, jobs_at
+from .ending import end
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
 from .examine import Examined, look
 from .plan import Job, is_directory_of, known_secrets, matches
 from .progress import Plain, display
-from .report import Result, document, hand_over
+from .report import Result
 from .stored import Listing, Stored, Stray, remembered
 from .survey import Place, survey
 from .verdicts import Verdict, dump_name, exit_of, of_dump, of_future, of_nothing, of_stray, summary
@@ -47,20 +47,18 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
     if not (verdicts or failures or errors) and seen.signal is None:
         raise NothingMatched("no dump matches", f"Asked for: {', '.join(asked.databases)}.")
     code = exit_of(verdicts, failures, broken_files=bool(errors), signal=seen.signal)
-    plain = Plain(to_stderr=asked.as_json)
-    bugs = [each.bug for each in failures if each.bug]
-    for line in [*bugs, *summary(verdicts, failures, time.monotonic() - began), *map(told, errors)]:
-        plain.say(line)
-    if asked.as_json:
-        items = [*(each.item for each in verdicts), *(each.item for each in failures)]
-        hand_over(document("verify", code, items, errors))
-    return code
+    return end(
+        "verify", code, bugs=[each.bug for each in failures],
+        lines=[*summary(verdicts, failures, time.monotonic() - began), *map(told, errors)],
+        items=[*(each.item for each in verdicts), *(each.item for each in failures)],
+        errors=errors, as_json=asked.as_json,
+    )  # fmt: skip
 
 
 def _jobs_there(asked: Asked, jobs: Sequence[Job], to: str) -> Mapping[str, Job]:
     """Return which job each is restored by; none where that needs no server."""
     there = jobs_at(asked, to)
-    return {each.id: job_there(there, each) for each in jobs if not isinstance(each.dump.backend, SQLite)}
+    return {each.id: job_there(there, each) for each in jobs if not each.dump.backend.is_file}
 
 
 @dataclass
@@ -83,7 +81,7 @@ class _Run:
     def recipe(self, place: Place) -> Iterator[Verdict | Result]:
         """Verify the dumps of one recipe, several at once; nobody removes one meanwhile."""
         host, recipe = place.job.host.name, place.job.recipe
-        with place.store.held(host, recipe, alone=False):
+        with place.held():
             listing = place.listing()
             chosen, ahead = self._chosen(listing)
             futures = [self.pool.submit(self._one, place, each) for each in chosen]

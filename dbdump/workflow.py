@@ -12,11 +12,12 @@ from .backends.base import Backend
 from .backends.registry import plugged_in
 from .catalog import printable
 from .discover import discover, recipe_directory
+from .ending import end
 from .errors import DbdumpError, NothingMatched, UsageError
 from .plan import Job, Plan, Planned, Refused, Skipped, matches
 from .progress import Plain, display
 from .redact import redact
-from .report import Result, document, exit_code, hand_over, summary
+from .report import Result, exit_code, summary
 from .runner import dry_run, run
 
 DRY_TOKEN = "status"  # noqa: S105  no secret: a run has a random one
@@ -35,21 +36,15 @@ def dump(asked: Asked) -> int:
         results, signal = run(jobs, asked.databases, asked.slots, shown, here=asked.here)
     if not results and not errors and signal is None:
         raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")
-    plain = Plain(to_stderr=asked.as_json)
-    for result in (result for result in results if result.bug):
-        plain.say(result.bug)
-    for line in summary(results, time.monotonic() - began):
-        plain.say(line)
-    for error in errors:
-        plain.say(told(error))
     code = exit_code(results, broken_files=bool(errors), signal=signal)
     if not code and (nobody := _unmatched(asked.databases, results)):
-        error = NothingMatched(f"no database matches {nobody[0]!r}", "What else was asked for was dumped.")
-        plain.say(told(error))
-        errors, code = [*errors, error], error.exit_code
-    if asked.as_json:
-        hand_over(document("dump", code, [result.item for result in results], errors))
-    return code
+        errors.append(NothingMatched(f"no database matches {nobody[0]!r}", "What else was asked for was dumped."))
+        code = NothingMatched.exit_code
+    return end(
+        "dump", code, bugs=[each.bug for each in results],
+        lines=[*summary(results, time.monotonic() - began), *map(told, errors)],
+        items=(each.item for each in results), errors=errors, as_json=asked.as_json,
+    )  # fmt: skip
 
 
 def _refuse_one_machine(asked: Asked, jobs: Sequence[Job]) -> None:

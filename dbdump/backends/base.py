@@ -7,7 +7,7 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from typing import Any, ClassVar, Protocol, Self
 
 from ..catalog import GLOBALS
@@ -125,6 +125,7 @@ class Backend(ABC):
     env: Mapping[str, str] = option(factory=dict, help="secret variables for its commands", repr=False)
 
     name: ClassVar[str] = ""
+    is_file: ClassVar[bool] = False  # whether a database is a file, by its path: no server is needed to restore one
     globals_first: ClassVar[bool] = True  # whether they are restored before the databases, or after them
     hints: ClassVar[Sequence[tuple[str, str]]] = ()  # a pattern of a tool's message, what to do about it
 
@@ -224,6 +225,10 @@ class Backend(ABC):
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables `database` has, and how many rows all of them. Raises NotImplementedError."""
         raise NotImplementedError
+
+    def for_files_here(self) -> Self:
+        """Return a copy that restores files on this machine, as whoever runs dbdump; asked where `is_file`."""
+        return replace(self, su=None)
 
     def get_globals_command(self) -> list[str] | None:
         """Return the argv that dumps what belongs to the server, not to one database, or None."""

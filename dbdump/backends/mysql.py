@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
 from .base import Asker, Backend, StreamShape, option, path_on_host
-from .mysql_check import BROKEN, broken_views, globals_grants
+from .mysql_check import BROKEN, broken_views, globals_grants, other_version
 from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
-from .mysql_loss import history_flags, refuse_loss
+from .mysql_loss import history_flags, refuse_generated, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, incomplete, omitted
 from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
-from .mysql_restore import contents_question, identifier, read_contents, renaming
-from .mysql_server import QUESTION, Server, read_server
+from .mysql_restore import contents_question, read_contents, renaming, whole_name
+from .mysql_server import GENERATED, QUESTION, Server, read_generated, read_server
+from .names import back_quoted
 from .registry import backend
 
 # Before the header, newer ones of MariaDB have a line that keeps the client from running commands.
@@ -124,7 +126,8 @@ class MySQL(Backend):
             raise Skip("made by the server itself")
         tools, server = self._seen or self._look()
         left_out = omitted(self.mysqldump_options)
-        unsafe = [table for table in server.unsafe.get(database, ()) if f"{database}.{table}" not in self.ignore_tables]
+        unsafe, generated = (self._dumped(database, tables) for tables in (server.unsafe, server.generated))
+        refuse_generated(tools, database, generated)
         refuse_loss(tools, server, database, left_out, locks=bool(unsafe))
         return [
             *self._program(tools.dump),
@@ -175,6 +178,10 @@ class MySQL(Backend):
         client = self.get_restore_command(database)
         return client if into == database else renaming(database, into, client)
 
+    def target_of(self, database: str, name: str | None) -> str:
+        """Return what it is called then; see Backend."""
+        return whole_name(name or database)
+
     def contents(self, database: str) -> int | None:
         """Return how many tables, routines and events `database` has; see Backend."""
         return read_contents(self._answer(contents_question(database)))
@@ -185,7 +192,7 @@ class MySQL(Backend):
             raise StageError(
                 "restore", f"{database} is the server's own, and is not dropped", "Users are restored with --globals."
             )
-        self._answer(f"DROP DATABASE {identifier(database)}")
+        self._answer(f"DROP DATABASE {back_quoted(database)}")
 
     def count(self, database: str) -> tuple[int, int]:
         """Return how many tables `database` has, and how many rows they have, each counted."""
@@ -200,8 +207,9 @@ class MySQL(Backend):
         return _DUMP
 
     def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
-        """Yield views that are broken, and what is lacking for the globals; see Backend."""
-        _, server = self._seen or self._look()
+        """Yield whether programs and server differ, views that are broken, what the globals lack; see Backend."""
+        tools, server = self._seen or self._look()
+        yield from other_version(tools, server.version)
         yield from broken_views(self._answer(BROKEN), server, wanted, self.ignore_tables)
         if wanted(GLOBALS) and self.get_globals_command():
             yield from globals_grants(server)
@@ -216,8 +224,9 @@ class MySQL(Backend):
         self._check_file()
         tools = read_tools(self._asked(["sh", "-c", SCRIPT, "sh"]))
         self._compare_connections(tools)
-        how = ["--batch", "--skip-column-names", f"--execute={QUESTION}"]
-        server = read_server(self._asked([*self._program(tools.client), *how, *self.mysql_options]))
+        server = read_server(self._said(tools, QUESTION))
+        if tools.version.is_mariadb and not server.version.is_mariadb:
+            server = replace(server, generated=read_generated(self._said(tools, GENERATED)))
         self._seen = tools, server
         return self._seen
 
@@ -249,9 +258,15 @@ class MySQL(Backend):
             )
 
     def _answer(self, statements: str) -> str:
-        tools, _ = self._seen or self._look()
+        return self._said((self._seen or self._look())[0], statements)
+
+    def _said(self, tools: Tools, statements: str) -> str:
         how = ["--batch", "--skip-column-names", f"--execute={statements}"]
         return self._asked([*self._program(tools.client), *how, *self.mysql_options])
+
+    def _dumped(self, database: str, tables: Mapping[str, Sequence[str]]) -> list[str]:
+        """Return those `tables` of a database that are not left out."""
+        return [table for table in tables.get(database, ()) if f"{database}.{table}" not in self.ignore_tables]
 
     def _asked(self, argv: Sequence[str]) -> str:
         return self.output(argv).decode("utf-8", "surrogateescape")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .mysql_server import unescaped
+from .names import back_quoted
 
 _MOST = 60_000  # bytes of one argument; Linux takes 128 KiB
 
@@ -14,7 +15,7 @@ COUNT_WORDS = ("--batch", "--skip-column-names", "--unbuffered")
 
 def table_question(database: str) -> str:
     """Return SQL that lists the tables of `database` that have rows of their own."""
-    return f"SHOW FULL TABLES FROM {_quoted(database)} WHERE Table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
+    return f"SHOW FULL TABLES FROM {back_quoted(database)} WHERE Table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 
 
 def tables_of(answer: bytes) -> list[str]:
@@ -27,14 +28,10 @@ def count_questions(database: str, tables: Sequence[str]) -> Iterator[str]:
     """Yield SQL that counts the rows of `tables`, a line of answer each, in texts that fit into an argument."""
     text = ""
     for table in tables:
-        count = f"SELECT COUNT(*) FROM {_quoted(database)}.{_quoted(table)};"  # noqa: S608  quoted
+        count = f"SELECT COUNT(*) FROM {back_quoted(database)}.{back_quoted(table)};"  # noqa: S608  quoted
         if len((text + count).encode("utf-8", "surrogateescape")) > _MOST:
             yield text
             text = ""
         text += count
     if text:
         yield text
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

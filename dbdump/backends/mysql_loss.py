@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ..errors import StageError
 from .mysql_probe import Tools
 from .mysql_server import Server
+from .names import back_quoted
 
 _KINDS = frozenset({"triggers", "events", "routines"})
 _OBJECTS = {"SELECT": "tables", "SHOW VIEW": "views", "TRIGGER": "triggers", "EVENT": "events"}
@@ -42,11 +43,27 @@ def refuse_loss(tools: Tools, server: Server, database: str, omitted: AbstractSe
             f"it cannot dump the events of {database}, with a quote, a backslash or a line end in its name",
             "Rename the database, or leave its events out: --skip-events in mysqldump_options.",
         )
-    if "routines" in kinds and database in server.packages and not tools.version.is_mariadb:
+    version = tools.version
+    if "routines" in kinds and database in server.packages and not (version.is_mariadb and version.number >= (10, 3)):
+        whose = version.text if version.is_mariadb else "that of MySQL"
         raise StageError(
             tools.dump,
-            f"that of MySQL would silently leave out the packages of {database}",
-            "Install mariadb-dump, or leave the routines out: --skip-routines in mysqldump_options.",
+            f"{whose} would silently leave out the packages of {database}",
+            "Install the server's mariadb-dump, or leave the routines out: --skip-routines in mysqldump_options.",
+        )
+
+
+def refuse_generated(tools: Tools, database: str, tables: Sequence[str]) -> None:
+    """Raise StageError where MariaDB's program would dump `tables` of MySQL, with generated columns.
+
+    It writes their values, and MySQL takes none when they are loaded: error 3105.
+    """
+    if tables:
+        raise StageError(
+            tools.dump,
+            f"MySQL could not load what it writes of tables with generated columns: {', '.join(sorted(tables)[:3])}"
+            f"{', …' if len(tables) > 3 else ''} of {database}",  # noqa: PLR2004  enough to find the others
+            "Install MySQL's mysqldump and mysql, and no programs of MariaDB, or name the tables in ignore_tables.",
         )
 
 
@@ -68,7 +85,7 @@ def history_flags(tools: Tools, server: Server, database: str, omitted: Abstract
 
 def missing(server: Server, database: str, kinds: AbstractSet[str], *, locks: bool) -> list[Lack]:
     """Return what the user lacks to dump `database` with all of its `kinds`: triggers, events, routines."""
-    place = f"{quoted(as_pattern(database))}.*"
+    place = f"{back_quoted(as_pattern(database))}.*"
     wanted = ["SELECT", "SHOW VIEW", *(each for each in ("TRIGGER", "EVENT") if _OBJECTS[each] in kinds)]
     wanted += ["LOCK TABLES"] if locks else []
     lacks = [Lack(each, place, _OBJECTS.get(each, "")) for each in wanted if not server.grants.has(each, database)]
@@ -104,7 +121,7 @@ def told(user: str, database: str, lacks: Sequence[Lack]) -> tuple[str, str]:
         for on, listed in places.items()
         for privilege in listed
     ]
-    account = "@".join(map(quoted, user.rsplit("@", 1)))
+    account = "@".join(map(back_quoted, user.rsplit("@", 1)))
     statements = (f"GRANT {', '.join(listed)} ON {on} TO {account};" for on, listed in places.items())
     return f"user {user} has no {', '.join(names)} privilege on {database}{lost}", " ".join(statements)
 
@@ -112,8 +129,3 @@ def told(user: str, database: str, lacks: Sequence[Lack]) -> tuple[str, str]:
 def as_pattern(database: str) -> str:
     """Return the pattern of database names, as GRANT takes one, that only `database` matches."""
     return re.sub(r"([\\_%])", r"\\\1", database)
-
-
-def quoted(name: str) -> str:
-    """Return a quoted SQL identifier."""
-    return "`" + name.replace("`", "``") + "`"

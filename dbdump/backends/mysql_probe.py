@@ -35,7 +35,9 @@ class Version:
     @property
     def number(self) -> tuple[int, ...]:
         """The first three numbers in it."""
-        return tuple(int(digits) for digits in re.findall(r"\d+", self.text)[:3])
+        # What some proxies put before a MariaDB's own number, for clients that know no more than one digit.
+        text = self.text.removeprefix("5.5.5-") if self.is_mariadb else self.text
+        return tuple(int(digits) for digits in re.findall(r"\d+", text)[:3])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..errors import UsageError
+from .names import back_quoted, to_hex
+
+_LONGEST = 64  # characters of a name
+
 # $1 edits what is read; the rest is the client. What cannot be read or edited to its end becomes an error of SQL.
 _RENAMED = """\
 edit=$1; shift
@@ -48,23 +53,27 @@ SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE SAME(table_schema))
 _SAME = r"HEX(IF(@@lower_case_table_names, LOWER(\1), \1)) = HEX(@name)"
 
 
-def identifier(name: str) -> str:
-    """Return `name` as a quoted SQL identifier."""
-    return "`" + name.replace("`", "``") + "`"
-
-
 def renaming(database: str, into: str, client: Sequence[str]) -> list[str] | None:
     """Return the argv that has `client` make `into` of a dump of `database`; None where it cannot be renamed."""
     if "\n" in database:  # such a name does not stand in one line of the dump
         return None
-    texts = {"OLD": _pattern(identifier(database)), "NEW": _replacement(identifier(into))}
-    edit = re.sub("OLD|NEW|SAME", lambda match: (texts | {"SAME": _pattern(identifier(into))})[match[0]], _EDIT)
+    texts = {"OLD": _pattern(back_quoted(database)), "NEW": _replacement(back_quoted(into))}
+    edit = re.sub("OLD|NEW|SAME", lambda match: (texts | {"SAME": _pattern(back_quoted(into))})[match[0]], _EDIT)
     return ["sh", "-c", _RENAMED, "sh", edit, *client]
+
+
+def whole_name(name: str) -> str:
+    """Return a database's name. Raises UsageError for one that the server would not take."""
+    if len(name) > _LONGEST:
+        raise UsageError(
+            f"{name}: a name of {len(name)} letters, and the server takes {_LONGEST}", "Give a shorter one: --as."
+        )
+    return name
 
 
 def contents_question(database: str) -> str:
     """Return the question how many databases of that name there are, and how many things one has."""
-    digits = database.encode("utf-8", "surrogateescape").hex().upper()
+    digits = to_hex(database).upper()
     return re.sub(r"SAME\((\w+)\)", _SAME, _CONTENTS).replace("DIGITS", digits)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ..errors import ListError
 from .mysql_grants import Grants, read_grants
 from .mysql_probe import Version
+from .names import from_hex
 
 # Names in hex: SHOW DATABASES escapes some of them. The lines are told apart by their first column.
 QUESTION = """\
@@ -26,6 +27,11 @@ SELECT DISTINCT 'packages', HEX(routine_schema) FROM information_schema.routines
   WHERE routine_type LIKE 'PACKAGE%';
 SHOW GRANTS"""
 
+# Asked where MariaDB's program dumps another make: it writes the values of such columns, which only MariaDB takes.
+GENERATED = """\
+SELECT DISTINCT HEX(table_schema), HEX(table_name) FROM information_schema.columns
+  WHERE generation_expression <> ''"""
+
 _LOGS = {("mysql", "general_log"), ("mysql", "slow_log")}  # of these mysqldump writes no rows
 _ESCAPES = {"n": "\n", "t": "\t", "0": "\0"}
 
@@ -35,7 +41,8 @@ class Server:
     """A server: its version, its databases, and what its user may do.
 
     `unsafe` are the tables, by database, that no transaction protects. `history`, `events` and `packages`
-    are the databases that have such things.
+    are the databases that have such things. `generated` are the tables that have generated columns, where that
+    was asked.
     """
 
     version: Version
@@ -46,6 +53,7 @@ class Server:
     packages: frozenset[str]
     keeps_history: bool
     grants: Grants
+    generated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def read_server(answer: str) -> Server:
@@ -69,16 +77,11 @@ def read_server(answer: str) -> Server:
 
 def _server(rows: Mapping[str, list[list[str]]], grants: Sequence[str]) -> Server:
     ((version, user),) = rows["server"]
-    unsafe: dict[str, list[str]] = {}
-    for pair in rows.get("unsafe", []):
-        database, table = map(_name, pair)
-        if (database, table) not in _LOGS:
-            unsafe.setdefault(database, []).append(table)
     partial = rows.get("partial_revokes") == [["ON"]]
     return Server(
         Version(version),
-        tuple(_name(digits) for (digits,) in rows["database"]),
-        unsafe,
+        tuple(from_hex(digits) for (digits,) in rows["database"]),
+        _by_database(rows.get("unsafe", [])),
         history=frozenset(_names(rows, "history")),
         events=frozenset(_names(rows, "events")),
         packages=frozenset(_names(rows, "packages")),
@@ -87,12 +90,23 @@ def _server(rows: Mapping[str, list[list[str]]], grants: Sequence[str]) -> Serve
     )
 
 
+def read_generated(answer: str) -> dict[str, list[str]]:
+    """Return the tables that the answer to GENERATED names, by database."""
+    return _by_database(line.split("\t") for line in answer.splitlines())
+
+
+def _by_database(pairs: Iterable[Sequence[str]]) -> dict[str, list[str]]:
+    """Return the tables, by database, that `pairs` name in hex, without those whose rows no dump has."""
+    found: dict[str, list[str]] = {}
+    for digits, of_table in pairs:
+        database, table = from_hex(digits), from_hex(of_table)
+        if (database, table) not in _LOGS:
+            found.setdefault(database, []).append(table)
+    return found
+
+
 def _names(rows: Mapping[str, list[list[str]]], key: str) -> Iterator[str]:
-    return (_name(digits) for (digits,) in rows.get(key, []))
-
-
-def _name(digits: str) -> str:
-    return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
+    return (from_hex(digits) for (digits,) in rows.get(key, []))
 
 
 def unescaped(text: str) -> str:

@@ -12,6 +12,7 @@ from ..catalog import GLOBALS
 from ..errors import ListError, RecipeError, Skip, StageError
 from ..findings import Finding
 from .base import Backend, StreamShape, option, words
+from .names import from_hex
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
@@ -23,6 +24,7 @@ from .postgresql_restore import (
     loading_custom,
     loading_globals,
     loading_plain,
+    whole_name,
 )
 from .postgresql_rights import Rights, asked_of
 from .postgresql_trial import trying
@@ -153,6 +155,10 @@ class PostgreSQL(Backend):
         reader = copy(self)
         reader._owners = False  # noqa: SLF001  its own
         return reader
+
+    def target_of(self, database: str, name: str | None) -> str:
+        """Return what it is called then; see Backend."""
+        return whole_name(name or database)
 
     def contents(self, database: str) -> int | None:
         """Return how many tables and other things `database` has; see Backend."""
@@ -289,7 +295,7 @@ def _read_list(answer: bytes) -> tuple[int, str, dict[str, bool]]:
         versions, *lines = answer.decode().removesuffix("\n").split("\n")
         number, version = versions.split(" ", 1)
         pairs = [line.split() for line in lines]
-        names = {bytes.fromhex(digits).decode("utf-8", "surrogateescape"): allowed == "t" for digits, allowed in pairs}
+        names = {from_hex(digits): allowed == "t" for digits, allowed in pairs}
         return int(number), version, names
     except ValueError as error:
         raise ListError(f"cannot read what psql answered: {answer[:60]!r}", "Look at psql_options.") from error

@@ -5,13 +5,17 @@ A name is code to the tools (FAULTS E6): here each is quoted for SQL and for lib
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 
-from ..errors import StageError
+from ..errors import StageError, UsageError
+from .names import double_quoted, to_hex
 from .postgresql_edit import EDIT
 
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
+
+_LONGEST = 63  # bytes of a name, NAMEDATALEN: longer ones are cut
 
 # $1 asks whether it is there; $2 edits SQL, see postgresql_edit; $3 and $4 are the name in the dump, quoted, and bare
 # where that will do; $5 is the new one, or empty; $6 the maintenance database, $7 the one to restore into; then more
@@ -143,14 +147,9 @@ _VERSION_OF_FORCE = 130000
 _VERSION_OF_SUBSCRIPTIONS = 100000
 
 
-def identifier(name: str) -> str:
-    """Return `name` as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def exists(name: str) -> str:
     """Return the question whether there is such a database: t or f. In hex, because a name need not be text."""
-    digits = name.encode("utf-8", "surrogateescape").hex()
+    digits = to_hex(name)
     return f"SELECT EXISTS (SELECT FROM pg_database WHERE encode(textsend(datname::text), 'hex') = '{digits}')"  # noqa: S608  digits
 
 
@@ -172,6 +171,13 @@ def loading_globals(psql: Sequence[str]) -> list[str]:
     return ["sh", "-c", _GLOBALS, "sh", *psql, "--set=VERBOSITY=verbose", "--file=-"]
 
 
+def whole_name(name: str) -> str:
+    """Return a database's name. Raises UsageError for one that the server would cut, with a notice only."""
+    if (size := len(os.fsencode(name))) > _LONGEST:
+        raise UsageError(f"{name}: a name of {size} bytes, and PostgreSQL has {_LONGEST}", "Give a shorter one: --as.")
+    return name
+
+
 def contents(ask: Callable[[str, str], str], database: str) -> int | None:
     """Return how many things `database` has, None where it is not there; `ask` asks one database a question."""
     try:
@@ -184,7 +190,7 @@ def contents(ask: Callable[[str, str], str], database: str) -> int | None:
 
 def discard(ask: Callable[..., str], database: str) -> None:
     """Drop `database`, with whoever is connected to it, as far as the server can do that."""
-    drop = f"DROP DATABASE {identifier(database)}"
+    drop = f"DROP DATABASE {double_quoted(database)}"
     try:
         ask(MAINTENANCE, _MAY_MAKE_IT, f"{drop} WITH (FORCE)")
     except StageError:
@@ -208,7 +214,7 @@ END $$"""
 
 def let_go(ask: Callable[[str, str], str], database: str) -> None:
     """Have nothing keep a scratch database from being dropped: neither that it is a template, nor a subscription."""
-    ask(MAINTENANCE, f"ALTER DATABASE {identifier(database)} IS_TEMPLATE false")
+    ask(MAINTENANCE, f"ALTER DATABASE {double_quoted(database)} IS_TEMPLATE false")
     if int(ask(MAINTENANCE, "SHOW server_version_num")) >= _VERSION_OF_SUBSCRIPTIONS:
         ask(database, _FORGET_SUBSCRIPTIONS)
 
@@ -216,5 +222,5 @@ def let_go(ask: Callable[[str, str], str], database: str) -> None:
 def _given(connection: Callable[[str], str], database: str, into: str) -> list[str]:
     """Return what both formats have to know; pg_dump quotes a name where it has to."""
     bare = database if re.fullmatch(r"[a-z_][a-z0-9_]*", database) else ""
-    new = "" if into == database else identifier(into)
-    return [exists(into), EDIT, identifier(database), bare, new, connection(MAINTENANCE), connection(into)]
+    new = "" if into == database else double_quoted(into)
+    return [exists(into), EDIT, double_quoted(database), bare, new, connection(MAINTENANCE), connection(into)]

@@ -9,6 +9,7 @@ from itertools import pairwise
 from ..errors import StageError
 from ..findings import Finding, Severity, guarded
 from .base import spelled_out
+from .names import double_quoted, from_hex
 
 AskDatabase = Callable[[str, Sequence[str]], str]
 
@@ -83,7 +84,7 @@ class Rights:
         active = "row_security_active(oid)" if number >= 90500 else "false"  # noqa: PLR2004  there was none before
         reads_all = "pg_has_role('pg_read_all_data', 'USAGE')" if number >= 190000 else "false"  # noqa: PLR2004
         self._question = _RIGHTS.format(active=active, all_objects=reads_all)
-        self._prepare = [*_PREPARE, *([f"SET ROLE {quoted(asked.role)}"] if asked.role else [])]
+        self._prepare = [*_PREPARE, *([f"SET ROLE {double_quoted(asked.role)}"] if asked.role else [])]
 
     def of_all(self, databases: Iterable[str], hint: Callable[[str], str]) -> Iterator[Finding]:
         """Yield what is missing in each of `databases`; `hint` makes one for what psql says."""
@@ -98,12 +99,12 @@ class Rights:
         except StageError as error:
             if "permission denied for database" not in error.message:
                 raise
-            role = quoted(self._asked.role) if self._asked.role else "the role"
-            hint = f"GRANT CONNECT ON DATABASE {quoted(database)} TO {role};"
+            role = double_quoted(self._asked.role) if self._asked.role else "the role"
+            hint = f"GRANT CONNECT ON DATABASE {double_quoted(database)} TO {role};"
             raise StageError("connect", error.message, hint) from error
         for line in lines:
             kind, count, names = line.split()
-            yield from self._lack(database, _text(role), kind, int(count), _text(names))
+            yield from self._lack(database, from_hex(role), kind, int(count), from_hex(names))
 
     def of_globals(self, database: str) -> Iterator[Finding]:
         """Yield what is missing for pg_dumpall; `database` is that which it connects to."""
@@ -121,10 +122,10 @@ class Rights:
         match kind:
             case "read":
                 told = f"{role} may not read {count} of its tables and sequences: {which}"
-                hint = f"GRANT pg_read_all_data TO {quoted(role)}; or SELECT on each, and USAGE on its schema."
+                hint = f"GRANT pg_read_all_data TO {double_quoted(role)}; or SELECT on each, and USAGE on its schema."
             case "rows":
                 told = f"row-level security hides rows from {role} in {count} of its tables: {which}"
-                hint = f"ALTER ROLE {quoted(role)} BYPASSRLS;"
+                hint = f"ALTER ROLE {double_quoted(role)} BYPASSRLS;"
                 severity = severity if self._asked.all_rows else "warning"
             case _ if self._asked.objects:
                 told = f"{role} may not read {count} of its large objects: {which}"
@@ -132,12 +133,3 @@ class Rights:
             case _:
                 return
         yield Finding(severity, "rights", told + unless, hint, database)
-
-
-def quoted(name: str) -> str:
-    """Return a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(digits: str) -> str:
-    return bytes.fromhex(digits).decode("utf-8", "surrogateescape")

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Literal, Self
@@ -14,6 +15,7 @@ from typing import Literal, Self
 from ..errors import ListError, RecipeError, StageError, UsageError
 from ..findings import Finding
 from .base import Asker, Backend, StreamShape, option, path_on_host
+from .names import from_hex
 from .registry import backend
 
 # Sent as text: the host needs a python3, but no dbdump, and the user it runs as need not see our files.
@@ -22,7 +24,12 @@ _RESTORE = Path(__file__).with_name("sqlite_restore_program.py").read_text("utf-
 _CHECK = Path(__file__).with_name("sqlite_check_program.py").read_text("utf-8")
 _LOOK = Path(__file__).with_name("sqlite_look_program.py").read_text("utf-8")
 
-_IS_THERE = 'if [ -e "$1" ] || [ -L "$1" ]; then echo yes; fi'
+_IS_THERE = """\
+case $1 in */*) directory=${1%/*}/ ;; *) directory=. ;; esac
+if [ -d "$1" ]; then echo directory
+elif [ -e "$1" ] || [ -L "$1" ]; then echo yes
+elif ! [ -d "$directory" ]; then echo nowhere
+fi"""
 
 # https://www.sqlite.org/fileformat.html, section 1.3
 _BINARY = StreamShape(first=(b"SQLite format 3\0",))
@@ -59,6 +66,7 @@ class SQLite(Backend):
         default="", help="the python3 that does it; else the one that runs dbdump, and python3 on another host"
     )
 
+    is_file = True
     hints = (
         ("no such file|not a file", "Look at the recipe's path."),
         ("not a database|corrupt|malformed", "Look at the file with: sqlite3 FILE 'PRAGMA integrity_check'."),
@@ -67,6 +75,8 @@ class SQLite(Backend):
          "Stop the program that has it open: it would write its journal into the new file."),
         ("locked", "Somebody holds an exclusive lock on it; find out who with: fuser -v FILE."),
         ("disk is full|No space left", "The copy goes to TMPDIR first; give one with room for the database."),
+        ("killed by SIGKILL",
+         "Perhaps memory ran out. A restore leaves .dbdump-….part beside the file; the next one of it removes that."),
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -145,8 +155,18 @@ class SQLite(Backend):
         return paths.pop()
 
     def contents(self, database: str) -> int | None:
-        """Return how many things the file has, 1 for what is no sound database, None where there is none."""
-        there = self.output(["sh", "-c", _IS_THERE, "sh", database])
+        """Return how many things the file has, 1 for what is no sound database, None where there is none.
+
+        Raises StageError where no file can be of that name.
+        """
+        there = self.output(["sh", "-c", _IS_THERE, "sh", database]).strip()
+        if there == b"directory":
+            raise StageError(
+                "restore", f"{database}: is a directory", "Look at what is in it, or name a file with --as."
+            )
+        if there == b"nowhere":
+            what = f"{PurePath(database).parent}: no such directory"
+            raise StageError("restore", what, "Make it, with the owner and the mode that it should have.")
         return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
 
     def discard(self, database: str) -> None:
@@ -158,6 +178,10 @@ class SQLite(Backend):
         path = self._paths.get(database, database)
         tables, rows = self.output([self.python, "-I", "-c", _PROGRAM, "count", path]).split()
         return int(tables), int(rows)
+
+    def for_files_here(self) -> Self:
+        """Return a copy that does it with the python3 that runs dbdump; see Backend."""
+        return replace(self, su=None, python="")
 
     def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
         """Return what a whole dump looks like."""
@@ -187,7 +211,7 @@ class SQLite(Backend):
         answer = self.output([self.python, "-I", "-c", _LOOK, *names]) if names else b""
         for line in answer.splitlines():
             path, told = (text.decode("utf-8", "surrogateescape") for text in line.split(b" ", 1))
-            path = bytes.fromhex(path).decode("utf-8", "surrogateescape")
+            path = from_hex(path)
             yield Finding("error", "sqlite", f"{path}: {told}", self.hint(told), names[path])
 
     def versions(self) -> dict[str, str]:
@@ -199,4 +223,4 @@ class SQLite(Backend):
         if not glob.has_magic(pattern):
             return [pattern]  # one that is missing fails by its name
         answer = self.output([self.python, "-I", "-c", _PROGRAM, "list", pattern])
-        return [bytes.fromhex(line).decode("utf-8", "surrogateescape") for line in answer.decode().split()]
+        return [from_hex(line) for line in answer.decode().split()]

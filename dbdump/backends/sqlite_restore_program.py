@@ -1,6 +1,9 @@
 """Make a SQLite database file of a raw dump on stdin, for any python3: sent to the host as text.
 
 binary|sql PATH new|replace    PATH gets its name when it is whole; a file that is there stays, or is replaced at once
+
+Until then it is called .dbdump-NAME-….part, and locked: one that was killed has left one that is not, and the next of
+that PATH removes it.
 """
 
 import contextlib
@@ -87,6 +90,27 @@ def like(part: str, path: str) -> None:
         os.chown(part, old.st_uid, old.st_gid)
 
 
+def remove(part: str) -> None:
+    """Remove a file, with its journals."""
+    for each in (part, part + "-journal", part + "-wal", part + "-shm"):
+        if os.path.exists(each):
+            os.unlink(each)
+
+
+def remove_dead(directory: str, prefix: str) -> None:
+    """Remove what those have left that were killed here over the same file."""
+    for name in os.listdir(directory):
+        if name.startswith(prefix) and name.endswith(".part"):
+            part = os.path.join(directory, name)
+            with contextlib.suppress(OSError):  # it is no file, or another user's, or alive
+                descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove(part)
+                finally:
+                    os.close(descriptor)
+
+
 def sync(path: str) -> None:
     """Have a file or a directory on disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -104,10 +128,13 @@ def restore(form: str, path: str, how: str) -> None:
         pass
     if how == "new" and os.path.lexists(path):
         raise FileExistsError(f"{path} is in the way")
-    directory = os.path.dirname(path)
-    descriptor, part = tempfile.mkstemp(".part", ".dbdump-", directory)
-    os.close(descriptor)
+    directory, name = os.path.split(path)
+    prefix = f".dbdump-{os.fsdecode(os.fsencode(name)[:100])}-"
+    remove_dead(directory, prefix)
+    descriptor, part = tempfile.mkstemp(".part", prefix, directory)
     try:
+        with contextlib.suppress(OSError):  # where nothing can be locked, nothing is removed either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         (copy if form == "binary" else execute)(part)
         check(part)
         like(part, path)
@@ -120,9 +147,8 @@ def restore(form: str, path: str, how: str) -> None:
                 os.replace(part, path)
         sync(directory)
     finally:
-        for each in (part, part + "-journal", part + "-wal", part + "-shm"):
-            if os.path.exists(each):
-                os.unlink(each)
+        remove(part)
+        os.close(descriptor)
 
 
 def main(*arguments: str) -> None:

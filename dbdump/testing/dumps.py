@@ -10,7 +10,7 @@ from ..catalog import SCHEMA, DumpName, Manifest
 from ..errors import WriteError
 from ..host import localhost
 from ..plan import Job
-from ..recipe import Dump
+from ..recipes import Dump
 from ..wrappers.base import Wrapper
 from ..writers.base import Sink, Store, Writer
 

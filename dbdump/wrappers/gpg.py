@@ -51,6 +51,9 @@ class GPG:
             raise RecipeError(f"GPG(encrypt={self.encrypt!r}): not a list", f"Write encrypt=[{self.encrypt!r}].")
         if isinstance(self.accept, str) or not all(_FINGERPRINT.fullmatch(each) for each in self.accept):
             raise RecipeError(f"GPG(accept={self.accept!r}): not a list of fingerprints", "Give all 40 digits of each.")
+        for option, value in (("sign", self.sign), ("homedir", self.homedir)):
+            if not isinstance(value, str | None):
+                raise RecipeError(f"GPG({option}={value!r}): not text", "One key signs, in one home.")
         if self.sign is None and not self.encrypt:
             raise RecipeError("GPG() neither signs nor encrypts", 'Write GPG(sign="KEY", encrypt=["a@example.org"]).')
         names = [*self.encrypt, *([] if self.sign is None else [self.sign])]
@@ -59,10 +62,9 @@ class GPG:
 
     def on(self, programs: AbstractSet[str], ask: Ask) -> PinnedGPG:  # noqa: ARG002  gpg is gpg
         """Return it with its keys as fingerprints. Raises StageError for a key that cannot be used unattended."""
-        recipients = dict.fromkeys(self.key(ask, name, secret=False).fingerprint for name in self.encrypt)
+        recipients = [self.key(ask, name, secret=False) for name in self.encrypt]
         signer = None if self.sign is None else self.key(ask, self.sign, secret=True)
-        pinned = PinnedGPG(None if signer is None else signer.fingerprint, tuple(recipients), self.homedir)
-        return pinned.tried(ask, signer)
+        return self.pinned(signer, recipients).tried(ask, signer)
 
     def command(self) -> list[str]:
         """Refuse: without fingerprints there is no command."""
@@ -76,6 +78,16 @@ class GPG:
         """Refuse: it is known when its keys are."""
         raise RuntimeError(f"GPG is asked for a bound of {size} bytes before its keys were looked up")
 
+    def pinned(self, signer: Key | None, recipients: Sequence[Key]) -> PinnedGPG:
+        """Return it with these keys."""
+        return PinnedGPG(
+            signer.fingerprint if signer else None,
+            tuple(dict.fromkeys(each.fingerprint for each in recipients)),
+            self.homedir,
+            signer.told if signer else "",
+            tuple(dict.fromkeys(each.told for each in recipients)),
+        )
+
     def key(self, ask: Ask, name: str, *, secret: bool) -> Key:
         """Return the key that `name` means: one to sign with, or to encrypt for. Raises StageError."""
         listing = "--list-secret-keys" if secret else "--list-keys"
@@ -85,17 +97,23 @@ class GPG:
         keys = read_keys(said)
         trouble = [line for line in said.splitlines() if line.startswith("gpg: ") and "error reading key" not in line]
         if not keys and status != "0" and trouble:
-            raise StageError("gpg", trouble[0].removeprefix("gpg: "), "Look at HOME, or at homedir, of that user.")
+            hint = "Look at HOME, or at homedir, of that user, or import the key there as that user: gpg --import"
+            raise StageError("gpg", trouble[0].removeprefix("gpg: "), hint)
         return chosen(keys, name, "sign" if secret else "encrypt")
 
 
 @dataclass(frozen=True)
 class PinnedGPG:
-    """GPG with full fingerprints, and the bytes that it makes of nothing."""
+    """GPG with full fingerprints, what it is told in their place, and the bytes that it makes of nothing.
+
+    That is the fingerprint of a subkey, with !, where the recipe means that one alone.
+    """
 
     signer: str | None
     recipients: tuple[str, ...]
     homedir: str | None
+    sign_with: str
+    encrypt_for: tuple[str, ...]
     empty_bytes: int = 0
 
     suffix = ".gpg"
@@ -112,7 +130,7 @@ class PinnedGPG:
 
     def command(self) -> list[str]:
         """Return the argv that signs and encrypts; compressed data is not compressed again."""
-        who = [word for each in self.recipients for word in ("--recipient", each)]
+        who = [word for each in self.encrypt_for for word in ("--recipient", each)]
         # Trust is ours: each fingerprint was looked up, and is in the manifest.
         how = ["--trust-model", "always", "--compress-algo", "none"]
         # CPUs have instructions for SHA-256: a third less time than with SHA-512. A key that needs more gets more.
@@ -156,7 +174,7 @@ class PinnedGPG:
 
     @property
     def _told(self) -> list[str]:
-        user = ["--local-user", self.signer] if self.signer else []
+        user = ["--local-user", self.sign_with] if self.signer else []
         return [*_gpg(self.homedir), "--status-fd", "2", *user]
 
 

@@ -25,6 +25,7 @@ _HINTS = {
 
 _SECONDS = re.compile(r"[0-9]{1,18}")
 _FIELDS = 15  # as many are read; a line may have fewer
+_EXACT = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{8,64})!")
 _SPECIAL = frozenset(" <>=*+&|")  # with one of these a name already says how it is meant; gpg(1), user ids
 
 
@@ -47,6 +48,12 @@ class Key:
     can: str  # what all of it can do now, in capitals
     users: list[str] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    exactly: Part | None = None  # the only part that is to be used
+
+    @property
+    def told(self) -> str:
+        """What GnuPG is told in order to use it."""
+        return f"{self.exactly.fingerprint}!" if self.exactly else self.fingerprint
 
     @property
     def fingerprint(self) -> str:
@@ -55,12 +62,11 @@ class Key:
 
     def fault(self, purpose: Purpose) -> str:
         """Return why it cannot be used, in a word or two, or an empty string."""
-        letter = purpose[0]
         if "D" in self.can:
             return "disabled"
         if state := _STATES.get(self.parts[0].state, ""):
             return state
-        fit = [part for part in self.parts if letter in part.can]
+        fit = self._that_can(purpose)
         good = [part for part in fit if part.state not in _STATES]
         if fit and not good:
             return _STATES[fit[-1].state]
@@ -70,9 +76,13 @@ class Key:
 
     def expires(self, purpose: Purpose) -> int | None:
         """Return when it can be used no more, in seconds since 1970, or None: with the last of its parts that can."""
-        fit = [part.expires for part in self.parts if purpose[0] in part.can and part.state not in _STATES]
+        fit = [part.expires for part in self._that_can(purpose) if part.state not in _STATES]
         last = None if None in fit else max(filter(None, fit), default=None)
         return min(filter(None, [self.parts[0].expires, last]), default=None)
+
+    def _that_can(self, purpose: Purpose) -> list[Part]:
+        parts = self.parts if self.exactly is None else [self.exactly]
+        return [part for part in parts if purpose[0] in part.can]
 
 
 def read_keys(listing: str) -> list[Key]:
@@ -104,7 +114,13 @@ def lookup(name: str) -> str:
 
 
 def chosen(keys: Sequence[Key], name: str, purpose: Purpose) -> Key:
-    """Return the key that `name` means. Raises StageError where there is none, or none that is fit, or several."""
+    """Return the key that `name` means. Raises StageError where there is none, or none that is fit, or several.
+
+    A fingerprint with ! at its end means that subkey and no other; gpg(1), "How to specify a user ID".
+    """
+    if found := _EXACT.fullmatch(name):
+        for key in keys:
+            key.exactly = next((part for part in key.parts if part.fingerprint.endswith(found[1].upper())), None)
     if not keys:
         what = "secret key to sign with" if purpose == "sign" else "public key to encrypt for"
         raise StageError("gpg", f"no {what}: {name!r}", "Import it there, as the user that runs dbdump: gpg --import")

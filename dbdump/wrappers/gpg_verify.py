@@ -131,7 +131,7 @@ def allowed(wrapper: GPG, ask: Callable[[Sequence[str]], bytes]) -> frozenset[st
     of several.
     """
     name = wrapper.sign or ""
-    plain = name.upper().removeprefix("0X")
+    plain = name.upper().removeprefix("0X").removesuffix("!")
     listing = [*gpg(wrapper.homedir), "--with-colons", "--list-keys", "--", lookup(name)]
     said = ask(["sh", "-c", _ANYWAY, "sh", *listing]).decode("utf-8", "backslashreplace")
     return frozenset({_primary(read_keys(said), name, plain), *wrapper.accept})

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Literal
 
@@ -189,7 +190,8 @@ def _files(path: str, directory: str) -> Iterator[Entry]:
 
 def _text(path: str) -> bytes | None:
     try:
-        return Path(path).read_bytes()
+        with FileIO(path) as file:
+            return file.readall()
     except FileNotFoundError:
         raise
     except OSError:  # one that cannot be read hides none of the others

@@ -108,7 +108,7 @@ class ShellSession:
     def entries(self) -> Sequence[Entry]:
         """Return all files below; see Session."""
         self._send("entries")
-        return read_entries(self._told())
+        return read_entries(self._lines_before_answer())
 
     def condition(self, names: Sequence[str]) -> Condition:
         """Return how it is here; see Session."""
@@ -196,7 +196,7 @@ class ShellSession:
         while True:
             self._checked(self._line(_ASK_SECONDS))
 
-    def _told(self) -> Iterator[bytes]:
+    def _lines_before_answer(self) -> Iterator[bytes]:
         """Yield the lines before the next answer."""
         while True:
             *lines, rest = bytes(self._pending).split(b"\n")

@@ -24,7 +24,7 @@ PART = re.compile(r"\.\d{8}T\d{6}Z\.[\w.]+\.[0-9a-f]{8}\.part")
 _HINTS = {
     errno.ENOSPC: "The disk is full: make room, or give another --datadir.",
     errno.EDQUOT: "The quota is used up: make room, or give another --datadir.",
-    errno.EACCES: "Run as a user that may write there, or give another --datadir.",
+    errno.EACCES: "Run as a user that may read and write there, or give another --datadir.",
     errno.EROFS: "It is mounted read-only: remount it, or give another --datadir.",
     errno.ENOENT: "Mount or make the datadir first (mkdir -m 700), or give another --datadir.",
     errno.ELOOP: "Somebody put a symbolic link there: look at it, then remove it.",

@@ -146,7 +146,7 @@ class SFTPSession:
         with self._words():
             found = chain.from_iterable(each for _, each in list_directories(self._sftp, [self._here]))
             directories = [each.name for each in found if stat.S_ISDIR(each.mode)]
-            below = list_directories(self._sftp, map(self._at, directories))
+            below = list_directories(self._sftp, [*map(self._at, directories)])
             files = {
                 join(path, each.name): each for path, inside in below for each in inside if stat.S_ISREG(each.mode)
             }

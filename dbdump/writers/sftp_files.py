@@ -1,24 +1,32 @@
-"""Many directories and small files by SFTP: requests go out by the score, no answer is waited for alone.
+"""Many directories and small files by SFTP, many at once: no answer is waited for alone.
 
-Their numbers are those of draft-ietf-secsh-filexfer-02, which every server speaks.
+The numbers are those of draft-ietf-secsh-filexfer-02, which every server speaks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 _OPEN, _CLOSE, _READ, _OPENDIR, _READDIR = 3, 4, 5, 11, 12
-_STATUS = 101
+_EXTENDED, _STATUS = 200, 101
 _TO_READ, _NO_ATTRIBUTES = 1, 0
 _SIZE, _OWNERS, _MODE, _TIMES, _MORE = 1, 2, 4, 8, 1 << 31
 
 _SMALLEST = 8  # bytes: of two empty strings
 
-_AT_ONCE = 64  # requests on their way, and files that are open: a server may allow no more than 100
+_FEW = 64  # files that are open at once: a server may allow no more than 100
+_MANY = 1024  # where it says that it allows so many
+_SPARE = 20  # of those, for itself
 _PIECE = 32768  # bytes: so many every server gives at once, if the file has them
+_FIRST_PIECES, _MOST_PIECES = 2, 16  # of a directory, at once: a small one is one piece, and then its end
+
+Value = TypeVar("Value")
+Request = tuple[Any, ...]
+Talk = Generator[Sequence[Request], Any, Value]  # about one file: yields requests, and gets a list of their answers
 
 
 @dataclass(frozen=True)
@@ -31,76 +39,118 @@ class Found:
     written: int
 
 
-def list_directories(sftp: Any, paths: Iterable[str]) -> Iterator[tuple[str, list[Found]]]:
+def list_directories(sftp: Any, paths: Sequence[str]) -> Iterator[tuple[str, list[Found]]]:
     """Yield each directory with what is in it, but for those that are gone. Raises OSError, as paramiko does."""
-    for batch in _batches(paths):
-        opened = _asked(sftp, {path: (_OPENDIR, _raw(path)) for path in batch})
-        handles = {path: _good(each).get_string() for path, each in opened if not isinstance(each, FileNotFoundError)}
-        found: dict[str, list[Found]] = {path: [] for path in handles}
-        unread = dict(handles)
-        while unread:
-            for path, answer in _asked(sftp, {path: (_READDIR, handle) for path, handle in unread.items()}):
-                if isinstance(answer, EOFError):
-                    del unread[path]
-                else:
-                    found[path] += [_found(answer) for _ in range(_number(_good(answer)))]
-        _close(sftp, handles.values())
-        yield from ((path, [each for each in inside if each.name not in (".", "..")]) for path, inside in found.items())
+    yield from filter(None, _hold(sftp, [_listed(sftp, each) for each in paths]))
 
 
-def read_files(sftp: Any, paths: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+def read_files(sftp: Any, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
     """Yield each file with what is in it, None where that cannot be read, but for those that are gone."""
-    for batch in _batches(paths):
-        opened = dict(_asked(sftp, {path: (_OPEN, _raw(path), _TO_READ, _NO_ATTRIBUTES) for path in batch}))
-        handles = {path: each.get_string() for path, each in opened.items() if not isinstance(each, Exception)}
-        texts = {path: bytearray() for path in handles}
-        unread = dict(handles)
-        while unread:
-            requests = {path: (_READ, handle, 0, len(texts[path]), _PIECE) for path, handle in unread.items()}
-            for path, answer in _asked(sftp, requests):
-                piece = b"" if isinstance(answer, Exception) else answer.get_string()
-                texts[path] += piece
-                if len(piece) < _PIECE:
-                    del unread[path]
-                if isinstance(answer, OSError):
-                    del texts[path]
-        _close(sftp, handles.values())
-        for path, each in opened.items():
-            if not isinstance(each, FileNotFoundError):
-                yield path, bytes(texts[path]) if path in texts else None
+    yield from filter(None, _hold(sftp, [_read(sftp, each) for each in paths]))
 
 
-class _Answers:
-    """What paramiko's client gives the answers to."""
+def _listed(sftp: Any, path: str) -> Talk[tuple[str, list[Found]] | None]:
+    """Return a directory with what is in it, or None where it is gone. Raises OSError."""
+    (opened,) = yield [(_OPENDIR, _raw(path))]
+    if isinstance(opened, FileNotFoundError):
+        return None
+    handle = _good(opened).get_string()
+    found: list[Found] = []
+    pieces, ended = _FIRST_PIECES, False
+    while not ended:
+        for answer in (yield [(_READDIR, handle)] * pieces):
+            if isinstance(answer, EOFError):
+                ended = True
+            else:
+                found += [_found(answer) for _ in range(_number(_good(answer)))]
+        pieces = min(2 * pieces, _MOST_PIECES)
+    _close(sftp, handle)
+    return path, [each for each in found if each.name not in (".", "..")]
 
-    def __init__(self) -> None:
-        self.of: dict[int, tuple[int, Any]] = {}
 
-    def _async_response(self, kind: int, message: Any, number: int) -> None:
-        self.of[number] = kind, message
+def _read(sftp: Any, path: str) -> Talk[tuple[str, bytes | None] | None]:
+    """Return a file with what is in it, None for that where it cannot be read, or None where it is gone."""
+    (opened,) = yield [(_OPEN, _raw(path), _TO_READ, _NO_ATTRIBUTES)]
+    if isinstance(opened, Exception):
+        return None if isinstance(opened, FileNotFoundError) else (path, None)
+    handle = opened.get_string()
+    text, whole = bytearray(), False
+    while not whole:
+        (answer,) = yield [(_READ, handle, 0, len(text), _PIECE)]
+        piece = b"" if isinstance(answer, Exception) else answer.get_string()
+        text += piece
+        whole = len(piece) < _PIECE
+    _close(sftp, handle)
+    return path, None if isinstance(answer, OSError) else bytes(text)
 
 
-def _asked(sftp: Any, requests: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, Any]]:
-    """Send all `requests`, then yield what came of each: paramiko's message, or an error. It has no public names."""
-    answers = _Answers()
-    numbers = {key: sftp._async_request(answers, *request) for key, request in requests.items()}  # noqa: SLF001
-    while len(answers.of) < len(numbers):
-        sftp._read_response()  # noqa: SLF001
-    for key, number in numbers.items():
-        kind, message = answers.of[number]
+def _hold(sftp: Any, talks: Sequence[Talk[Value]]) -> Iterator[Value]:
+    """Hold `talks` with the server, many at once, and yield what each comes to. Raises what one of them raises."""
+    most = _most_open(sftp) if len(talks) > _FEW else _FEW
+    left = iter(talks)
+    answered: deque[_Turn[Value]] = deque()
+    going: set[_Turn[Value]] = set()  # paramiko refers to them weakly
+    while True:
+        new = [_Turn(sftp, talk, answered) for talk in islice(left, most - len(going))]
+        going.update(new)
+        answered.extend(new)
+        if not going:
+            return
+        while not answered:
+            sftp._read_response()  # noqa: SLF001  paramiko has no public names for all this
+        turn = answered.popleft()
+        try:
+            turn.go_on()
+        except StopIteration as end:
+            going.remove(turn)
+            yield end.value
+
+
+def _most_open(sftp: Any) -> int:
+    """Return how many files to have open at once: few, unless the server says how many it allows."""
+    try:
+        _, limits = sftp._request(_EXTENDED, "limits@openssh.com")  # noqa: SLF001  OpenSSH's PROTOCOL, section 4.8
+    except TimeoutError:
+        raise
+    except OSError:  # there is no such request there
+        return _FEW
+    *_, allowed = (int(limits.get_int64()) for _ in range(4))  # 0 where it does not know
+    return max(1, min(allowed - _SPARE, _MANY)) if allowed else _FEW
+
+
+class _Turn(Generic[Value]):
+    """What a talk asks for at a time; paramiko's client gives it the answers."""
+
+    def __init__(self, sftp: Any, talk: Talk[Value], answered: deque[_Turn[Value]]) -> None:
+        self._sftp = sftp
+        self._talk = talk
+        self._answered = answered
+        self._asked = 0
+        self._answers: list[Any] = []
+
+    def go_on(self) -> None:
+        """Send what the talk asks for next; once all is answered, it is `answered`. Raises StopIteration at its end."""
+        requests = self._talk.send(self._answers or None)
+        self._answers, self._asked = [], len(requests)
+        for each in requests:
+            self._sftp._async_request(self, *each)  # noqa: SLF001
+
+    def _async_response(self, kind: int, message: Any, _number: int) -> None:
+        """Take an answer, as paramiko gives it."""
         answer = message
         if kind == _STATUS:
             try:
-                sftp._convert_status(message)  # noqa: SLF001
+                self._sftp._convert_status(message)  # noqa: SLF001
             except (OSError, EOFError) as error:
                 answer = error
-        yield key, answer
+        self._answers.append(answer)
+        if len(self._answers) == self._asked:
+            self._answered.append(self)
 
 
-def _close(sftp: Any, handles: Iterable[bytes]) -> None:
+def _close(sftp: Any, handle: bytes) -> None:
     """Close what is open, and wait for no answer."""
-    for each in handles:
-        sftp._async_request(type(None), _CLOSE, each)  # noqa: SLF001
+    sftp._async_request(type(None), _CLOSE, handle)  # noqa: SLF001
 
 
 def _good(answer: Any) -> Any:
@@ -130,9 +180,3 @@ def _found(message: Any) -> Found:
 
 def _raw(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
-
-
-def _batches(paths: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    left = iter(paths)
-    while batch := tuple(islice(left, _AT_ONCE)):
-        yield batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,19 @@ from faults.invariant import PICKING, Unharmed
 
 _OF_A_DUMP = re.compile(r"\.?[0-9]{8}T[0-9]{6}Z\.")
 _PRUNED = re.compile(r"\b[1-9][0-9]* pruned\b|^prune ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of dbdump: its process, where it was started to go on beside the test, and how it was run."""
+
+    process: subprocess.Popen[str] | None
+    arguments: Sequence[object]
+    more: Mapping[str, object]
+
+    def has_ended(self) -> bool:
+        """Whether it has, so that the next one may run."""
+        return self.process is None or self.process.poll() is not None
 
 
 @dataclass
@@ -21,7 +35,7 @@ class Around(Unharmed):
     what one has stored, another of the same test may have reported.
     """
 
-    begun: tuple[subprocess.Popen[str], tuple[str, ...]] | None = None  # the last dump that was started, and failed
+    failed: Run | None = None  # the last dump, unless it worked
     _since: set[Path] = field(default_factory=set)
     _parts: dict[Path, str] = field(default_factory=dict)  # that a run has left, and what `list` said then
 
@@ -47,6 +61,14 @@ class Around(Unharmed):
             flags = [each for each in map(str, arguments) if each.startswith(PICKING)]
             listed = self.run("list", *flags, **more).stdout
             self._parts |= dict.fromkeys(parts, listed)
+
+    def dumped(
+        self, status: int | None, process: subprocess.Popen[str] | None, arguments: Sequence[object],
+        more: Mapping[str, object],
+    ) -> None:  # fmt: skip
+        """Take note of a run, if it is a dump: it has ended with `status`, or may go on in `process`."""
+        if arguments[0] == "dump" and "--dry-run" not in arguments:
+            self.failed = Run(process, arguments, more) if status not in (0, 2) else None
 
     def left(self) -> None:
         """See at the end of the test that nothing runs, that nothing is open, and that every part was reported."""

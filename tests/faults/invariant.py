@@ -8,7 +8,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +66,13 @@ class Unharmed:
     def begin(self) -> None:
         """Take what is in the directories now for old dumps, which no fault may touch."""
         self._before = {path: path.read_bytes() for path in self._files()}
+
+    def no_longer(self, stamps: Collection[str]) -> list[Path]:
+        """Take the dumps of these stamps for none that have to stay, and return their files."""
+        files = [path for path in self._before if path.name.split(".")[0] in stamps]
+        for path in files:
+            del self._before[path]
+        return files
 
     def again(self, *arguments: object, **more: object) -> str:
         """Run dbdump once more, which works; return what it says."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -14,18 +15,44 @@ from faults.running import Process, below, processes
 RUNS = int(os.environ.get("FAULTS_RUNS", "30"))
 SEED = os.environ.get("FAULTS_SEED", "1")
 
+_LOCAL = ("dbdump", "pg_dump", "slow", "zstd", "script")
 _HOST = ("dbdump", "pg_dump", "slow", "zstd", "sshd", "shell")
-# The recipes of test_kill_loop.py, and whose processes there are.
+# The recipes of test_kill_loop.py, and whose processes there are; `_ssh` is over OpenSSH.
 PLACES = {
-    "local": ("dbdump", "pg_dump", "slow", "zstd", "script"),
+    "local": _LOCAL,
+    "here": _LOCAL,
     "fabric": ("dbdump", "pg_dump", "slow", "gpg", "sshd", "shell"),
     "openssh": ("dbdump", "pg_dump", "slow", "gpg", "ssh", "sshd", "shell"),
     "sftp": ("dbdump", "pg_dump", "slow", "gpg", "sshd"),
+    "sftp_ssh": ("dbdump", "pg_dump", "slow", "gpg", "ssh", "sshd"),
     "relayed": _HOST,
-    "vault": (*_HOST, "ssh"),
+    "relayed_ssh": (*_HOST, "ssh"),
+    "wrapped": _HOST,  # by the controller
+    "wrapped_ssh": (*_HOST, "ssh"),
+    "vault": _HOST,  # from one machine to another
+    "vault_ssh": (*_HOST, "ssh"),
     "on_host": _HOST,
+    "on_host_ssh": (*_HOST, "ssh"),
 }
-_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
+_RESTORE = ("dbdump", "pg_restore", "slow", "zstd", "script")
+# The recipes of test_kill_back.py: what is verified, restored or pruned, and how.
+BACK = {
+    "jobs": _RESTORE,
+    "prune": ("dbdump",),
+    "fabric": ("dbdump", "pg_restore", "slow", "gpg", "sshd", "shell"),
+    "verify": _RESTORE,
+    "plain": ("dbdump", "psql", "slow", "zstd", "script"),
+    "prune_openssh": ("dbdump", "ssh", "sshd", "shell"),
+    "sqlite": ("dbdump", "sqlite", "slow", "zstd", "script"),
+    "verify_sftp": ("dbdump", "pg_restore", "slow", "gpg", "sshd"),
+    "host": ("dbdump", "pg_restore", "sshd", "shell"),
+    "prune_fabric": ("dbdump", "sshd", "shell"),
+    "alone": _RESTORE,
+    "openssh": ("dbdump", "pg_restore", "slow", "gpg", "ssh", "sshd", "shell"),
+    "prune_sftp": ("dbdump", "sshd"),
+    "mariadb": ("dbdump", "mariadb", "slow", "zstd", "script"),
+    "drill": ("dbdump", "pg_restore", "postgres", "slow", "zstd", "script"),
+}
 _LONGEST = {"dbdump": 1.8, "sshd": 1.3, "ssh": 1.3, "shell": 1.2}  # seconds that it is there, about; less for others
 
 
@@ -62,7 +89,9 @@ class Case:
             case "slow":
                 return each.program == "python3" and "time.sleep(.05)" in each.line
             case "gpg":
-                return each.program == "gpg" and "--encrypt" in each.line
+                return each.program == "gpg" and ("--encrypt" in each.line or "--decrypt" in each.line)
+            case "sqlite":
+                return each.program.startswith("python") and each.line.endswith((" new", " replace"))
             case "shell" | "script":
                 return each.program == "sh"
             case "sshd":
@@ -71,17 +100,22 @@ class Case:
                 return each.program == self.role
 
 
-def cases() -> list[Case]:
+def cases(
+    places: Mapping[str, Sequence[str]] = PLACES,
+    runs: int = RUNS,
+    signals: Sequence[signal.Signals] = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP),
+) -> list[Case]:
     """Return as many cases as asked for: every role gets every signal, spread over the places, again and again."""
     dice = random.Random(SEED)  # noqa: S311  not for secrets
-    queues = {place: list(product(roles, _SIGNALS)) for place, roles in PLACES.items()}
+    queues = {place: list(product(roles, signals)) for place, roles in places.items()}
     for queue in queues.values():
         dice.shuffle(queue)
     made = []
-    for number in range(RUNS):
-        place = list(PLACES)[number % len(PLACES)]
-        role, what = queues[place][number // len(PLACES) % len(queues[place])]
-        after = round(dice.uniform(0, _LONGEST.get(role, 0.75)), 2)
+    for number in range(runs):
+        place = list(places)[number % len(places)]
+        role, what = queues[place][number // len(places) % len(queues[place])]
+        longest = 0.5 if place.startswith("prune") else _LONGEST.get(role, 0.75)
+        after = round(dice.uniform(0, longest), 2)
         # dbdump itself has nobody who sees that it was stopped.
         continued = dice.random() < 0.7 or role == "dbdump"
         made.append(Case(number, place, role, what, after, continued, dice.randrange(2)))

@@ -25,11 +25,16 @@ CANARY = "c4n4ry-0f-p4ssw0rds"
 # there is one script, which looks for MySQL's option files; a restore edits and spools what it loads.
 _DUMPING = "psql|pg_dump|mariadb|mariadb-dump|sh|ls"
 _RESTORING = f"{_DUMPING}|pg_restore|[gm]?awk|cat|dd|grep|head|mktemp|rm|sed|sleep|tail"
-COMMANDS = {
-    command: re.compile(rf'execve\("[^"]*/({programs})"')
-    for command, programs in (("check", _DUMPING), ("dump", _DUMPING), ("restore", _RESTORING), ("verify", "none"))
-}
+_WHO = {"check": _DUMPING, "dump": _DUMPING, "restore": _RESTORING, "verify": "none", "drill": _RESTORING}
+COMMANDS = {command: re.compile(rf'execve\("[^"]*/({programs})"') for command, programs in _WHO.items()}
+LONG = bool(os.environ.get("FAULTS_LONG"))
 NAME, COPY = "canary_cage", "canary_copy"
+
+
+def traced(log: Path) -> list[str]:
+    """Return the argv before a command that has each program that it starts written to `log`, with all it gets."""
+    return [program("strace", "strace"), "-I", "2", "-f", "--seccomp-bpf", "-qq", "-v", "-s", "100000",
+            "-e", "trace=execve", "-o", str(log)]  # fmt: skip
 
 
 @dataclass
@@ -43,12 +48,11 @@ class Watched:
     said: list[str]
     started: list[str] = field(default_factory=list)
 
-    def run(self, code: int, command: str, *more: str) -> str:
-        """Run a command, which ends with `code`; return what it prints."""
+    def run(self, code: int, command: str, *more: str, as_if: str = "") -> str:
+        """Run a command, which ends with `code`; return what it prints. Who may have a variable COMMANDS says."""
         log = self.top / "execve"
         done = subprocess.run(
-            [program("strace", "strace"), "-f", "--seccomp-bpf", "-qq", "-v", "-s", "100000", "-e", "trace=execve",
-             "-o", log, *COMMAND, command, *self.flags, *more],
+            [*traced(log), *COMMAND, command, *self.flags, *more],
             cwd=self.top, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         out = done.stdout + done.stderr
@@ -56,7 +60,7 @@ class Watched:
         assert CANARY not in out
         self.said.append(out)
         lines = log.read_text(errors="replace").splitlines()
-        assert not [line for line in lines if CANARY in line and not COMMANDS[command].search(line)]
+        assert not [line for line in lines if CANARY in line and not COMMANDS[as_if or command].search(line)]
         self.started += lines
         log.unlink()
         return out
@@ -138,7 +142,7 @@ def cage(request, how, private_home, secret, datadir, said, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("how", ["pgpass", "PGPASSWORD", "defaults", "MYSQL_PWD"])
 def test_a_password_is_nowhere(cage, how, unharmed):
-    """117, 118, 121: not in a check, a dry run, a dump, a verify, a restore, nor a dump that fails."""
+    """117, 118, 121: not in a check, a dry run, a dump, a verify, a restore, a drill, nor a dump that fails."""
     watched, spoil = cage
     unharmed.no_next_run = "the password is wrong from then on"
     watched.run(0, "check")
@@ -146,6 +150,9 @@ def test_a_password_is_nowhere(cage, how, unharmed):
     watched.run(0, "dump", "--json")
     assert "good" in watched.run(0, "verify")
     watched.run(0, "restore", f"--as={COPY}", "--yes")
+    assert "restored" in watched.run(0, "verify", "--restore", "--to=localhost", as_if="drill")
+    if LONG or how == "PGPASSWORD":  # what is in a dump runs there: nobody there has a password of elsewhere
+        assert "restored" in watched.run(0, "verify", "--restore")
     unharmed.begin()
     spoil()
     assert "FAILED" in watched.run(1, "dump", "--json")

@@ -27,28 +27,36 @@ LONGEST = 150  # seconds of a run: an answer may take two minutes
 
 RECIPES = """
 import os
-HOST = Host("db1", ssh={db1!r}, transport={transport!r}, retries={retries})
+DB1 = {{each: Host("db1", ssh={db1!r}, transport=each, retries={retries}) for each in ("fabric", "openssh")}}
 source = PostgreSQL(host={socket!r}, user="postgres", include=[{name!r}], globals=False)
-slow = [] if os.environ.get("QUICK") else [Slow()]
+slow, patience = ([], 60) if os.environ.get("QUICK") else ([Slow()], 2)
 
-def dump(wrapper, to): return Dump(source, wrap=[*slow, wrapper], to=to, stall_timeout=2)
+def dump(wrapper, to, **more): return Dump(source, wrap=[*slow, wrapper], to=to, stall_timeout=patience, **more)
 def remote(remote, path, transport):
     return Remote(remote, path, transport=transport, retries={retries})
+def to_vault(transport): return remote({vault!r}, {there!r}, transport)
+def to_sftp(transport): return remote({sftp!r}, {by_sftp!r}, transport)
 
-@recipe(localhost)
-def local(host): return dump(Zstd(), Directory({datadir!r}))
-@recipe(localhost)
-def fabric(host): return dump(GPG(encrypt=["ops"]), remote({bash!r}, {there!r}, "fabric"))
-@recipe(localhost)
-def openssh(host): return dump(GPG(encrypt=["ops"]), remote({bash!r}, {there!r}, "openssh"))
-@recipe(localhost)
-def sftp(host): return dump(GPG(encrypt=["ops"]), remote({sftp!r}, {by_sftp!r}, "fabric"))
-@recipe(HOST)
-def relayed(host): return dump(Zstd(), Directory({datadir!r}))
-@recipe(HOST)
-def vault(host): return dump(Zstd(), remote({bash!r}, {there!r}, "openssh"))
-@recipe(HOST)
-def on_host(host): return dump(Zstd(), Directory({on_host!r}, on="host"))
+PLACES = dict(
+    local=(localhost, lambda: dump(Zstd(), Directory({datadir!r}))),
+    here=(DB1["fabric"], lambda: dump(Zstd(), Directory({datadir!r}))),
+    fabric=(localhost, lambda: dump(GPG(encrypt=["ops"]), to_vault("fabric"))),
+    openssh=(localhost, lambda: dump(GPG(encrypt=["ops"]), to_vault("openssh"))),
+    sftp=(localhost, lambda: dump(GPG(encrypt=["ops"]), to_sftp("fabric"))),
+    sftp_ssh=(localhost, lambda: dump(GPG(encrypt=["ops"]), to_sftp("openssh"))),
+    relayed=(DB1["fabric"], lambda: dump(Zstd(), Directory({datadir!r}))),
+    relayed_ssh=(DB1["openssh"], lambda: dump(Zstd(), Directory({datadir!r}))),
+    wrapped=(DB1["fabric"], lambda: dump(Zstd(), Directory({datadir!r}), wrap_at="controller")),
+    wrapped_ssh=(DB1["openssh"], lambda: dump(Zstd(), Directory({datadir!r}), wrap_at="controller")),
+    vault=(DB1["fabric"], lambda: dump(Zstd(), to_vault("fabric"))),
+    vault_ssh=(DB1["openssh"], lambda: dump(Zstd(), to_vault("openssh"))),
+    on_host=(DB1["fabric"], lambda: dump(Zstd(), Directory({on_host!r}, on="host"))),
+    on_host_ssh=(DB1["openssh"], lambda: dump(Zstd(), Directory({on_host!r}, on="host"))),
+)
+host, made = PLACES[{place!r}]
+
+@recipe(host)
+def {place}(host): return made()
 """
 
 
@@ -65,21 +73,22 @@ def shop(postgres):
 def flags(case, accounts, sshd, gnupg, postgres, shop, datadir, unharmed, tmp_path, monkeypatch):
     """The flags of a run of one placement, with an old dump where it goes to."""
     monkeypatch.setenv("GNUPGHOME", str(gnupg.home))
-    account = {"fabric": VAULT, "openssh": VAULT, "vault": VAULT, "sftp": "sftp", "on_host": DB1}.get(case.place)
+    place = case.place.removesuffix("_ssh")
+    account = {"fabric": VAULT, "openssh": VAULT, "vault": VAULT, "sftp": "sftp", "on_host": DB1}.get(place)
     places = {kind: accounts.directory_of(kind, tmp_path.name) for kind in (VAULT, "sftp", DB1)}
     recipes = recipe_file(tmp_path, RECIPES.format(
-        db1=sshd.remote(DB1), transport="openssh" if case.role == "ssh" else "fabric", retries=case.retries,
-        socket=postgres.host, name=NAME, datadir=str(datadir), bash=sshd.remote(VAULT), sftp=sshd.remote("sftp"),
-        there=str(places[VAULT]), by_sftp=str(places["sftp"]), on_host=str(places[DB1]),
+        place=case.place, db1=sshd.remote(DB1), retries=case.retries, socket=postgres.host, name=NAME,
+        datadir=str(datadir), vault=sshd.remote(VAULT), sftp=sshd.remote("sftp"), there=str(places[VAULT]),
+        by_sftp=str(places["sftp"]), on_host=str(places[DB1]),
     ))  # fmt: skip
     top = places[account] if account else datadir
-    host = "localhost" if case.place in ("local", "fabric", "openssh", "sftp") else "db1"
+    host = "localhost" if place in ("local", "fabric", "openssh", "sftp") else "db1"
     plant(top / host / case.place / "kill%20loop")
     if account:
         accounts.own(account, top)
     unharmed.directories[:] = [datadir, *places.values()]
     unharmed.begin()
-    return ["dump", f"--recipes={recipes}", f"--recipe={case.place}"]
+    return ["dump", f"--recipes={recipes}", *(["--host=db1", "--here"] if place == "here" else [])]
 
 
 @pytest.fixture(scope="module")

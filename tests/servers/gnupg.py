@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from servers.process import program
+from servers.process import program, wait_for
+from servers.sshd import Accounts
 
 _LONG_AGO = "20200101T000000"
 
@@ -49,6 +52,11 @@ class GnuPG:
         listing = self.gpg("--with-colons", "--list-keys", f"{name} <").decode()
         return next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
 
+    def subkeys(self, name: str, can: str) -> list[str]:
+        """Return the fingerprints of a key's subkeys that can sign, `s`, or encrypt, `e`."""
+        lines = [line.split(":") for line in self.gpg("--with-colons", "--list-keys", f"{name} <").decode().split("\n")]
+        return [fpr[9] for sub, fpr in pairwise(lines) if sub[0] == "sub" and can in sub[11]]
+
     def stop(self) -> None:
         """End its agent."""
         subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False, capture_output=True)
@@ -67,6 +75,10 @@ def gnupg() -> Iterator[GnuPG]:
             made.make("rsa", "rsa2048")
             made.gpg("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-key", made.keys["rsa"],
                      "rsa2048", "encr", "never")  # fmt: skip
+            made.make("parts", "ed25519/cert")
+            for algorithm, use in (("ed25519", "sign"), ("cv25519", "encr")) * 2:
+                made.gpg("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-key", made.keys["parts"],
+                         algorithm, use, "never")  # fmt: skip
             made.make("guarded", "future-default", secret="a secret")
             for name in ("twin", "other twin"):
                 made.make(name, "future-default", address="twins@example.org")
@@ -83,6 +95,20 @@ def _revoke(made: GnuPG) -> None:
     certificate = made.home / "openpgp-revocs.d" / f"{made.keys['revoked']}.rev"
     text = certificate.read_text().replace(":-----BEGIN", "-----BEGIN")
     made.gpg("--import", data=text.encode())
+
+
+@contextmanager
+def ring_of(made: GnuPG, accounts: Accounts, kind: str) -> Iterator[Path]:
+    """Let an account have all keys as its own, for as long as they are needed; its agent ends with that."""
+    home = accounts.home(kind) / ".gnupg"
+    shutil.copytree(made.home, home, ignore=shutil.ignore_patterns("S.*"))
+    accounts.own(kind, home)
+    try:
+        yield home
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True, user=accounts.user(kind))
+        wait_for(lambda: not accounts.processes(kind), "the agent to end")  # it removes its own sockets
+        shutil.rmtree(home)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from faults.around import Around
 from faults.running import adopt_orphans, reap
 from servers.far import Far
+from servers.sshd import SSHD
 from support import Started
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -52,8 +54,7 @@ def dbdump(dbdump: Run, around: Around | None, as_it_begins: Callable[[], set[Pa
         since = as_it_begins()
         done = dbdump(*arguments, **more)
         around.ran(done.returncode, done.stdout + done.stderr, since, *arguments, **more)
-        if done.returncode == 0:
-            around.begun = None
+        around.dumped(done.returncode, None, arguments, more)
         return done
 
     return run
@@ -68,12 +69,11 @@ def started(started: Callable[..., Started], around: Around | None, as_it_begins
     def start(*arguments: str) -> Started:
         since = as_it_begins()
         process = started(*arguments)
-        around.begun = (process, arguments) if arguments[0] == "dump" else None
+        around.dumped(None, process, arguments, {})
 
         def ended(status: int, out: str) -> None:
             around.ran(status, out, since, *arguments)
-            if status == 0:
-                around.begun = None
+            around.dumped(status, process, arguments, {})
 
         process.ended = ended
         return process
@@ -92,17 +92,39 @@ def unharmed(request: pytest.FixtureRequest, dbdump: Run, around: Around | None)
         reap()
 
 
+@pytest.fixture
+def there(sshd: SSHD, tmp_path: Path, datadir: Path) -> Iterator[Callable[[str], list[str]]]:
+    """The flags for a place to store in, by its name."""
+    made: list[Path] = []
+
+    def flags(place: str) -> list[str]:
+        if place == "directory":
+            return [f"--datadir={datadir}"]
+        kind = "sftp" if place == "sftp" else "dash"
+        path = sshd.accounts.directory_of(kind, f"{tmp_path.name}-{place}")
+        made.append(path)
+        # OpenSSH, because fabric cannot honour such an option.
+        more = ["-o", "CanonicalizeHostname=no", "-o", "Ciphers=aes128-ctr"] if place == "openssh" else []
+        return [f"--remote={sshd.remote(kind, *more)}", f"--datadir={path}"]
+
+    yield flags
+    for path in made:
+        shutil.rmtree(path)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
-    """Where a dump that was started has failed, and no other has worked since, the next run works.
+    """Where the last dump of a test has failed, the next one works.
 
-    That is without what made it slow. A test whose fault stays says so: `@pytest.mark.no_next_run("why")`.
+    It is the same, but for what made it slow and for programs that stood before the real ones on its PATH. A test whose
+    fault stays mends it at its end, or says so: `@pytest.mark.no_next_run("why")`.
     """
     result = yield
     around = pyfuncitem.funcargs.get("around")
-    begun = around and not pyfuncitem.get_closest_marker("no_next_run") and around.begun
-    if begun and begun[0].poll() is not None:
-        done = pyfuncitem.funcargs["dbdump"](*begun[1], env={"QUICK": "1"})
+    failed = around and not pyfuncitem.get_closest_marker("no_next_run") and around.failed
+    if failed and failed.has_ended():
+        env = {name: value for name, value in (failed.more.get("env") or {}).items() if name != "PATH"}
+        done = pyfuncitem.funcargs["dbdump"](*failed.arguments, **{**failed.more, "env": {**env, "QUICK": "1"}})
         assert done.returncode == 0, f"the next run: {done.stdout}{done.stderr}"
     return result
 

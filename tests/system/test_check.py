@@ -140,6 +140,7 @@ def test_what_a_postgresql_role_may_not_read_is_told_all_at_once(dbdump, limited
     assert done.stdout.splitlines()[-1] == "5 errors, 0 warnings"
 
 
+@pytest.mark.no_next_run("all of it is still missing")
 def test_what_check_says_will_fail_fails_and_nothing_else(dbdump, limited, datadir):
     """The databases with an error are those that cannot be dumped, the globals too; nothing was made in the datadir."""
     before = state(datadir)
@@ -287,6 +288,7 @@ def mysql_databases(mariadb):
     mariadb.sql("DROP USER limited_check@localhost")
 
 
+@pytest.mark.no_next_run("all of it is still missing")
 def test_what_a_mysql_user_may_not_dump_is_told_all_at_once(dbdump, mysql_databases, datadir):
     """Missing grants, a broken view, accounts that may not be read: what check names fails, and nothing else."""
     before = state(datadir)
@@ -309,9 +311,42 @@ def test_a_view_that_is_left_out_may_be_broken(dbdump, mysql_databases, datadir)
     assert dbdump("dump", *mysql_databases, *how).returncode == 0
 
 
+def test_a_dump_program_older_than_the_server_is_a_warning(dbdump, mariadb, mysql_databases, datadir, tmp_path):
+    """The server's version counts, not the client's; a dump is made all the same, and it may be left so."""
+    old = 'case "$1" in --version) echo "mariadb-dump  Ver 10.19 Distrib 10.6.18-MariaDB, for Linux"; exit;; esac'
+    env = fake(tmp_path / "old", **{"mariadb-dump": f'{old}; exec /usr/bin/mariadb-dump "$@"'})
+    how = ["--database=chk_whole", f"--datadir={datadir}"]
+    done = dbdump("check", *mysql_databases, *how, env=env)
+    assert done.returncode == 0, done.stdout
+    version = mariadb.sql("SELECT VERSION()")
+    told = line_of(done, "mariadb-dump: ")
+    assert told.startswith("warning  localhost/mysql  mariadb-dump: ")
+    assert f"mariadb-dump is 10.6.18-MariaDB, and the server is {version}: what is new there" in told
+    assert "hint: Install the client programs of the server's version" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 errors, 1 warning"
+    assert dbdump("dump", *mysql_databases, *how, env=env).returncode == 0
+
+
+def test_mariadb_s_program_is_no_good_for_all_of_mysql(dbdump, mariadb, mysql_databases, datadir, tmp_path):
+    """The server says that it is MySQL: a warning, and an error where MySQL could not load what would be dumped."""
+    mariadb.sql("CREATE TABLE g (a int, b int AS (a + 1) STORED)", "chk_whole")
+    env = fake(tmp_path / "other", mariadb='/usr/bin/mariadb "$@" | sed "s/^server\t[^\t]*/server\t8.4.3/"')
+    mariadb.sql("GRANT SELECT ON *.* TO limited_check@localhost")  # SHOW_ROUTINE is not known here
+    how = ["--database=chk_whole", f"--datadir={datadir}", "--option=globals=no"]
+    done = dbdump("check", *mysql_databases, *how, env=env)
+    assert done.returncode == 1, done.stdout
+    assert "the server is 8.4.3, of another make: " in line_of(done, "warning  localhost/mysql  mariadb-dump: ")
+    assert "with generated columns: g of chk_whole" in line_of(done, "ERROR    localhost/mysql/chk_whole  mariadb-dump")
+    failing = dbdump("dump", *mysql_databases, *how, env=env)
+    assert failed(failing, "FAILED") == failed(done, "ERROR") == {"chk_whole"}
+    how.append("--option=ignore_tables=chk_whole.g")
+    assert dbdump("dump", *mysql_databases, *how, env=env).returncode == 0
+
+
 # -- SQLite ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_next_run("they still are none")
 def test_files_that_are_no_databases_are_found_and_nothing_is_made_beside_the_others(dbdump, datadir, tmp_path):
     """Missing, empty, text, a directory; a database in WAL mode gets no files beside it."""
     (tmp_path / "d").mkdir()

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,13 @@ def test_help_explains_every_flag():
     assert "130 interrupted" in invoke("dump", "--help").stdout
 
 
+def test_a_listing_waits_for_no_import():
+    """What `invoke --list` and completion import beside invoke: all else waits until a task is done."""
+    program = "import sys, invoke; before = {*sys.modules}; import tasks; print(*sorted({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["__future__", "dbdump", "dbdump.flags", "dbdump.tasks", "tasks"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(dbdump, shell):
     """Completion works as invoke provides it: the script, and the words it asks for."""
@@ -257,6 +265,21 @@ def test_modes_do_not_depend_on_the_umask(site, datadir, umask):
     modes = {stat.S_IMODE(path.stat().st_mode) for path in datadir.rglob("*") if path.is_file()}
     assert modes == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in datadir.rglob("*") if path.is_dir()} == {0o700}
+
+
+def test_a_dump_is_of_utc_whatever_the_time_zone(dbdump, site, datadir):
+    """97: a run in one zone, and a look from another a day away: it is new, and from no future."""
+    zones = "Pacific/Kiritimati", "<-12>12"
+    for zone in zones:
+        began = datetime.now(UTC).replace(microsecond=0)
+        assert dbdump("dump", f"--recipes={site}", "--recipe=good", env={"TZ": zone}).returncode == 0
+        newest = max(path.name.split(".")[0] for path in datadir.rglob("*.json"))
+        stamp = datetime.strptime(newest, "%Y%m%dT%H%M%S%z")
+        assert began <= stamp <= datetime.now(UTC) + timedelta(seconds=1)  # a second of its own
+    assert len(list(datadir.rglob("*.json"))) == len(zones)
+    for zone in zones:
+        done = dbdump("status", f"--recipes={site}", "--recipe=good", "--max-age=1h", env={"TZ": zone})
+        assert done.returncode == 0, done.stdout
 
 
 def test_jobs_run_at_once(dbdump, tmp_path, datadir):
@@ -480,6 +503,27 @@ def test_a_recipe_that_goes_wrong_does_not_stop_the_others(dbdump, site, datadir
         assert set(manifests(datadir)) == stored
 
 
+@pytest.mark.parametrize(
+    ("listed", "cause"),
+    [("[]", "the server lists no databases"),
+     ('self.output(["head", "-c", "70000000", "/dev/zero"])', "head: answered more than 67108864 bytes")],
+)  # fmt: skip
+def test_a_list_that_is_none(dbdump, tmp_path, datadir, listed, cause):
+    """A server without a database is one that was asked wrongly; and no answer takes all memory."""
+    recipes = recipe_file(tmp_path, f"""
+        @backend("listing")
+        class Listing(Backend):
+            def get_db_list(self): return {listed}
+            def get_command(self, database): return ["echo", database]
+
+        @recipe(localhost)
+        def app(host): return Dump(Listing(), to=Directory({str(datadir)!r}))
+        """)  # fmt: skip
+    done = dbdump("dump", f"--recipes={recipes}")
+    assert done.returncode == 1
+    assert cause in done.stdout
+
+
 def test_only_broken_files(dbdump, tmp_path):
     """Where nothing else matches, a broken file is still what is told."""
     recipes = recipe_file(tmp_path, "1 / 0")
@@ -509,6 +553,7 @@ def test_what_calls_exit_is_no_success(dbdump, site, datadir):
         assert set(manifests(datadir)) == stored
 
 
+@pytest.mark.no_next_run("it refuses each time")
 def test_a_secret_in_an_error_is_hidden(dbdump, tmp_path, datadir):
     """Where a backend refuses one database, or breaks in a dry run, its words hold no secret."""
     recipes = recipe_file(tmp_path, f"""

@@ -155,7 +155,9 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path):
     directory = tmp_path / "db1"
     directory.mkdir(mode=0o700)
     os.chown(directory, 65534, 65534)
-    assert f"{directory}: belongs to somebody else, user 65534" in attempt(tmp_path).message
+    error = attempt(tmp_path)
+    assert f"{directory}: belongs to somebody else, user 65534" in error.message
+    assert error.hint.startswith(f"Run it as that user. Or: Look at what is in it; then: chown 0 {directory};")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root can write anywhere: it becomes another user for this")
@@ -171,10 +173,8 @@ def test_an_unwritable_datadir_says_so(tmp_path):
         "except Exception as error: print(error.message, '|', error.hint)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (
-        done.stdout
-        == f"{tmp_path}/db1: permission denied | Run as a user that may write there, or give another --datadir.\n"
-    )
+    hint = "Run as a user that may read and write there, or give another --datadir."
+    assert done.stdout == f"{tmp_path}/db1: permission denied | {hint}\n"
     assert not left(tmp_path)
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from resources import recipe_file
 from servers.mariadb import identifier as quoted
 from servers.process import give
 from support import files
@@ -117,6 +118,35 @@ def test_sqlite_is_drilled_in_a_file(drills, tmp_path, form):
     assert (drill["tables"], drill["rows"]) == (2, 3)
     assert f"restored in {drill['seconds']:.1f} s: " in said
     assert began <= datetime.fromisoformat(drill["at"]) <= datetime.now(UTC)
+
+
+def test_a_plugged_in_backend_of_files_is_drilled_in_a_file(drills, tmp_path, dbdump, sshd, accounts):
+    """Whoever writes one says that its databases are files; --to=HOST then needs no recipe of that kind there."""
+    (tmp_path / "notes").write_text("one\ntwo\n")
+    recipes = recipe_file(tmp_path, f"""
+        @backend("notes")
+        class Notes(Backend):
+            is_file = True
+            def get_db_list(self): return ["notes"]
+            def get_command(self, database): return ["cat", {str(tmp_path / "notes")!r}]
+            def get_load_command(self, database, into, jobs): return ["sh", "-c", 'cat >"$1"', "sh", into]
+            def contents(self, database): return None
+            def count(self, database): return 1, len(self.output(["cat", database]).splitlines())
+
+        @recipe(localhost)
+        def notes(host): return Dump(Notes(), to=Directory({str(drills.datadir)!r}))
+
+        @recipe(Host("db2", ssh={sshd.remote("dash")!r}))
+        def other(host): return Dump(SQLite(path="/nowhere"), to=Directory({str(drills.datadir)!r}))
+        """)  # fmt: skip
+    drills.flags = [f"--recipes={recipes}", "--host=localhost"]
+    drills.dump()
+    assert "1 tables, 2 rows" in drills.drill()
+    assert "1 tables, 2 rows" in drills.drill("--to=db2")
+    back = accounts.home("dash") / f"{tmp_path.name}.notes"
+    done = dbdump("restore", *drills.flags, "--database=notes", "--to=db2", f"--as={back}", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert back.read_text() == "one\ntwo\n"
 
 
 @pytest.mark.parametrize("form", ["custom", "plain"])

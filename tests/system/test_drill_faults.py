@@ -26,7 +26,7 @@ from dbdump.examine import look
 from dbdump.host import LocalShell, localhost
 from dbdump.machines import Machines
 from dbdump.plan import Job
-from dbdump.recipe import Dump
+from dbdump.recipes import Dump
 from dbdump.scratch import servant
 from dbdump.stored import read_listing
 from dbdump.survey import Place
@@ -264,6 +264,7 @@ def test_no_server_is_here(request, backend, program, why):
 
     drills.run = without
     said = cannot_tell(drills, why, "--database=drilled_faults")
+    assert (backend == "mariadb") == ("there is only one without mariadb-install-db" in said)
     assert "hint: Install one (Debian: " in said
     drills.run = run
     assert "1 good, 0 bad" in drills.drill("--database=drilled_faults")

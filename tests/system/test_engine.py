@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from servers.process import wait_for
@@ -17,6 +17,7 @@ from support import default_signals, gone, needs_root, pid_of, processes
 
 from dbdump.errors import Interrupted, StageError
 from dbdump.host import LocalShell
+from dbdump.paths import absolute
 from dbdump.pipeline import Pipeline
 from dbdump.probe import become
 from dbdump.script import Stage
@@ -157,12 +158,15 @@ def test_the_environment_is_clean(monkeypatch):
     assert not {"CANARY", "BASH_ENV", "LD_PRELOAD_X"} & names
 
 
-def test_an_empty_environment_is_filled_in(monkeypatch):
-    """Under env -i there is still a PATH and a HOME."""
-    monkeypatch.delenv("PATH")
-    monkeypatch.delenv("HOME")
+@pytest.mark.parametrize("left", [(), ("PATH", "HOME")])
+def test_an_empty_environment_is_filled_in(monkeypatch, left):
+    """Under env -i, or where they are empty, there is still a PATH and a HOME."""
+    for name in ("PATH", "HOME"):
+        monkeypatch.delenv(name)
+    for name in left:
+        monkeypatch.setenv(name, "")
     assert "sbin:" in answer(sh('echo "$PATH"'))
-    assert answer(sh('echo "$HOME"')).strip() == str(Path("~").expanduser())
+    assert answer(sh('echo "$HOME"')).strip() == pwd.getpwuid(os.geteuid()).pw_dir == str(absolute("~"))
 
 
 def test_secrets_come_on_stdin(tmp_path):
@@ -217,25 +221,47 @@ def test_the_best_way_to_become_a_user_is_found():
         become(LocalShell(), "nobody-like-this")
 
 
-def test_the_raw_stream_is_looked_at_on_its_way():
+@pytest.fixture(params=["perl", "tee"])
+def looker(request, tmp_path, monkeypatch):
+    """The program that copies the raw stream, where there is perl, and where there is none."""
+    if request.param == "tee":
+        for name in ("sh", "yes", "head", "cat", "seq", "sleep", "dd", "od", "tr", "tee", "tail", "wc"):
+            (tmp_path / name).symlink_to(shutil.which(name))
+        monkeypatch.setenv("PATH", str(tmp_path))
+    return request.param
+
+
+@pytest.mark.parametrize("size", [0, 10, 64, 65, 570, 1000, 3_000_000])
+def test_the_raw_stream_is_looked_at_on_its_way(looker, size):
     """With check_stream the raw size, first and last bytes are known, and the stream is what it was."""
-    for size in (0, 10, 64, 65, 1000, 3_000_000):
-        pipeline = Pipeline((sh(f"yes 0123456789 | head -c {size}"), stage("cat")), check_stream=True)
-        kept = bytearray()
-        outcome = pipeline.run(LocalShell(), kept.extend)
-        assert len(kept) == outcome.stored_bytes == outcome.said.raw_bytes == size
-        assert outcome.said.first == kept[:64]
-        assert kept.endswith(outcome.said.end[-500:])
+    pipeline = Pipeline((sh(f"yes 0123456789 | head -c {size}"), stage("cat")), check_stream=True)
+    kept = bytearray()
+    outcome = pipeline.run(LocalShell(), kept.extend)
+    assert len(kept) == outcome.stored_bytes == outcome.said.raw_bytes == size
+    assert outcome.said.first == kept[:64]
+    assert outcome.said.last == kept[64:][-512:]
 
 
-def test_a_copy_that_is_cut_is_a_failure(tmp_path, monkeypatch):
+def test_a_copy_that_is_cut_is_a_failure(looker, tmp_path, monkeypatch):
     """The copy that check_stream makes carries the dump: when it is killed, the dump has failed."""
-    (tmp_path / "tee").write_text(f'#!/bin/sh\nhead -c 1000 | {shutil.which("tee")} "$@"; kill -9 $$\n')
-    (tmp_path / "tee").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    real = shutil.which(looker)
+    (bad := tmp_path / "bad").mkdir()
+    (bad / looker).write_text(f'#!/bin/sh\n/usr/bin/head -c 1000 | {real} "$@"; kill -9 $$\n')
+    (bad / looker).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bad}:{os.environ['PATH']}")
     with pytest.raises(StageError, match="killed by SIGKILL, between sh and what is stored") as caught:
         Pipeline((sh("seq 1000"), stage("cat")), check_stream=True).run(LocalShell(), lambda _: None)
-    assert caught.value.stage == "tee"
+    assert caught.value.stage == "check"
+
+
+def test_perl_is_told_nothing_by_the_environment(monkeypatch):
+    """What perl takes from variables, a locale that is not there among it, changes neither stream nor messages."""
+    monkeypatch.setenv("PERL5OPT", "-MNo::Such::Module")
+    monkeypatch.setenv("PERL_UNICODE", "SDA")
+    monkeypatch.setenv("LC_ALL", "xx_XX.UTF-8")
+    kept = bytearray()
+    said = Pipeline((sh(r"printf '\377\303'"), stage("cat")), check_stream=True).run(LocalShell(), kept.extend).said
+    assert (bytes(kept), said.first, said.messages) == (b"\xff\xc3", b"\xff\xc3", [])
 
 
 def test_a_secret_that_the_caller_exports_is_of_one_stage(monkeypatch):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.gnupg import ring_of
 from servers.process import wait_for
 from servers.relay import Relay
 from servers.sudo import with_sudo
@@ -310,13 +311,8 @@ def written_by(pid: int) -> list[str]:
 @pytest.fixture
 def ring(gnupg, accounts):
     """The tests' keys as the account's own, which nobody else has; its agent ends with the test."""
-    home = accounts.home(KIND) / ".gnupg"
-    shutil.copytree(gnupg.home, home, ignore=shutil.ignore_patterns("S.*"))
-    accounts.own(KIND, home)
-    yield home
-    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True, user=accounts.user(KIND))
-    wait_for(lambda: not accounts.processes(KIND), "the agent to end")  # it removes its own sockets
-    shutil.rmtree(home)
+    with ring_of(gnupg, accounts, KIND) as home:
+        yield home
 
 
 @pytest.mark.parametrize(("where", "said"), [("controller", ""), ("host", ", homedir={home!r}")])
@@ -380,6 +376,17 @@ def test_wrapped_by_the_controller(relay, db1, places, dbdump, gnupg, tmp_path, 
 
 
 @fabric_only
+def test_a_dry_run_shows_what_the_controller_does(sshd, db1, places, dbdump):
+    """What wraps here stands apart from the script that runs there."""
+    dump = f"Slow(), wrap=[Zstd()], wrap_at='controller', to={places['controller'].writer}"
+    done = dbdump(*db1.says(sshd.remote(KIND), dump), "--dry-run")
+    assert done.returncode == 0, done.stdout
+    there, _, here = done.stdout.partition("\n# and its bytes, on this machine, through\n")
+    assert "zstd" not in there
+    assert "zstd" in here
+
+
+@fabric_only
 def test_what_stays_on_the_host_cannot_be_wrapped_elsewhere(sshd, db1, places, dbdump):
     """wrap_at="controller" with on="host" contradict each other: refused before anything runs."""
     dump = f"Slow(), wrap=[Zstd()], wrap_at='controller', to={places['host'].writer}"
@@ -416,7 +423,8 @@ def test_a_user_that_the_account_may_not_become(sshd, db1, places, shop, dbdump)
     done = dbdump(*db1.says(sshd.remote(KIND), f"{as_postgres(shop[0])}, to={places['controller'].writer}"))
     assert done.returncode == 1
     assert "FAILED   db1/shop: su: cannot run commands as postgres (sudo: " in done.stdout
-    assert "allow it in sudoers: OPERATOR ALL=(postgres) NOPASSWD: ALL" in done.stdout
+    rule = f"{sshd.accounts.user(KIND)} ALL=(postgres) NOPASSWD: ALL"
+    assert f"Be root or postgres there, or allow it in its sudoers: {rule}" in done.stdout
     assert files(places["controller"].path) == {}
 
 

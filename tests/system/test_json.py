@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from resources import recipe_file
+from servers.sshd import free_port
 from support import sqlite_database
 
 from dbdump import Directory
@@ -197,6 +198,28 @@ def test_verify_of_what_is_locked(document, dumped, datadir):
     assert (found["exit"], statuses(found)) == (75, {"locked": 1})
 
 
+@pytest.mark.parametrize("command", ["list", "status", "check"])
+def test_who_only_looks_is_not_locked_out(document, dumped, datadir, command):
+    """Where a prune is at work, what is there is told as ever."""
+    with Directory(str(datadir)).held("localhost", "shop", alone=True):
+        assert document(command)["exit"] == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_host_that_is_down(dbdump, tmp_path, command):
+    """It is one result; what people are told is on stderr."""
+    recipe_file(tmp_path, f"""
+        @recipe(Host("down", ssh="-p {free_port()} nobody@127.0.0.1"))
+        def shop(host): return Dump(SQLite(path="/x"), to=Directory("/x", on="host"))
+        """)  # fmt: skip
+    done = dbdump(command, "--json")
+    (result,) = checked(done, command)["results"]
+    assert (done.returncode, result["host"]) == (1, "down")
+    assert result["status"] == ("unknown" if command == "status" else "failed")
+    assert "no connection" in result["message"]
+    assert done.stderr
+
+
 def test_the_drill(document, dumped, datadir):
     """What was restored, and what that came to."""
     found = document("verify", "--restore", "--database=orders")
@@ -236,6 +259,7 @@ FAILURES = {
     "no such directory": (["--recipes=/nowhere"], 2),
     "no such flag": (["--no-such-flag"], 2),
     "no such backend": (["--backend=none"], 2),
+    "an odd option of the backend": (["--backend=postgresql", "--option=format=odd"], 2),
     "no such database": (["--recipe=shop", "--database=no*"], 3),
 }
 
@@ -250,6 +274,19 @@ def test_a_failure_is_a_document_too(dbdump, recipes, dumped, command, flags, st
     assert done.stderr.startswith(f"dbdump: {found['errors'][0]['message']}\n")
     plain = dbdump(command, *flags)
     assert (plain.returncode, plain.stdout, plain.stderr) == (status, "", done.stderr)
+
+
+@pytest.mark.parametrize(
+    "line", ["dump --jobs=0", "verify --jobs=none", "verify --to=db2", "status --max-age=soon", "status --prometheus="]
+)
+def test_an_odd_value_is_a_document_too(dbdump, recipes, dumped, line):
+    """Of a flag that only this command has."""
+    command, flag = line.split()
+    done = dbdump(command, flag, "--json")
+    found = checked(done, command)
+    assert (found["exit"], found["results"], len(found["errors"])) == (2, [], 1)
+    assert flag.partition("=")[0] in found["errors"][0]["message"]
+    assert done.stderr.startswith("dbdump: ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -178,7 +178,7 @@ def test_what_is_no_dump_is_apart(dbdump, leftovers: DumpName):
     )
     assert re.fullmatch(
         rf"BAD  localhost/shop/orders/20261122T203002Z\.sqlite\.zst\.json  [\d,.]+ (bytes|kB)  its manifest is of "
-        rf"{re.escape(leftovers.file)}: it was renamed, or an old one put in its place", moved,
+        rf"{re.escape(leftovers.file)}, which is there too: an old one was put in its place", moved,
     )  # fmt: skip
 
 
@@ -267,7 +267,7 @@ def test_a_recipe_that_cannot_be_looked_at(tmp_path, dbdump, dumped, recipes):
     assert done.returncode == 1
     *dumps, failed, hint = done.stdout.splitlines()
     assert len(dumps) == 6
-    assert failed.startswith(f"FAILED   localhost/blocked: write: {tmp_path}/file")
+    assert failed.startswith(f"FAILED   localhost/blocked: read: {tmp_path}/file")
     assert hint.startswith("         hint: ")
     done = dbdump("list", "--json")
     document = json.loads(done.stdout)

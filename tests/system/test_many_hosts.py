@@ -277,6 +277,14 @@ def test_fab_names_a_host_without_a_recipe(three, fab):
     assert three.stored() == []
 
 
+def test_fab_names_hosts_and_so_does_a_flag(three, fab):
+    """Neither is passed over: it is an error, and nothing is dumped."""
+    done = fab("-H", "db1", "dump", "--host=db2")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.count("both name hosts") == 1
+    assert three.stored() == []
+
+
 def test_fab_with_a_host_that_fails(three, fab):
     """One exit status for all: 1 where one of them failed."""
     three.add("db4", remote="dbdump@no-such-host.invalid")

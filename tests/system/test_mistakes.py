@@ -129,6 +129,7 @@ WRONG = {
     "SQLite(path=A), stall_timeout=-1": "not a number of seconds",
     "SQLite(path=A, exclude=None)": "list of globs",
     "SQLite(path=A), to=Directory('/x', on='host'), wrap_at='controller'": "never come to the controller",
+    "SQLite(path=A), to=Directory('/x', on='far')": "Directory(on='far')",
     "SQLite(path=A), to=Directory('~nosuchuser/x')": "no user 'nosuchuser'",
 }  # fmt: skip
 
@@ -179,11 +180,54 @@ def test_a_path_of_nobody(dbdump, one, flags):
 
 
 @pytest.mark.parametrize(
-    ("file", "told"), [("/", "no such file"), ("gone", "no such file"), ("a.db", "copy that, too")]
+    ("file", "told"),
+    [
+        ("/", "/: is a directory"),
+        ("gone", "no such file"),
+        ("a.db", "copy that, too"),
+        ("a.db.json", "a.db.json: a manifest, and no dump"),
+    ],
 )
-def test_a_file_that_is_no_dump(dbdump, one, file, told):
-    """What is missing is named: the file, or its manifest."""
+def test_a_file_that_is_no_dump(dbdump, one, tmp_path, file, told):
+    """What is missing is named, the file, or its manifest; and what is none is told."""
+    if file.endswith(".json"):
+        (tmp_path / file).touch()
     refused(dbdump("restore", one, f"--file={file}", "--yes"), told, code=4)
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "hint"),
+    [
+        (("restore", "a.db"), "No idea what 'a.db' is!", "a database is named with --database=NAME"),
+        (("restore", "--at"), "--at needs a value", "dbdump restore --help has its flags"),
+        (("restore", "--databse=a.db"), "No idea what '--databse' is!", "dbdump restore --help has its flags"),
+        (("restroe",), "No idea what 'restroe' is!", "dbdump --list has the tasks"),
+    ],
+)
+def test_a_word_that_nobody_knows(dbdump, words, told, hint):
+    """It is told with where the right ones are."""
+    done = dbdump(*words)
+    assert done.returncode == 2
+    assert f"dbdump: {told}\n" in done.stderr
+    assert hint in done.stderr
+
+
+def test_a_database_that_is_misspelled_to_prune(dbdump, tmp_path, datadir):
+    """Though another recipe has no keep, and so nothing that could be pruned."""
+    recipes = recipe_file(tmp_path, f"""
+        @recipe(localhost)
+        def kept(host): return Dump(SQLite(path={str(tmp_path / "a.db")!r}), keep=Keep(last=1),
+                                    to=Directory({str(datadir)!r}))
+        @recipe(localhost)
+        def other(host): return Dump(SQLite(path="x"), to=Directory({str(datadir)!r}))
+        """)  # fmt: skip
+    sqlite_database(tmp_path / "a.db", 1000)
+    assert dbdump("dump", f"--recipes={recipes}", "--recipe=kept").returncode == 0
+    refused(dbdump("prune", f"--recipes={recipes}", "--database=b.db"), "no dump matches", code=3)
+    assert dbdump("prune", f"--recipes={recipes}", "--database=a.db").returncode == 0
+    done = dbdump("list", f"--recipes={recipes}", "--database=b.db")
+    refused(done, "no dump matches", code=3)
+    assert "hint: Without --database, all are listed." in done.stderr
 
 
 def test_a_file_whose_name_is_no_module(dbdump, one, tmp_path):

@@ -152,6 +152,23 @@ def test_a_locked_table_fails_by_name(postgres, dbdump, site, datadir):
     assert files(datadir) == {}
 
 
+def test_a_timeout_before_pg_dump_lifts_it_says_what_to_do(postgres, role, dbdump, big, datadir):
+    """What it asks first may take longer than the role's statement_timeout: here, since somebody holds a catalogue."""
+    role("hasty", "LOGIN SUPERUSER; ALTER ROLE hasty SET statement_timeout = '50ms'")
+    flags = ["--backend=postgresql", f"--option=host={postgres.host}", "--option=user=hasty",
+             "--option=globals=no", "--database=small", f"--datadir={datadir}"]  # fmt: skip
+    with subprocess.Popen(["psql", "-XqAt", "-d", "small"], env=postgres.environment, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+        print("BEGIN; LOCK TABLE pg_catalog.pg_proc; SELECT 'held';", file=holder.stdin, flush=True)
+        assert holder.stdout.readline() == "held\n"
+        done = dbdump("dump", *flags)
+        holder.stdin.close()
+    assert done.returncode == 1, done.stdout
+    assert "canceling statement due to statement timeout" in done.stdout
+    assert "hint: pg_dump asks something before it lifts that: ALTER ROLE … SET statement_timeout = 0" in done.stdout
+
+
+@pytest.mark.no_next_run("it is as small as before")
 def test_a_full_disk_is_an_error_and_is_left_empty(postgres, dbdump, big, small_disk):
     """ENOSPC names the path and what to do; the temporary file goes, the small database still fits."""
     done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=postgres",
@@ -168,14 +185,16 @@ def test_a_full_disk_is_an_error_and_is_left_empty(postgres, dbdump, big, small_
 def test_a_wrong_password_names_stage_and_cause(postgres, role, dbdump, datadir):
     """No prompt, no wait: psql's own words, and a hint."""
     role("guarded", "LOGIN PASSWORD 'right'")
-    done = dbdump("dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=guarded",
-                  f"--datadir={datadir}", env={"PGPASSWORD": "canary-wrong"})  # fmt: skip
+    flags = ["dump", "--backend=postgresql", "--option", f"host={postgres.host}", "--option", "user=guarded",
+             f"--datadir={datadir}", "--database=postgres"]  # fmt: skip
+    done = dbdump(*flags, env={"PGPASSWORD": "canary-wrong"})
     assert done.returncode == 1
     assert "FAILED   localhost/postgresql: psql: exit status 2: " in done.stdout
     assert "password authentication failed" in done.stdout
     assert "hint: Give ~/.pgpass the password." in done.stdout
     assert "canary" not in done.stdout + done.stderr
     assert files(datadir) == {}
+    assert dbdump(*flags, env={"PGPASSWORD": "right"}).returncode == 0
 
 
 def test_a_missing_grant_names_the_table(postgres, role, dbdump, datadir, big):
@@ -190,8 +209,10 @@ def test_a_missing_grant_names_the_table(postgres, role, dbdump, datadir, big):
     assert "permission denied for table t" in done.stdout
     assert "hint: GRANT pg_read_all_data" in done.stdout
     assert files(datadir) == {}
+    postgres.sql("GRANT pg_read_all_data TO limited")  # the next run works with it
 
 
+@pytest.mark.no_next_run("it is named, and it is gone")
 def test_a_database_that_vanished_is_a_failure(postgres, dbdump, tmp_path, datadir, big):
     """Dropped between the list and its dump, it is reported, and the others are made."""
     postgres.create("vanishing")

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from resources import recipe_file
 from servers.history import days, left, put
 from servers.process import wait_for
 from servers.pruning import stamp, stamps
@@ -145,6 +146,7 @@ def test_each_database_by_itself(pruning, datadir):
     }
 
 
+@pytest.mark.no_next_run("one of its databases fails each time")
 def test_after_each_dump(pruning, datadir):
     """The databases that were stored are pruned, and only what goes is said; those that failed are not."""
     pruning.recipe(backend='Some(databases=("orders", "bad", "people"))')
@@ -357,6 +359,33 @@ def test_what_cannot_be_deleted_is_a_failure_of_its_own(pruning, datadir):
     assert left(dumps["people"]) == [0]
     pruning()
     assert left(dumps["orders"]) == [0]
+
+
+def test_a_database_that_is_dropped(postgres, dbdump, datadir, tmp_path):
+    """101: a real one: a dump of the others leaves it all it has, prune its newest, and that brings it back."""
+    recipes = recipe_file(tmp_path, f"""
+        @recipe(localhost)
+        def shop(host):
+            server = PostgreSQL(host={postgres.host!r}, user="postgres", include=["gone_*"], globals=False)
+            return Dump(server, to=Directory({str(datadir)!r}), keep=Keep(last=1))
+    """)  # fmt: skip
+    try:
+        for name in ("gone_one", "gone_two"):
+            postgres.create(name)
+            postgres.sql("CREATE TABLE t AS SELECT 1 AS one", name)
+        assert "2 stored" in dbdump("dump", f"--recipes={recipes}").stdout
+        older = days(datadir, "gone_one", count=3, size=900)
+        kept = files(datadir / "localhost/shop/gone_one")
+        postgres.drop("gone_one")
+        assert "1 stored" in dbdump("dump", f"--recipes={recipes}").stdout
+        assert files(datadir / "localhost/shop/gone_one") == kept
+        assert dbdump("prune", f"--recipes={recipes}").returncode == 0
+        assert left(older) == []
+        done = dbdump("restore", f"--recipes={recipes}", "--database=gone_one", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert postgres.sql("SELECT one FROM t", "gone_one") == "1"
+    finally:
+        postgres.drop("gone_one", "gone_two")
 
 
 def test_against_a_running_dump(pruning, datadir, started, tmp_path):

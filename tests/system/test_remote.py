@@ -135,6 +135,19 @@ def test_a_forced_command_is_told_in_words(sshd, reach, transport):
     assert "forced command" in caught.value.hint
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_start_up_file_that_never_ends_is_told_in_words(sshd, reach, transport):
+    """Who prints and prints is not taken for a connection that was lost."""
+    file = sshd.accounts.home("slow") / ".bashrc"
+    before = file.read_text()
+    file.write_text("yes\n")
+    try:
+        with pytest.raises(ConnectError, match="its login shell printed more than 1048576 bytes"):
+            Remote(sshd.remote("slow"), "dumps", transport=transport).bound(reach).open(dump_name())
+    finally:
+        file.write_text(before)
+
+
 @pytest.mark.parametrize("kind", ["fish", "sftp"])
 @pytest.mark.parametrize("path", ["a b", "$(touch x)", "q'\"`;*", "-v", "~tilde", "back\\slash", "é", "#1", "[x]"])
 def test_any_path_is_only_a_path(sshd, reach, kind, path):

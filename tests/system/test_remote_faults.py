@@ -355,7 +355,10 @@ def test_the_key_is_refused(far, sshd, mode, tmp_path):
     key.write_bytes((far.accounts.directory / name).read_bytes())
     key.chmod(mode)
     remote = sshd.remote(KIND).replace(str(far.accounts.client_key), str(key))
-    far.failed(far.start(remote, before=LONG), "connect: ")
+    said = "permission denied" if mode == 0o600 else f"others can read the private key {key}"
+    assert "hint: " + ("Put the public key" if mode == 0o600 else "chmod 600") in far.failed(
+        far.start(remote, before=LONG), said
+    )
 
 
 def test_a_master_connection_of_ssh_config_is_not_used(far, sshd, tmp_path):

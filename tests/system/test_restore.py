@@ -18,26 +18,6 @@ PLACES = ("directory", "fabric", "openssh", "sftp")
 
 
 @pytest.fixture
-def there(sshd, tmp_path, datadir):
-    """The flags for a place to store in, by its name."""
-    made = []
-
-    def flags(place: str) -> list[str]:
-        if place == "directory":
-            return [f"--datadir={datadir}"]
-        kind = "sftp" if place == "sftp" else "dash"
-        path = sshd.accounts.directory_of(kind, f"{tmp_path.name}-{place}")
-        made.append(path)
-        # OpenSSH, because fabric cannot honour such an option.
-        more = ["-o", "CanonicalizeHostname=no", "-o", "Ciphers=aes128-ctr"] if place == "openssh" else []
-        return [f"--remote={sshd.remote(kind, *more)}", f"--datadir={path}"]
-
-    yield flags
-    for path in made:
-        shutil.rmtree(path)
-
-
-@pytest.fixture
 def content(postgres, mariadb, tmp_path):
     """A database of each backend: its flags, what it has, and how it is wiped."""
 
@@ -48,25 +28,52 @@ def content(postgres, mariadb, tmp_path):
 
     yield of
     postgres.drop("matrix")
+    postgres.sql("DROP ROLE IF EXISTS matrix_owner")
     mariadb.drop("matrix")
+    mariadb.sql("DROP USER IF EXISTS matrix_reader@localhost")
 
 
 def postgresql(server):
-    """A database of PostgreSQL."""
+    """A database of PostgreSQL, and the role that owns what is in it."""
     server.create("matrix")
+    server.sql("CREATE ROLE matrix_owner CONNECTION LIMIT 7")
     server.sql(
-        "CREATE TABLE t AS SELECT g, md5(g::text) FROM generate_series(1, 3000) g; CREATE INDEX ON t (g)", "matrix"
-    )
+        "CREATE TABLE t AS SELECT g, md5(g::text) FROM generate_series(1, 3000) g; CREATE INDEX ON t (g);"
+        "ALTER TABLE t OWNER TO matrix_owner", "matrix",
+    )  # fmt: skip
     flags = ["--backend=postgresql", "--option", f"host={server.host}", "--option", "user=postgres"]
-    return flags, lambda: server.sql("SELECT * FROM t ORDER BY g", "matrix"), lambda: server.drop("matrix")
+
+    def look() -> list[str]:
+        owner = "SELECT rolname, rolconnlimit FROM pg_class JOIN pg_roles r ON r.oid = relowner WHERE relname = 't'"
+        return [server.sql("SELECT * FROM t ORDER BY g", "matrix"), server.sql(owner, "matrix")]
+
+    def wipe() -> None:
+        server.drop("matrix")
+        server.sql("DROP ROLE matrix_owner")
+
+    return flags, look, wipe
 
 
 def mysql(server):
-    """A database of MariaDB."""
+    """A database of MariaDB, and a user who may read it."""
     server.create("matrix")
-    server.sql("CREATE TABLE t AS SELECT seq, MD5(seq) FROM seq_1_to_3000", "matrix")
+    server.sql(
+        "CREATE TABLE t AS SELECT seq, MD5(seq) FROM seq_1_to_3000; CREATE USER matrix_reader@localhost;"
+        "GRANT SELECT ON matrix.t TO matrix_reader@localhost", "matrix",
+    )  # fmt: skip
     flags = ["--backend=mysql", f"--defaults={server.defaults_file()}"]
-    return flags, lambda: server.sql("SELECT * FROM t ORDER BY seq", "matrix"), lambda: server.drop("matrix")
+
+    def look() -> list[str]:
+        return [
+            server.sql("SELECT * FROM t ORDER BY seq", "matrix"),
+            server.sql("SHOW GRANTS FOR matrix_reader@localhost"),
+        ]
+
+    def wipe() -> None:
+        server.drop("matrix")
+        server.sql("DROP USER matrix_reader@localhost")
+
+    return flags, look, wipe
 
 
 def sqlite(top: Path):
@@ -75,23 +82,28 @@ def sqlite(top: Path):
     return ["--backend=sqlite", "--option", f"path={path}"], lambda: rows(path), path.unlink
 
 
+# With what belongs to the server, which is stored beside it; SQLite has none.
+FORMATS = {"postgresql": ("custom", "plain"), "mysql": ("",), "sqlite": ("binary", "sql")}
+
+
 @pytest.mark.parametrize("sealed", [[], ["--sign=signer@example.org", "--encrypt=ops@example.org"]])
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("backend", ["postgresql", "mysql", "sqlite"])
-def test_dumped_wiped_restored(dbdump, gnupg, there, content, backend, place, sealed):
-    """Every backend, stored everywhere, plain or signed and encrypted: the content is what it was."""
+@pytest.mark.parametrize(("backend", "form"), [(name, form) for name, forms in FORMATS.items() for form in forms])
+def test_dumped_wiped_restored(dbdump, gnupg, there, content, backend, form, place, sealed):
+    """Every backend in each of its formats, stored everywhere, plain or signed and encrypted: all is what it was."""
     flags, look, wipe = content(backend)
-    flags = [*flags, "--database=matrix", *there(place), *sealed]
+    flags = [*flags, "--database=matrix", *there(place), *sealed, *([f"--option=format={form}"] if form else [])]
+    globals_ = backend != "sqlite"
     before = look()
     env = {"GNUPGHOME": str(gnupg.home)}
-    done = dbdump("dump", *flags, env=env)
+    done = dbdump("dump", *flags, *(["--database=@globals"] if globals_ else []), env=env)
     assert done.returncode == 0, done.stdout
     wipe()
-    done = dbdump("restore", *flags, "--yes", env=env)
+    done = dbdump("restore", *flags, "--yes", *(["--globals"] if globals_ else []), env=env)
     assert done.returncode == 0, done.stdout + done.stderr
-    first, last = done.stdout.splitlines()
-    assert first.startswith(f"verified localhost/{backend}/matrix 20")
-    assert last.startswith(f"restored localhost/{backend}/matrix 20")
+    told = [" ".join(line.split()[:2]) for line in done.stdout.splitlines()]
+    of = [f"localhost/{backend}/{name}" for name in ("matrix", "@globals")[: 1 + globals_]]
+    assert set(told) == {f"{word} {each}" for word in ("verified", "restored") for each in of}
     assert look() == before
 
 
@@ -237,6 +249,8 @@ def test_a_copy_of_a_dump(site, dbdump, tmp_path):
     done = site("restore", "--yes", f"--file={copy}", "--database=other")
     assert done.returncode == 2
     assert "is a dump of localhost/app/app.db" in done.stderr
+    done = dbdump("restore", "--yes", f"--file={copy}", "--backend=mysql")
+    assert (done.returncode, "Say --backend=sqlite." in done.stderr) == (2, True), done.stderr
     Path(f"{copy}.json.sig").unlink()
     refused(site, "its manifest is not signed", f"--file={copy}")
     flipped(copy)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from resources import PAUSING
-from servers.terminal import on_terminal
+from servers.terminal import beside_terminal, on_terminal
 from support import rows, sqlite_database
 from test_verify import Site
 
@@ -70,3 +70,20 @@ def test_a_terminal_shows_how_far_it_is(site):
         assert re.search(rf"{step} localhost/app/app.db 2\d+T\d+Z.*\d/3\.\d+ MB .*\d+:\d\d:\d\d", said), said
     assert re.search(r"verified localhost/app/app.db 2\d+T\d+Z  3\.\d MB in \d\.\d s", said), said
     assert f" as {site.top}/app.db on localhost  " in said
+
+
+def test_a_terminal_beside_a_pipe_shows_it_too(site):
+    """Both readings have their bar on stderr, and stdout has the bytes of the dump and no others."""
+    site.more["before"] = PAUSING
+    site.wrap = "Pausing()"  # which stores them as they are
+    (site.top / "app.db").unlink()
+    sqlite_database(site.top / "app.db", 3_000_000)
+    file = site.dump()
+    argv = ["restore", f"--recipes={site.top}/recipes", "--database=app.db", "--to-stdout"]
+    code, raw, said = beside_terminal(*argv, cwd=site.top)
+    assert code == 0, said
+    assert raw == file.read_bytes()
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+    for step in ("verify", "restore"):
+        assert re.search(rf"{step} localhost/app/app.db 2\d+T\d+Z.*\d/3\.\d+ MB .*\d+:\d\d:\d\d", said), said
+    assert re.search(r"verified localhost/app/app.db 2\d+T\d+Z\s*\n", said), said

@@ -1,4 +1,4 @@
-"""Restore: never what is bad, or changes meanwhile, and nothing is touched by it."""
+"""Restore: never what is bad, or changes meanwhile, and nothing is touched by it; test_refused has the kinds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from servers.gnupg import GnuPG
 from servers.process import wait_for
 from support import sqlite_database
-from test_verify import SEALED, SIGNED, Site, flipped, grown, truncated
+from test_verify import SEALED, Site, flipped, grown, truncated
 
 
 @pytest.fixture
@@ -46,32 +46,16 @@ def test_bytes_that_were_changed(site, wrap, tamper, said):
     assert "nothing was touched" in refused(site, said)
 
 
-@pytest.mark.parametrize("wrap", ["Zstd()", SIGNED])
-def test_swapped_and_rolled_back(site, wrap):
-    """Its bytes are those of another dump."""
-    site.wrap = wrap
-    sqlite_database(site.top / "other.db", 1000)
-    old = site.dump()
-    (stolen,) = site.files("other.db")
-    site.top.joinpath("app.db").unlink()
-    sqlite_database(site.top / "app.db", 200_000)
-    new = site.dump()
-    new.write_bytes(stolen.read_bytes())
-    refused(site, "swapped: its bytes are those of localhost/app/other.db")
-    new.write_bytes(old.read_bytes())
-    refused(site, f"rolled back: its bytes are those of {old.name.split('.')[0]}")
-
-
 def test_a_manifest_that_is_of_another_dump(site):
     """The newest is bad by its name alone: it is refused, and only a stamp makes an older one do."""
     old = site.dump()
     new = site.dump()
     for end in ("", ".json"):
         shutil.copy(f"{old}{end}", f"{new}{end}")
-    said = refused(site, "it was renamed, or an old one put in its place")
+    said = refused(site, "which is there too: an old one was put in its place")
     stamp = old.name.split(".")[0]
     assert f"--at={stamp}" in said
-    refused(site, "it was renamed", f"--at={new.name.split('.')[0]}")
+    refused(site, "an old one was put in its place", f"--at={new.name.split('.')[0]}")
     done = site("restore", "--yes", "--force", "--database=app.db", f"--at={stamp}")
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -92,6 +76,18 @@ def test_what_verify_found_is_not_forgotten(site):
         assert ("failed verify 0 min ago" in done.stderr) == (stamp == stamps[1])
 
 
+def test_one_that_verify_found_cut_is_not_offered(site):
+    """What was found is told in its own words; who has to restore is sent to the one before, and not in vain."""
+    old, new = site.dump(), site.dump()
+    truncated(new)
+    assert site("verify").returncode == 4
+    said = refused(site, "failed verify 0 min ago: truncated: ")
+    assert f"hint: Restore the one before that is not known to be bad: --at={old.name[:16]}." in said
+    assert f"--at={new.name[:16]}" not in said
+    truncated(old)
+    assert "hint: No other one is there that is not known to be bad." in refused(site, "truncated: ")
+
+
 def test_all_that_there_is_is_bad(site):
     """There is no good one to speak of."""
     file = site.dump()
@@ -104,16 +100,6 @@ def test_the_newest_is_gone(site):
     site.dump()
     site.dump().unlink()
     refused(site, "a manifest whose dump is gone")
-
-
-def test_signatures(site, gnupg):
-    """Unsigned, or signed by a stranger."""
-    site.wrap = SEALED
-    file = site.dump()
-    site.sign(file, "second")
-    refused(site, f"signed by {gnupg.keys['second']}, which is no key of the recipe's")
-    Path(f"{file}.json.sig").unlink()
-    refused(site, "its manifest is not signed")
 
 
 def test_without_the_secret_key(site, gnupg, tmp_path_factory):

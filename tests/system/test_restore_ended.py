@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -77,6 +78,17 @@ def test_it_is_ended_in_the_middle(dbdump, started, slow, number, program, seen,
     gone(str(marker))
 
 
+def test_it_is_ended_before_it_begins(dbdump, started, slow, tmp_path):
+    """While the target is looked at nothing was touched, and that is said."""
+    looking = tmp_path / "looking"
+    flags, _ = slow(PROGRAM, contents=f'self.output(["sh", "-c", "touch {looking}; sleep 60"])')
+    assert dbdump("dump", *flags).returncode == 0
+    process = started("restore", *flags, "--yes")
+    wait_for(looking.exists, "the target to be looked at")
+    process.terminate()
+    assert end_of(process) == (143, "dbdump: interrupted: nothing was touched\n")
+
+
 @pytest.mark.parametrize("far", [False, True])
 def test_an_end_that_is_not_said_is_no_end(dbdump, started, slow, far):
     """The command that restores never sees the end of its input where dbdump was killed on the way."""
@@ -139,6 +151,13 @@ def test_no_plaintext_is_left(postgres, dbdump, started, datadir, tmp_path, monk
                      "RETURN 1; END $$; CREATE INDEX ON t (slow(g))", "spooled")  # fmt: skip
         assert dbdump("dump", *flags).returncode == 0
         postgres.drop("spooled")
+        # Ended at the only moment that it has a name, as all are when the controller is gone: with TERM.
+        (wrapper := tmp_path / "mktemp").write_text('#!/bin/sh\n/bin/mktemp "$@"\nkill -TERM 0\n')
+        wrapper.chmod(0o755)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        done = dbdump("restore", *flags, "--yes", "--jobs=2", env={"PATH": path})
+        assert done.returncode == 1, done.stdout
+        assert list(spool.iterdir()) == []
         process = started("restore", *flags, "--yes", "--jobs=2")
         wait_for(lambda: "pg_restore" in postgres.clients(), "pg_restore to be at it")
         wait_for(lambda: postgres.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "the index")

@@ -151,6 +151,24 @@ def test_a_program_that_is_not_there_drops_nothing(raw, dbdump, tmp_path):
     assert not (tmp_path / "dropped").exists()
 
 
+def test_a_dump_that_went_drops_nothing(raw, dbdump, tmp_path, datadir):
+    """Whoever removes it between the two readings, over SFTP a prune may: it is read again before anything goes."""
+    flags = raw(
+        "def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2']",
+        f"def get_trial_command(self, database, into, jobs): return ['sh', '-c', 'rm {datadir}/*/*/one/2*']",
+        "def contents(self, database): return 3",
+        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
+    )
+    (manifest,) = datadir.glob("*/*/one/*.json")
+    done = dbdump("restore", *flags, "--force")
+    assert done.returncode == 4, done.stdout
+    stamp = manifest.name.split(".")[0]
+    assert f"FAILED   localhost/raw/one: verify: localhost/raw/one {stamp}: gone since it was listed" in done.stdout
+    assert "hint: Somebody removed it, perhaps a prune" in done.stdout
+    assert "nothing was touched" in done.stdout
+    assert not (tmp_path / "dropped").exists()
+
+
 def test_what_cannot_be_dropped_was_not(raw, dbdump):
     """A backend that neither tells what is there nor drops it leaves that to what restores."""
     flags = raw("def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2; exit 3']")
@@ -169,6 +187,7 @@ def test_who_could_not_make_it_again_drops_nothing(orders, postgres, dbdump, job
         done = dbdump("restore", *flags, "--yes", "--force", f"--jobs={jobs}")
         assert done.returncode == 1
         assert "permission denied to create database, so it is not dropped either" in done.stdout
+        assert "hint: Restore as a role that may: ALTER ROLE … CREATEDB" in done.stdout
         assert "left: orders, as it was before" in done.stdout
         assert postgres.sql("SELECT one FROM t", "orders") == "1"
     finally:

@@ -163,6 +163,14 @@ def test_what_is_in_the_way_is_left_alone(mariadb, dumped, dbdump, flags, sql):
     assert dump_text(mariadb, "taken") == before
 
 
+def test_a_name_that_is_too_long_is_refused(mariadb, dumped, dbdump, flags):
+    """Before anything is read."""
+    dumped("named", "SELECT 1")
+    done = dbdump("restore", *flags, "--database=named", "--yes", f"--as={'x' * 65}")
+    assert done.returncode == 2, done.stdout
+    assert "a name of 65 letters, and the server takes 64" in done.stderr
+
+
 def test_what_is_left_is_said(mariadb, dumped, dbdump, flags):
     """No transaction holds tables of MySQL together: a failure leaves a part, and says so."""
     dumped("broken", "CREATE TABLE a AS SELECT 1 AS one; CREATE TABLE z (a int)")

@@ -400,6 +400,15 @@ def test_what_to_do_is_said(postgres, dbdump, flags, created, monkeypatch, tmp_p
     assert "--jobs=1" in done.stdout
 
 
+def test_a_name_that_would_be_cut_is_refused(postgres, dumped, dbdump, flags):
+    """PostgreSQL has 63 bytes of it, and would say so in a notice only."""
+    dumped("named", "SELECT 1")
+    done = dbdump("restore", *flags, "--database=named", "--yes", f"--as={'é' * 32}")
+    assert done.returncode == 2, done.stdout
+    assert "a name of 64 bytes, and PostgreSQL has 63" in done.stderr
+    assert "hint: Give a shorter one: --as." in done.stderr
+
+
 def test_the_maintenance_database_is_not_replaced(postgres, dbdump, flags):
     """Nobody can drop what he is connected to: that is said, with what to do, and it stays."""
     try:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support import needs_root, sqlite_database
+from resources import recipe_file
+from servers.process import wait_for
+from support import end_of, needs_root, processes, sqlite_database
 from test_sqlite import CONTENT, NAMES, content
 
 FORMS = ("binary", "sql")
@@ -119,15 +124,21 @@ def test_a_file_that_is_there_stays(made, dbdump, form):
     assert os.geteuid() != 0 or path.owner() == "nobody"
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"no database at all"), lambda path: path.mkdir()])
-def test_what_is_no_database_is_in_the_way_too(made, dbdump, spoil):
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda path: path.write_bytes(b"no database at all"), "is not empty"),
+        (lambda path: path.mkdir(), "a directory"),
+    ],
+)
+def test_what_is_no_database_is_in_the_way_too(made, dbdump, spoil, told):
     """A file of another kind is not replaced without --force."""
     path, flags = made()
     path.unlink()
     spoil(path)
     done = dbdump("restore", *flags)
     assert done.returncode == 1
-    assert "is not empty" in done.stderr
+    assert told in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -146,6 +157,19 @@ def test_whatever_is_in_a_file_is_in_the_way(made, dbdump, sql):
     assert done.returncode == 1
     assert f"{path} on localhost is not empty" in done.stderr
     assert path.read_bytes() == there
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_path_that_can_be_no_file(made, dbdump, tmp_path, force):
+    """A directory, or one below a directory that is not there: told before anything is read."""
+    _, flags = made()
+    for name, told in ((tmp_path, f"{tmp_path}: is a directory"),
+                       (tmp_path / "gone" / "x.db", f"{tmp_path}/gone: no such directory")):  # fmt: skip
+        done = dbdump("restore", *flags, f"--as={name}", *force)
+        assert done.returncode == 1, done.stdout
+        assert f"dbdump: {told}\n" in done.stderr
+        assert "hint: " in done.stderr
+        assert "verified" not in done.stdout
 
 
 def test_an_empty_file_is_no_hindrance(made, dbdump):
@@ -227,3 +251,41 @@ def test_it_is_restored_as_another_user(made, dbdump, tmp_path):
         assert content(directory / "app.db") == before
     finally:
         subprocess.run(["rm", "-r", directory], check=True)
+
+
+WAITING = """
+class Waits(Slow):
+    def command(self): return ["cat"]
+    def inverse(self):
+        rest = "head -c 200000; until [ -e {top}/go ]; do sleep 0.1; done; cat"
+        return ["sh", "-c", "if [ -e {top}/verified ]; then " + rest + "; else cat; : >{top}/verified; fi"]
+
+@recipe(localhost)
+def app(host): return Dump(SQLite(path="{top}/d/app.db"), wrap=[Waits()], to=Directory({datadir!r}))
+"""
+
+
+def test_what_a_killed_restore_leaves_is_told_and_goes_with_the_next(dbdump, started, datadir, tmp_path):
+    """132: kill -9 of what writes the file: it is said what is left beside it; what is being written stays."""
+    (tmp_path / "d").mkdir()
+    path = sqlite_database(tmp_path / "d" / "app.db", 600_000)
+    recipes = recipe_file(tmp_path, WAITING.format(top=tmp_path, datadir=str(datadir)))
+    restore = ["restore", f"--recipes={recipes}", "--yes", "--force"]
+    assert dbdump("dump", f"--recipes={recipes}").returncode == 0
+    process = started(*restore)
+    wait_for(lambda: [each for each in leftovers(path) if each.endswith(".part")], "the file to be written")
+    (writer,) = (pid for pid, line in processes(f"{path} replace").items() if line.startswith(sys.executable))
+    os.kill(writer, signal.SIGKILL)
+    (tmp_path / "go").touch()
+    status, said = end_of(process)
+    assert status == 1
+    assert "killed by SIGKILL" in said
+    assert "left: " in said
+    assert "A restore leaves .dbdump-….part beside the file" in said
+    (left,) = (each for each in leftovers(path) if each.endswith(".part"))
+    with (tmp_path / "d" / left).open("rb") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        assert dbdump(*restore).returncode == 0
+        assert left in leftovers(path)
+    assert dbdump(*restore).returncode == 0
+    assert leftovers(path) == ["app.db"]

@@ -101,8 +101,10 @@ def test_a_password_file_that_others_can_read(postgres, role, dbdump, datadir, t
         assert "no password supplied" in done.stdout
         assert "hint: Give ~/.pgpass the password, and chmod 600 it" in done.stdout
         assert files(datadir) == {}
+    file.chmod(0o600)  # with which the next run works
 
 
+@pytest.mark.no_next_run("it still is not")
 @pytest.mark.parametrize("home", ["/nonexistent", "/sys"])
 def test_a_home_that_is_not_there(dbdump, database, datadir, monkeypatch, home):
     """115: without HOME's directory, or where nobody can write to it, gpg has no keys: said before the dump."""

@@ -262,7 +262,7 @@ def test_a_recipe_without_a_dump(dbdump, datadir, dumped, recipes):
     datadir.rename(datadir.with_name("unmounted"))
     done = dbdump("status")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "0 ok, 2 unknown")
-    assert f"UNKNOWN   localhost/new: write: {datadir}: no such file or directory\n" in done.stdout
+    assert f"UNKNOWN   localhost/new: read: {datadir}: no such file or directory\n" in done.stdout
     assert done.stdout.count("hint: Mount or make the datadir first") == 2
 
 
@@ -339,7 +339,7 @@ def test_a_recipe_that_cannot_be_looked_at(tmp_path, dbdump, datadir, blocked):
     done = dbdump("status", f"--prometheus={tmp_path}/x.prom")
     assert done.returncode == 1
     first, hint, *_, last = done.stdout.splitlines()
-    assert first.startswith(f"UNKNOWN   localhost/blocked: write: {tmp_path}/file")
+    assert first.startswith(f"UNKNOWN   localhost/blocked: read: {tmp_path}/file")
     assert hint.startswith("         hint: ")
     assert last == "2 ok, 1 unknown"
     assert metrics(tmp_path / "x.prom")["dbdump_ok", "localhost", "blocked", ""] == 0

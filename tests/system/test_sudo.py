@@ -90,7 +90,7 @@ except StageError as error: print(error.stage, error.message, error.hint, sep="|
 """).communicate(timeout=60)
     assert said.startswith("su|cannot run commands as daemon (sudo: ")
     assert "a password is required" in said
-    assert "OPERATOR ALL=(daemon) NOPASSWD: ALL" in said
+    assert "nobody ALL=(daemon) NOPASSWD: ALL" in said
 
 
 GATED = """

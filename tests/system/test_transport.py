@@ -69,11 +69,41 @@ Host vault
         ("-o ConnectionAttempts=2", "OpenSSH"),
         ("-m hmac-sha2-256", "OpenSSH"),
         ("-o HostKeyAlgorithms=ssh-ed25519", "OpenSSH"),
+        ("-A", "OpenSSH"),
+        ("-o ForwardAgent=no -A", "Fabric"),
+        ("-o CheckHostIP=yes", "OpenSSH"),
+        ("-o VerifyHostKeyDNS=yes", "OpenSSH"),
+        ("-o PreferredAuthentications=keyboard-interactive,publickey", "Fabric"),
     ],
 )
 def test_an_option_is_honoured(sshd, goes_by, option, link):
     """Fabric is told what it can do; what it cannot, OpenSSH does."""
     assert goes_by(sshd.remote(KIND, *shlex.split(option))) == link
+
+
+def test_a_way_to_log_in_is_no_other(sshd, goes_by):
+    """Who rules keys out is not let in by one."""
+    with pytest.raises(ConnectError, match="permission denied"):
+        goes_by(sshd.remote(KIND, "-o", "PreferredAuthentications=keyboard-interactive"))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_files_are_looked_for_where_it_is_run(sshd, config, goes_by, monkeypatch, transport):
+    """As by ssh: a key, a file of known hosts and an ssh_config that are named from there."""
+    monkeypatch.chdir(sshd.accounts.directory)
+    options = f"-i client_key -o UserKnownHostsFile=sshd/known_hosts -p {sshd.port}"
+    assert goes_by(f"{options} {sshd.accounts.user(KIND)}@127.0.0.1", transport)
+    monkeypatch.chdir(config.parent)
+    assert goes_by(f"-F {config.name} gate", transport)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("more", [":2222", ":dumps"])
+def test_a_port_or_a_path_after_the_name(sshd, goes_by, more, transport):
+    """As scp has them, and ssh has not: it is said how they are written."""
+    with pytest.raises(ConnectError, match=f"'127.0.0.1{more}' is not the name of a machine") as caught:
+        goes_by(f"{sshd.remote(KIND)}{more}", transport)
+    assert "-p PORT" in caught.value.hint
 
 
 def test_compression(sshd, reach):
@@ -127,11 +157,13 @@ def test_a_jump_host_is_never_taken_unseen(config, sshd, goes_by, tmp_path, care
     """72: whatever ssh_config lets ssh do on the way there, no key is accepted, nor written down; and it is named."""
     unknown = tmp_path / "unknown"
     unknown.touch()
-    text = f"Host {('gate', 'vault')[gate]}\n  UserKnownHostsFile {unknown}\nHost *\n  {careless}\n"
+    text = (
+        f"Host {('gate', 'vault')[gate]}\n  HostName localhost\n  UserKnownHostsFile {unknown}\nHost *\n  {careless}\n"
+    )
     config.write_text(config.read_text().replace("Host *\n", text))
     with pytest.raises(ConnectError, match="host key verification failed") as caught:
         goes_by(f"-F {shlex.quote(str(config))} {way}", "openssh")
-    assert f"ssh-keyscan -p {sshd.port} 127.0.0.1 >> " in caught.value.hint
+    assert f"ssh-keyscan -p {sshd.port} localhost >> " in caught.value.hint
     assert unknown.read_bytes() == b""
 
 
@@ -188,6 +220,12 @@ def test_a_proxy_command(sshd, config, goes_by, command):
     assert goes_by(sshd.remote(KIND, "-o", f"ProxyCommand={line}")) == "OpenSSH"
 
 
+def test_a_proxy_command_that_is_not_there(sshd, goes_by):
+    """It is what is named, and not only that nobody answered."""
+    with pytest.raises(ConnectError, match="no-such-program: not found"):
+        goes_by(sshd.remote(KIND, "-o", "ProxyCommand=no-such-program %h %p"))
+
+
 @pytest.fixture
 def guarded(sshd, tmp_path):
     """A copy of the client's key, with a passphrase."""
@@ -219,6 +257,25 @@ def test_a_key_with_a_passphrase(sshd, goes_by, guarded, transport):
     with pytest.raises(ConnectError, match="permission denied") as caught:
         goes_by(remote, transport)
     assert "a key with a passphrase needs an agent" in caught.value.hint
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("key", "said", "hint"),
+    [
+        ("nowhere", "permission denied", "No private key was found here: make one with ssh-keygen"),
+        ("client_key.pub", "others can read the private key", "It is the public key: name the private one"),
+        ("junk", "permission denied", "Put the public key into"),
+    ],
+)
+def test_a_key_that_is_none(sshd, goes_by, tmp_path, transport, key, said, hint):
+    """74: the machine is there, and it is the key that is wrong."""
+    (tmp_path / "junk").write_text("junk")
+    (tmp_path / "junk").chmod(0o600)
+    path = sshd.accounts.directory / key if key.endswith(".pub") else tmp_path / key
+    with pytest.raises(ConnectError, match=said) as caught:
+        goes_by(sshd.remote(KIND).replace(str(sshd.accounts.client_key), str(path)), transport)
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -276,6 +333,65 @@ def test_a_hashed_known_hosts_file(known, goes_by, transport):
     server.known_hosts.with_name("known_hosts.old").unlink()
 
 
+def test_a_space_in_the_name_of_a_known_hosts_file(known, goes_by, tmp_path):
+    """Ssh alone knows what is one name there and what are two."""
+    server, _ = known
+    path = tmp_path / "two words"
+    path.write_bytes(server.known_hosts.read_bytes())
+    assert goes_by(server.remote(KIND, "-o", f'UserKnownHostsFile="{path}"')) == "OpenSSH"
+
+
+def follow(line: str, askpass: Path) -> None:
+    """Do what a hint says, as a person would who says yes to ssh's question."""
+    askpass.write_text("#!/bin/sh\necho yes\n")
+    askpass.chmod(0o700)
+    env = {**os.environ, "SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
+    subprocess.run(["sh", "-c", line], check=True, capture_output=True, env=env, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("remote", "program"), [("gate", "ssh-keyscan"), ("-o HostKeyAlias=safe gate", "ssh"), ("-J gate inner", "ssh")]
+)
+def test_the_line_that_adds_a_key_adds_it(config, goes_by, tmp_path, remote, program, transport):
+    """72: to the file that REMOTE names, under its own name, and over the machine in between."""
+    new, whole = tmp_path / "new", config.read_text()
+    name = "inner" if "inner" in remote else "gate"
+    config.write_text(f"Host {name}\n  UserKnownHostsFile {new}\n{whole}")
+    line = f"-F {shlex.quote(str(config))} {remote}"
+    with pytest.raises(ConnectError, match="host key verification failed") as caught:
+        goes_by(line, transport)
+    hint = caught.value.hint.partition("operator's: ")[2]
+    assert hint.startswith(f"{program} ")
+    assert not new.exists()
+    follow(hint, tmp_path / "askpass")
+    assert goes_by(f"-C {line}", transport)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_the_line_that_renews_a_key_renews_it(config, sshd, accounts, goes_by, tmp_path, transport):
+    """73: in the file that has the old one, be it the machine's."""
+    old, mine = tmp_path / "old", tmp_path / "mine"
+    public = (accounts.directory / "other_key.pub").read_text().split()[:2]
+    old.write_text(f"[127.0.0.1]:{sshd.port} {' '.join(public)}\n")
+    config.write_text(f"Host *\n  UserKnownHostsFile {mine}\n  GlobalKnownHostsFile {old}\n{config.read_text()}")
+    line = f"-F {shlex.quote(str(config))} gate"
+    with pytest.raises(ConnectError, match="the host key has changed") as caught:
+        goes_by(line, transport)
+    follow(caught.value.hint.partition("replace the key: ")[2], tmp_path / "askpass")
+    assert goes_by(f"-C {line}", transport)
+
+
+@pytest.mark.parametrize(("name", "link"), [("[LocalHost]:{port}", "Fabric"), ("localhost", "OpenSSH")])
+def test_a_name_in_capitals_or_without_its_port(known, goes_by, tmp_path, name, link):
+    """Ssh takes either; fabric knows but the whole name."""
+    server, line = known
+    path = tmp_path / "names"
+    path.write_text(f"{name.format(port=server.port)} {line.split(' ', 1)[1]}")
+    remote = server.remote(KIND, "-o", f"UserKnownHostsFile={path}").replace("@127.0.0.1", "@localhost")
+    assert goes_by(remote) == link
+
+
 @pytest.mark.parametrize("pattern", ["[127.0.0.?]:{port}", "!other,[127.*]:*"])
 def test_a_pattern_in_known_hosts(known, goes_by, pattern):
     """Only OpenSSH knows patterns."""
@@ -303,8 +419,9 @@ def test_a_key_that_was_revoked(known, goes_by):
     """A line that takes a key back counts more than the one that has it."""
     server, line = known
     server.known_hosts.write_text(f"{line}@revoked * {line.split(' ', 1)[1]}")
-    with pytest.raises(ConnectError, match="host key"):
+    with pytest.raises(ConnectError, match="the host key was revoked: ") as caught:
         goes_by(server.remote(KIND))
+    assert "ssh-keyscan" not in caught.value.hint
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -200,7 +200,7 @@ def test_rolled_back_to_an_older_dump(site, wrap):
     site.refused(f"rolled back: its bytes are those of {old.name.split('.')[0]}")
     for end in (".json", *([".json.sig"] if "GPG" in wrap else [])):
         shutil.copy(f"{old}{end}", f"{new}{end}")
-    site.refused(f"its manifest is of {old.name}: it was renamed, or an old one put in its place")
+    site.refused(f"its manifest is of {old.name}, which is there too: an old one was put in its place")
 
 
 @pytest.mark.parametrize("wrap", ["Zstd()", SIGNED])
@@ -210,7 +210,7 @@ def test_renamed(site, wrap):
     file = site.dump()
     for path in file.parent.iterdir():
         path.rename(path.with_name(path.name.replace("20", "30", 1)))
-    site.refused("it was renamed, or an old one put in its place")
+    site.refused(f"its manifest is of {file.name}: it was renamed")
 
 
 def test_a_manifest_that_is_none_and_one_whose_dump_is_gone(site):
@@ -239,6 +239,14 @@ def test_a_manifest_that_was_changed(site, signed):
     """However well it fits the bytes."""
     site.forge(signed, signed.read_bytes(), finished="2026-01-01T00:00:00Z")
     site.refused("its manifest: bad signature: it is not of these bytes")
+
+
+def test_a_recipe_that_signs_no_more(site, signed):
+    """Nobody says then whose signature it should have, and that is told."""
+    site.wrap = 'Zstd(), GPG(encrypt=["ops@example.org"])'
+    done = site("verify")
+    assert done.returncode == 0, done.stdout
+    assert "(signature not checked: the recipe names no key)" in done.stdout
 
 
 def test_an_unsigned_manifest(site, signed):
@@ -631,9 +639,10 @@ def test_while_somebody_removes_dumps(site):
     place = os.open(site.datadir / "localhost" / "app", os.O_RDONLY)
     try:
         fcntl.flock(place, fcntl.LOCK_EX)
-        done = site("verify")
-        assert done.returncode == 75, done.stdout
-        assert "LOCKED   localhost/app" in done.stdout
+        for flags in ([], ["--restore"]):
+            done = site("verify", *flags)
+            assert done.returncode == 75, done.stdout
+            assert "LOCKED   localhost/app" in done.stdout
         fcntl.flock(place, fcntl.LOCK_SH)
         assert site("verify").returncode == 0
     finally:
@@ -762,6 +771,23 @@ def test_a_recipe_whose_backend_was_changed(site, shop, datadir, dbdump):
     done = shop("verify")
     assert done.returncode == 0, done.stdout
     assert "(structure not read: it is of mysql, the recipe of postgresql)" in done.stdout
+
+
+def test_a_recipe_whose_backend_makes_other_dumps_by_now(site):
+    """An older dump is of another format than any that it makes: that is no fault either."""
+    site.more["before"] = """
+@backend("odd")
+class SQLite(Backend):
+    path: str = option(default="", help="a file")
+    suffix = ".one"
+    def get_db_list(self): return ["app.db"]
+    def get_command(self, database): return ["echo", "odd"]
+"""
+    site.dump()
+    site.more["before"] = site.more["before"].replace(".one", ".two")
+    done = site("verify")
+    assert done.returncode == 0, done.stdout
+    assert "(structure not read: odd makes no .one dumps)" in done.stdout
 
 
 def test_mysql(dbdump, mariadb, datadir):

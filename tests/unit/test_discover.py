@@ -187,7 +187,9 @@ def test_what_others_can_write_is_refused(tmp_path):
     """A file or helper or directory that others can write could hold anybody's code."""
     recipe_file(tmp_path, "x = 1", "_helper.py")
     directory = recipe_file(tmp_path, ONE, "a.py")
-    for path in (directory, directory / "_helper.py"):
+    (package := directory / "shared").mkdir()
+    (package / "__init__.py").touch()
+    for path in (directory, directory / "_helper.py", package, package / "__init__.py"):
         before = path.stat().st_mode
         path.chmod(0o777)
         with pytest.raises(RecipeError, match=f"{path}: others can write it"):

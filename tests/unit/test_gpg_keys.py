@@ -78,6 +78,16 @@ def test_why_it_cannot_sign(records, expected):
     assert fault("sign", *records) == expected
 
 
+def test_one_part_and_no_other():
+    """A fingerprint with ! is of one part, which has to be able to do it by itself; without ! any part will do."""
+    parts = (f"pub:u:scESC::{PRIMARY}", f"sub:e:e::{SUB}", f"sub:u:e::{OTHER}")
+    assert chosen(read_keys(listing(*parts)), f"0x{OTHER[:16].lower()}!", "encrypt").told == f"{OTHER}!"
+    assert chosen(read_keys(listing(*parts)), OTHER, "encrypt").told == PRIMARY
+    for name, why in ((SUB, "expired"), (PRIMARY, "not able to encrypt")):
+        with pytest.raises(StageError, match=f"is {why}"):
+            chosen(read_keys(listing(*parts)), f"{name}!", "encrypt")
+
+
 def test_the_one_that_is_meant():
     """Of several keys the only one that can be used; where that is more than one, each is named."""
     old, new = listing(f"pub:e:sc::{PRIMARY}", f"sub:e:e::{SUB}"), listing(f"pub:u:scESC::{OTHER}", f"sub:u:e::{SUB}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbdump.known_hosts import for_ssh_alone, known_keys
@@ -42,15 +42,29 @@ def test_files_for_ssh_alone(tmp_path, text, expected):
     assert for_ssh_alone([str(file)], "h", 22) is expected
 
 
+def test_a_port_and_capitals(tmp_path):
+    """A key without its port is ssh's to take, where there is none with it; and names are the same in capitals."""
+    file = tmp_path / "known_hosts"
+    file.write_text("DB.example.org k AAAA\n")
+    assert for_ssh_alone([str(file)], "db.example.org", 2222)
+    assert not for_ssh_alone([str(file)], "db.example.org", 22)
+    assert not for_ssh_alone([str(file)], "other", 2222)
+    file.write_text("db.example.org k AAAA\n[DB.example.org]:2222 k AAAB\n")
+    assert not for_ssh_alone([str(file)], "db.example.org", 2222)
+
+
 def test_a_name_that_is_hashed(tmp_path):
-    """It is found all the same, with its port where that is not 22."""
+    """It is found all the same, also where another port than its own is asked for."""
     file = tmp_path / "known_hosts"
     file.write_text(f"{HASHED} k AAAA\n192.168.1.61 k AAAB\n")
     assert for_ssh_alone([str(file)], "192.168.1.61", 22)
-    assert not for_ssh_alone([str(file)], "192.168.1.61", 2222)
+    file.write_text(f"{HASHED} k AAAA\n")
+    assert not for_ssh_alone([str(file)], "192.168.1.61", 22)
+    assert for_ssh_alone([str(file)], "192.168.1.61", 2222)
     assert not for_ssh_alone([str(file)], "192.168.1.62", 22)
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(), st.text("|1@*!h =AZ\n").map(str.encode)))
 def test_no_file_breaks_it(tmp_path_factory, data):
     """Whatever is in it, it is read or passed over."""

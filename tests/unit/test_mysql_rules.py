@@ -9,6 +9,7 @@ import pytest
 
 from dbdump.backends.base import spelled_out
 from dbdump.backends.mysql import MySQL
+from dbdump.backends.mysql_check import other_version
 from dbdump.backends.mysql_grants import Grant, Grants, read_grants
 from dbdump.backends.mysql_loss import missing, told
 from dbdump.backends.mysql_options import connection, dump_words, file_fault, incomplete, omitted
@@ -95,6 +96,33 @@ def test_a_program_says_its_version(line, version, number, mariadb):
 def test_flags_follow_from_the_program_and_the_server(answer, server, flags):
     """A flag is given where the program knows it and the server makes it necessary."""
     assert flavour_flags(read_tools(answer), Version(server)) == flags
+
+
+@pytest.mark.parametrize(
+    ("answer", "server", "told"),
+    [
+        (MARIADB, "10.11.19-MariaDB-0+deb12u1", ""),
+        (MARIADB, "10.11.2-MariaDB-1:10.11.2+maria~ubu2204-log", ""),
+        (MARIADB, "10.6.18-MariaDB-log", ""),
+        (MARIADB, "5.5.5-10.6.18-MariaDB-log", ""),
+        (MARIADB, "11.4.2-MariaDB-ubu2404",
+         "mariadb-dump is 10.11.19-MariaDB, and the server is 11.4.2-MariaDB-ubu2404: "),
+        (MARIADB, "5.5.5-11.4.2-MariaDB", "mariadb-dump is 10.11.19-MariaDB, and the server is 5.5.5-11.4.2-MariaDB: "),
+        (MARIADB, "8.0.36-0ubuntu0.22.04.1",
+         "mariadb-dump is 10.11.19-MariaDB, and the server is 8.0.36-0ubuntu0.22.04.1, of another make: "),
+        (MYSQL_8, "8.0.45-36", ""),
+        (MYSQL_8, "5.7.44-log", ""),
+        (MYSQL_8, "8.4.3", "mysqldump is 8.0.36, and the server is 8.4.3: "),
+        (MYSQL_8_4, "26.7.0", "mysqldump is 8.4.3, and the server is 26.7.0: "),
+        (MYSQL_8, "10.11.19-MariaDB", "mysqldump is 8.0.36, and the server is 10.11.19-MariaDB, of another make: "),
+        (MYSQL_5_6, "5.7.44", "mysqldump is 5.6.51, and the server is 5.7.44: "),
+    ],
+)  # fmt: skip
+def test_a_program_that_does_not_go_with_the_server_is_a_warning(answer, server, told):
+    """An older major.minor, or another make; a newer one and another patch level are none."""
+    found = list(other_version(read_tools(answer), Version(server)))
+    assert [(each.severity, each.stage) for each in found] == ([("warning", told.split()[0])] if told else [])
+    assert all(each.message.startswith(told) and each.hint.startswith("Install ") for each in found)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +379,7 @@ def bound(tools: str, version: str, *more: str, grants: Sequence[str] = (), **op
     def answer(argv: Sequence[str]) -> bytes:
         if argv[0] == "ls":
             return b"-rw------- 1 root root 9 Nov 22 12:00 /x"
-        if "--print-defaults" in argv:
+        if "--print-defaults" in argv or any("generation_expression" in word for word in argv):
             return b""
         return (tools if argv[0] == "sh" else server).encode()
 
@@ -447,12 +475,14 @@ def test_a_database_that_only_looks_like_one_of_those_is_dumped():
     [
         (lambda: bound(MYSQL_8, "10.6.1-MariaDB", "packages\t73686f70"),
          "that of MySQL would silently leave out the packages of shop"),
+        (lambda: bound(MARIADB.replace("10.11.19", "10.2.44"), "10.6.1-MariaDB", "packages\t73686f70"),
+         "10.2.44-MariaDB would silently leave out the packages of shop"),
         (lambda: bound(MARIADB, "10.6.1-MariaDB", "history\t73686f70"),
          "10.11.19-MariaDB would silently leave out the history of the tables of shop"),
         (lambda: bound(MARIADB, "10.6.1-MariaDB", grants=["GRANT USAGE ON *.* TO `u`@`h`"]),
          "user root@localhost has no SELECT"),
     ],
-    ids=["packages", "history", "grants"],
+    ids=["packages", "packages, older", "history", "grants"],
 )  # fmt: skip
 def test_a_silent_loss_is_refused(make: Callable[[], MySQL], message):
     """What the program would leave out without a word fails that database, with a way out."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 import tempfile
 from contextlib import closing
 from dataclasses import replace
@@ -143,6 +146,8 @@ def test_of_any_files_what_must_stay_stays(files, keep, unsigned):
         assert set(gone) <= set(counted) - set(counted[:1]) - set(verified[:1])
         assert gone == sorted(gone, key=lambda name: name.stamp)
         assert all(each.size == 0 for each in found.lost)
+        # What would be the newest tells of a loss.
+        assert not counted or all(each.name.stamp < counted[0].stamp for each in found.lost)
         signed = [each for each in _made(files) if each.file.partition(".")[0] not in unsigned_stamps]
         if counted:  # whoever adds to them what is not signed makes nothing of it
             assert stamps(found.pruned) == stamps(cut(signed, keep).pruned)
@@ -161,7 +166,7 @@ def machines():
         yield made
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 60), unique=True, max_size=12),
     st.dictionaries(_names, _kinds),
@@ -192,4 +197,52 @@ def test_only_files_of_the_recipe_are_deleted(machines, ages, foreign, other, la
         gone = before - set(where.rglob("*"))
         assert gone == {
             each.with_name(each.name + more) for each in dumps[last:] for more in ("", ".json", ".json.sig")
+        }
+
+
+class Dying:
+    """A file system that turns read-only after so many removals below a directory; it notes what was removed."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.removed: list[str] = []
+        sys.addaudithook(self._heard)  # for good: nobody takes one back
+
+    def _heard(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event != "os.remove" or self.left is None:
+            return
+        if not self.left:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        self.left -= 1
+        self.removed.append(str(arguments[0]))
+
+
+DYING = Dying()
+
+
+@settings(max_examples=30)
+@given(st.sets(st.integers(0, 60), min_size=3, max_size=7), st.integers(1, 2), st.integers(0, 20))
+def test_a_prune_that_dies_anywhere_is_finished_by_the_next(machines, ages, last, removals):
+    """Each dump goes before its manifest; what is left then is whole, or a manifest; and the next leaves the same."""
+    with tempfile.TemporaryDirectory() as top:
+        where, to = Path(top), Directory(top)
+        dumps = [put(where, "orders", timedelta(days=age), fault="", sign=lambda _: b"s") for age in sorted(ages)]
+        place = Place(Job(localhost, "shop", Dump(SQLite(path="x"), to=to, keep=Keep(last=last))), to, machines)
+        whole = {path.parent: set(path.parent.iterdir()) for path in dumps}[dumps[0].parent]
+        DYING.left, DYING.removed = removals, []
+        try:
+            said = prune_place(place, lambda database: True, lambda text: None)
+        finally:
+            DYING.left = None
+        left = set(dumps[0].parent.iterdir())
+        assert bool(said[0].failure) == (removals < 4 * len(dumps[last:]))
+        assert {path.name for path in whole - left} == set(DYING.removed)
+        assert all(path.with_name(f"{path.name}.json") in left for path in left if path.suffix == ".gpg")
+        order = [name[len("20261122T203000Z.bin.gpg") :] for name in DYING.removed]
+        assert order == (["", ".verified", ".json.sig", ".json"] * len(dumps))[: len(order)]
+        prune_place(place, lambda database: True, lambda text: None)
+        assert set(dumps[0].parent.iterdir()) == {
+            path.with_name(path.name + more)
+            for path in dumps[:last]
+            for more in ("", ".json", ".json.sig", ".verified")
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from dbdump.catalog import DumpName, new_stamp
 from dbdump.errors import RecipeError
-from dbdump.retention import Dated, Keep, Retention, is_future, retain, shrunken
+from dbdump.retention import Dated, Keep, Retention, retain, shrunken
 
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 
@@ -91,6 +93,12 @@ def test_periods_are_those_of_utc():
     assert len(retain([one, two], Keep(daily=2), NOW).kept) == 2
 
 
+def test_a_week_is_one_of_its_own_year():
+    """The first week of 2026 begins in 2025, and is not the first one of 2025."""
+    dumps = [dumped(datetime(*day, tzinfo=UTC)) for day in ((2026, 1, 2), (2025, 12, 30), (2025, 1, 1), (2024, 6, 1))]
+    assert days(retain(dumps, Keep(weekly=2), NOW)) == ["20260102T000000Z", "20250101T000000Z"]
+
+
 def test_the_original_s_numbers():
     """They are offered under one name."""
     assert Keep.original() == Keep(last=3, hourly=24, daily=31, monthly=12, yearly=3)
@@ -168,17 +176,38 @@ def test_a_run_after_a_clock_that_was_ahead():
 
 
 _moments = st.integers(-400 * 24 * 3600, 30 * 24 * 3600).map(lambda seconds: NOW + timedelta(seconds=seconds))
-_dumps = st.lists(
-    st.builds(
-        lambda when, size, found: dumped(when, size, verified=found == "good", bad=found == "bad"),
-        _moments, st.integers(0, 10**9), st.sampled_from(["", "good", "bad"]),
-    ), unique_by=lambda each: each.name, max_size=60,
+_found = st.sampled_from(["", "", "", "", "good", "bad"])  # seldom good, so that more than its age has to keep it
+_dump = st.builds(
+    lambda when, size, found: dumped(when, size, verified=found == "good", bad=found == "bad"),
+    _moments, st.integers(0, 10**9), _found,
 )  # fmt: skip
-_counts = st.integers(0, 5)
+_dumps = st.one_of([st.lists(_dump, unique_by=lambda each: each.name, min_size=n, max_size=40) for n in (0, 12)])
+_WITHIN = {"": 0, "6h": 6, "36h": 36, "3d": 3 * 24, "2w": 14 * 24}  # in hours
+_counts = st.sampled_from(["last", "hourly", "daily", "weekly", "monthly", "yearly"])
 _keeps = st.builds(
-    Keep, last=st.integers(1, 5), hourly=_counts, daily=_counts, weekly=_counts, monthly=_counts, yearly=_counts,
-    within=st.sampled_from(["", "6h", "3d", "2w"]),
+    lambda counts, within, alarm: Keep(**(counts or {"last": 1}), within=within, shrink_alarm=alarm),
+    st.dictionaries(_counts, st.integers(1, 5), max_size=3), st.sampled_from(list(_WITHIN)),
+    st.sampled_from([0.2, 0.5, 1.0]),
 )  # fmt: skip
+
+
+def counted(dumps: Sequence[Dated], now: datetime) -> list[Dated]:
+    """Return those that count, the oldest first: they are not bad, nor from the future but for a minute."""
+    soon = now + timedelta(minutes=1)
+    return sorted((each for each in dumps if each.started <= soon and not each.bad), key=lambda each: each.started)
+
+
+def is_shrunken(dumps: Sequence[Dated], alarm: float, now: datetime) -> bool:
+    """Whether the newest that counts is smaller by more than `alarm` than the median of the five before it."""
+    newest, *before = [each.stored_bytes for each in reversed(counted(dumps, now))] or [0]
+    return bool(before) and newest < (1 - alarm) * statistics.median(before[:5])
+
+
+def must_stay(dumps: Sequence[Dated], now: datetime) -> set[DumpName]:
+    """Return what stays whatever is to be kept: the newest, the newest verified, bad ones, those of the future."""
+    past = counted(dumps, now)
+    newest = [*past[-1:], *[each for each in past if each.verified][-1:]]
+    return {each.name for each in dumps if each in newest or each not in past}
 
 
 @given(_dumps, _keeps)
@@ -187,13 +216,28 @@ def test_nothing_is_lost_that_must_not_be(dumps, keep):
     result = retain(dumps, keep, NOW)
     assert set(result.kept) | set(result.pruned) == {each.name for each in dumps}
     assert not set(result.kept) & set(result.pruned)
-    past = sorted(
-        (each for each in dumps if not (is_future(each.started, NOW) or each.bad)), key=lambda each: each.started
-    )
-    assert {each.name for each in dumps if each not in past} <= set(result.kept)
-    for group in (past, [each for each in past if each.verified]):
-        assert {each.name for each in group[-1:]} <= set(result.kept)
-    assert not (result.held and result.pruned)
+    assert must_stay(dumps, NOW) <= set(result.kept)
+
+
+@given(_dumps, _keeps)
+def test_a_newest_that_shrank_holds_all(dumps, keep):
+    """By more than is allowed, against the median of the five before it; where it did not, nothing is held."""
+    result = retain(dumps, keep, NOW)
+    if is_shrunken(dumps, keep.shrink_alarm, NOW):
+        assert result.pruned == ()
+    else:
+        assert not result.held
+
+
+_near = st.integers(-21 * 24, 24).map(lambda hours: NOW + timedelta(hours=hours))
+
+
+@given(st.lists(st.builds(dumped, _near), unique_by=lambda each: each.name), st.sampled_from(list(_WITHIN)[1:]))
+def test_within_keeps_what_is_no_older_and_nothing_else(dumps, within):
+    """Than that before the newest that counts, to the second."""
+    past = counted(dumps, NOW)
+    older = [each for each in past if past[-1].started - each.started > timedelta(hours=_WITHIN[within])]
+    assert retain(dumps, Keep(within=within), NOW).pruned == tuple(each.name for each in older)
 
 
 _PERIODS = {
@@ -205,9 +249,7 @@ _PERIODS = {
 def test_each_rule_is_filled_or_keeps_the_oldest(dumps, keep):
     """Of each period that it still counts the newest is kept; where there are fewer, the oldest of all is as well."""
     kept = retain(dumps, keep, NOW).kept
-    past = sorted(
-        (each for each in dumps if not (is_future(each.started, NOW) or each.bad)), key=lambda each: each.started
-    )
+    past = counted(dumps, NOW)
     for rule, form in _PERIODS.items():
         newest = {f"{each.started:{form}}": each for each in past}
         wanted = list(newest.values())[::-1][: getattr(keep, rule)]
@@ -228,45 +270,42 @@ def test_pruning_twice_is_pruning_once(dumps, keep):
     assert set(again.pruned) == set(result.pruned[len(result.pruned) // 2 :]) or again.held
 
 
-@given(_dumps, _keeps, st.integers(1, 400))
-def test_a_clock_that_goes_back_deletes_nothing_more(dumps, keep, back):
-    """Seen from an earlier time, no dump goes that the newest of its past would not have replaced."""
-    earlier = NOW - timedelta(days=back)
-    result = retain(dumps, keep, earlier)
-    assert all(each.name in result.kept for each in dumps if is_future(each.started, earlier))
-
-
 @given(_dumps, _keeps, _keeps)
 def test_more_is_kept_by_more(dumps, keep, other):
     """A rule with larger numbers never keeps less."""
     names = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-    more = Keep(**{name: max(getattr(keep, name), getattr(other, name)) for name in names}, within=keep.within)
+    within = max(keep.within, other.within, key=lambda each: _WITHIN[each])
+    more = Keep(**{name: max(getattr(keep, name), getattr(other, name)) for name in names}, within=within,
+                shrink_alarm=keep.shrink_alarm)  # fmt: skip
     assert set(retain(dumps, keep, NOW).kept) <= set(retain(dumps, more, NOW).kept)
 
 
-_jumps = st.lists(st.integers(-90 * 24, 90 * 24), min_size=1, max_size=40)
-_sizes = st.lists(st.integers(0, 10**6), min_size=40, max_size=40)
+@given(_dumps, _keeps, st.integers(0, 40 * 365))
+def test_time_alone_prunes_nothing_more(dumps, keep, later):
+    """Of a database that is gone all stays that was there when it went, however long ago that is."""
+    past = [each for each in dumps if each.started <= NOW]
+    left = [each for each in past if each.name in retain(past, keep, NOW).kept]
+    assert retain(left, keep, NOW + timedelta(days=later)).pruned == ()
 
 
-@given(_jumps, _keeps, _sizes, st.data())
-def test_runs_under_a_clock_that_jumps(jumps, keep, sizes, data):
-    """A dump and a prune after each other, by any clock: none deletes the newest of its own time, nor a future one."""
+_hours = st.one_of(st.integers(-48, 48), st.integers(-90 * 24, 90 * 24))
+_runs = st.lists(
+    st.tuples(_hours, st.sampled_from([True, True, False]), st.integers(0, 10**6), _found), min_size=12, max_size=40
+)
+
+
+@given(_runs, _keeps)
+def test_runs_under_a_clock_that_jumps(runs, keep):
+    """A prune after each jump, forth or back, most after a dump: none takes what must stay by the clock of its time."""
     now, dumps = NOW, []
-    for hours, size in zip(jumps, sizes, strict=False):
+    for hours, dumps_now, size, found in runs:
         now += timedelta(hours=hours)
-        made = dumped(now, size, verified=data.draw(st.booleans()))
-        if made.name in {each.name for each in dumps}:
-            continue  # a writer overwrites nothing
-        dumps.append(made)
-        result = retain(dumps, keep, now)
-        gone = set(result.pruned)
-        assert made.name not in gone
-        assert not any(each.started > now for each in dumps if each.name in gone)
-        good = [each for each in dumps if each.verified]
-        assert not good or any(each.name not in gone for each in good)
-        if gone:
-            past = sorted((each for each in dumps if each.started <= now), key=lambda each: each.started)
-            assert not shrunken([each.stored_bytes for each in reversed(past)], keep.shrink_alarm)
+        made = dumped(now, size, verified=found == "good", bad=found == "bad")
+        if dumps_now and made.name not in {each.name for each in dumps}:  # a writer overwrites nothing
+            dumps.append(made)
+        gone = set(retain(dumps, keep, now).pruned)
+        assert not gone & must_stay(dumps, now)
+        assert not (gone and is_shrunken(dumps, keep.shrink_alarm, now))
         dumps = [each for each in dumps if each.name not in gone]
 
 
@@ -280,7 +319,7 @@ def test_the_order_of_what_is_given_is_nothing(dumps, keep):
 def test_a_newer_dump_brings_none_back(dumps, keep):
     """What a prune that was killed has left over, the next one deletes, though there is a newer dump by then."""
     result = retain(dumps, keep, NOW)
-    newest = max((each.started for each in dumps if each.started <= NOW), default=NOW)
+    newest = max((each.started for each in counted(dumps, NOW)), default=NOW)
     newer = dumped(newest + (NOW - newest) / 2, 10**9)
-    if result.pruned and newest < newer.started and newer.name not in {each.name for each in dumps}:
+    if newest < newer.started and newer.name not in {each.name for each in dumps}:
         assert set(result.pruned) <= set(retain([*dumps, newer], keep, NOW).pruned)

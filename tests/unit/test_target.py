@@ -185,7 +185,8 @@ def test_the_answer_of_ssh_is_parsed():
         ("ciphers", "c"), ("bindaddress", "10.0.0.1"), ("certificatefile", "c.pub"), ("addressfamily", "inet"),
         ("hostkeyalias", "other"), ("revokedhostkeys", "/r"), ("pubkeyauthentication", "no"),
         ("proxyjump", "one,two"), ("identityagent", "/run/agent"), ("proxycommand", "nc %h %p"),
-        ("connectionattempts", "3"),
+        ("connectionattempts", "3"), ("checkhostip", "yes"), ("verifyhostkeydns", "true"),
+        ("preferredauthentications", "hostbased"), ("userknownhostsfile", "/a b/known"),
         ("identityfile", "~/.ssh/%h"), ("userknownhostsfile", "${HOME}/known"), ("whatever-comes", "new"),
     ],
 )  # fmt: skip
@@ -207,6 +208,14 @@ def test_what_fabric_cannot_honour(keyword, value):
 def test_what_fabric_is_told_or_need_not_know(keyword, value):
     """What fabric honours, what changes nothing, and what is as it always is, leaves the choice to the recipe."""
     assert not not_for_fabric({**PLAIN, keyword: [value]}, PLAIN)
+
+
+@pytest.mark.parametrize("hostname", ["h:22", "h:/srv", "[::1]", "::1:/srv", "h:"])
+def test_what_is_no_machine(hostname):
+    """A port or a path after the name is said to be one; an address with colons is a name."""
+    with pytest.raises(ConnectError, match="is not the name of a machine"):
+        settings_of({"hostname": [hostname], "user": ["u"]})
+    assert settings_of({"hostname": ["fe80::1%eth0"], "user": ["u"]}).hostname == "fe80::1%eth0"
 
 
 def test_an_option_that_is_missing_counts_too():

@@ -44,7 +44,7 @@ from dbdump.plan import (
     retries_of,
     selected,
 )
-from dbdump.recipe import taken
+from dbdump.recipes import taken
 from dbdump.redact import looks_secret, redact
 from dbdump.report import Result, exit_code, summary
 from dbdump.user import User
@@ -137,11 +137,19 @@ def test_what_a_host_cannot_be_told(options):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("retries", ["2", -1, True])
-def test_what_a_remote_cannot_be_told(retries):
+@pytest.mark.parametrize(
+    "wrong", [{"retries": "2"}, {"retries": -1}, {"retries": True}, {"transport": "telnet"}, {"path": ""}]
+)
+def test_what_a_remote_cannot_be_told(wrong):
     """The same, far away."""
-    with pytest.raises(RecipeError, match="retries"):
-        Remote("vault", "dumps", retries=retries)
+    with pytest.raises(RecipeError, match=rf"Remote\({next(iter(wrong))}="):
+        Remote("vault", **{"path": "dumps", **wrong})
+
+
+def test_keys_of_other_signers_are_fingerprints():
+    """An address could become somebody else's."""
+    with pytest.raises(RecipeError, match="not a list of fingerprints"):
+        GPG(sign="a", accept=["a@example.org"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,88 @@
+"""Many small files by SFTP: how often an answer is waited for, with OpenSSH's own server at the end of a long line."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import paramiko
+import pytest
+
+from dbdump.writers.sftp_files import list_directories, read_files
+
+SERVER = "/usr/lib/openssh/sftp-server"
+FILES = 1000
+
+
+class LongLine:
+    """A server's stdin and stdout as paramiko wants a channel to be: what is sent goes when an answer is waited for.
+
+    `rounds` is how often that was.
+    """
+
+    def __init__(self, server: subprocess.Popen[bytes]) -> None:
+        self._server = server
+        self._sent: list[bytes] = []
+        self._answers = b""
+        self.rounds = 0
+
+    def get_name(self) -> str:
+        """Return what paramiko's log calls it."""
+        return "long line"
+
+    def send(self, packet: bytes) -> int:
+        """Keep a request until an answer is waited for."""
+        self._sent.append(packet)
+        return len(packet)
+
+    def recv(self, size: int) -> bytes:
+        """Return bytes of the answers to all that was sent; each request has one."""
+        if not self._answers:
+            self.rounds += 1
+            sent, self._sent = self._sent, []
+            self._server.stdin.write(b"".join(sent))
+            self._server.stdin.flush()
+            self._answers = b"".join(self._packet() for _ in sent)
+        piece, self._answers = self._answers[:size], self._answers[size:]
+        return piece
+
+    def _packet(self) -> bytes:
+        length = self._server.stdout.read(4)
+        return length + self._server.stdout.read(int.from_bytes(length))
+
+    def close(self) -> None:
+        """Have the server end."""
+        self._server.stdin.close()
+
+
+@contextmanager
+def at_the_end(command: str) -> Iterator[tuple[paramiko.SFTPClient, LongLine]]:
+    """Run a server by a line of shell; yield a client of it, and the line in between."""
+    with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        line = LongLine(server)
+        with closing(paramiko.SFTPClient(line)) as sftp:
+            line.rounds = 0
+            yield sftp, line
+
+
+@pytest.mark.parametrize(
+    ("command", "most"),
+    [
+        (f"ulimit -n 1024; exec {SERVER}", 10),
+        (f"ulimit -n 200; exec {SERVER}", 20),  # 175 at once
+        (f"ulimit -n 60; exec {SERVER}", 70),  # 35
+        (f"ulimit -n 100; exec {SERVER} -P limits", 40),  # it does not say how many: 64 at once
+    ],
+    ids=["many", "fewer", "very few", "nobody knows"],
+)
+def test_rounds(tmp_path, command, most):
+    """A thousand manifests are all there after a few round trips, fewer than one for each hundred."""
+    for number in range(FILES):
+        (tmp_path / f"{number}.json").write_text(f"manifest {number}")
+    with at_the_end(command) as (sftp, line):
+        (listed,) = list_directories(sftp, [str(tmp_path)])
+        paths = [f"{tmp_path}/{each.name}" for each in listed[1]]
+        texts = dict(read_files(sftp, [*paths, f"{tmp_path}/gone"]))
+    assert texts == {f"{tmp_path}/{number}.json": f"manifest {number}".encode() for number in range(FILES)}
+    assert line.rounds <= most
