@@ -76,7 +76,7 @@ def test(c: Context, only: str = "", coverage: bool = False) -> None:
     help={
         "long": "200 processes killed, of a new seed, and every system call: for the night",
         "seed": "repeat a run that said its seed: --seed=1",
-        "runs": "how many processes to kill",
+        "runs": "how many processes of dumps to kill; of restores, verifies and prunes a quarter as many",
         "only": "what else to tell pytest: --only='-k openssh -x'",
     },
 )

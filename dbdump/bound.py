@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import PurePath
 from typing import TypeVar
@@ -37,6 +38,9 @@ from .wrappers.base import Wrapper
 from .wrappers.compress import Compress
 from .wrappers.gpg import PinnedGPG
 
+# stdio writes 4 KiB at once, and each time whoever reads wakes up; zstd reads as many bytes as these at once.
+_LARGE_PIECES = ("stdbuf", "-o131072")
+
 
 class Bound:
     """A job on its host, with a backend that can ask it.
@@ -54,9 +58,11 @@ class Bound:
         checked_backend(job.dump.backend)
         self._secrets = checked_secrets(job.dump.backend)
         wanted = [Compress()] if job.dump.wrap is None else job.dump.wrap
-        programs = {"zstd", "gzip", "pigz", *(each.program for each in wanted)}
+        programs = {"zstd", "gzip", "pigz", _LARGE_PIECES[0], *(each.program for each in wanted)}
         facts = probe(self.shell, sorted(programs), job.dump.backend.su)
         self._user = facts.user
+        larger = job.dump.backend.by_stdio and _LARGE_PIECES[0] in facts.programs
+        self._starter = _LARGE_PIECES if larger else ()
         if self.wrapper_shell is not self.shell:
             facts = probe(self.wrapper_shell, sorted(programs), None)
         self._choose = cache(partial(chosen_wrappers, wanted, facts.programs, self._ask_wrapper))
@@ -152,7 +158,7 @@ class Bound:
     def _planned(self, name: DumpName, argv: Sequence[str], versions: dict[str, str]) -> Planned:
         patience = _given(self.job.dump.stall_timeout)
         check = self.backend.check_stream
-        stages = [self._stage(argv, name.database)]
+        stages = [replace(self._stage(argv, name.database), starter=self._starter)]
         wrapping = tuple(
             Stage(each.program, tuple(each.command()), proof=each.proof if isinstance(each, PinnedGPG) else ())
             for each in self._wrap

@@ -9,10 +9,10 @@ from typing import Any
 
 from .boot import NoShell
 from .channel import LOST_HINT
-from .down import Absent, Down, Turns
+from .down import Down, Turns
 from .errors import ConnectError, ConnectionLost
 from .host import LocalRunning
-from .refused import changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
+from .refused import absent, changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
 from .script import Said
 from .shell import Running, Stalled
 from .ssh_line import ssh_line
@@ -107,8 +107,7 @@ class OpenSSHLink:
         if found := [each for each in told if re.search(_DENIED, each)]:
             return denied(self.account, self._settings, found[-1])
         if found := list(filter(_ABSENT.search, told)):
-            text = f"{self.account}: no connection: {found[0]}"
-            return Absent(text, "Is the machine up, and sshd on that port?")
+            return absent(self.account, f"no connection: {found[0]}", unnamed="resolve" in found[0])
         return None
 
     def close(self) -> None:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import shlex
 
+from .down import Absent
 from .errors import ConnectError
 from .known_hosts import file_of, how_it_was_named, how_to_add, named
 from .script import quote
 from .target import Settings, loud
 
+_NOBODY = "Is the machine up, and sshd on that port?"
 _NO_KEY = (
     "No private key was found here: make one with ssh-keygen, or name it with -i; its public half goes into that "
     "account's authorized_keys."
 )
 _OTHER_KEY = "Put the public key into that account's authorized_keys; a key with a passphrase needs an agent."
+
+
+def absent(account: str, said: str, *, unnamed: bool) -> Absent:
+    """Return what to raise where nobody answers, or where nobody knows the name, which is `unnamed`."""
+    hint = "Is its name right? See DNS, /etc/hosts and ssh_config." if unnamed else _NOBODY
+    return Absent(f"{account}: {said}", hint)
 
 
 def own_name(settings: Settings) -> str:
@@ -57,10 +65,10 @@ def denied(account: str, settings: Settings, said: str) -> ConnectError:
     )
 
 
-def open_to_others(account: str, key: str, said: str = "") -> ConnectError:
+def open_to_others(account: str, key: str) -> ConnectError:
     """Return what to raise for a private key that ssh would not use."""
     return ConnectError(
-        f"{account}: others can read the private key {key}{said and ': ' + said}",
+        f"{account}: others can read the private key {key}",
         f"It is the public key: name the private one, {key.removesuffix('.pub')}." if key.endswith(".pub")
         else f"chmod 600 {quote(key)}",
     )  # fmt: skip

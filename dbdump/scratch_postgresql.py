@@ -7,7 +7,8 @@ import re
 import secrets
 from dataclasses import replace
 
-from .backends.postgresql import PostgreSQL, major
+from .backends.postgresql import PostgreSQL
+from .backends.postgresql_server import major
 from .catalog import GLOBALS
 from .errors import StageError
 from .host import clean_environment

@@ -26,8 +26,8 @@ class Stage:
 
     `environment` is written into the script, and no variable of `without` is there; `secrets` are names of variables
     whose values the script reads from its stdin, in that order, so that no argv ever holds one. `user` runs it as
-    somebody else. `proof` are the words that GnuPG says on its status lines where all was done, of which none may be
-    missing.
+    somebody else, and `starter` begins the command that runs it there. `proof` are the words that GnuPG says on its
+    status lines where all was done, of which none may be missing.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Stage:
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     user: User | None = None
+    starter: tuple[str, ...] = ()
     proof: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
@@ -111,7 +112,7 @@ def command_line(stage: Stage, *, reads: bool = False) -> str:
 
     With `reads` it is fed: what comes on stdin after its secrets is for it.
     """
-    argv, environment = list(stage.argv), dict(stage.environment)
+    argv, environment = [*stage.starter, *stage.argv], dict(stage.environment)
     if stage.user is not None:
         argv, environment = stage.user.command(argv, environment, stage.secrets, reads=reads)
     assignments = "".join(f"{name}={quote(value)} " for name, value in environment.items())

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from .boot import NoShell
 from .channel import LOST_HINT, ChannelRunning, closed
-from .down import Absent, Down
+from .down import Down
 from .errors import ConnectError, ConnectionLost
 from .known_hosts import known_keys
-from .refused import changed_key, denied, open_to_others, own_name, unknown_key
+from .refused import absent, changed_key, denied, open_to_others, own_name, unknown_key
 from .script import Said
 from .shell import Running
 from .target import Settings
@@ -178,10 +178,8 @@ class FabricLink:
         if there or isinstance(error, AuthenticationException):
             bad = next(filter(_open_to_others, told.identities), None)
             return denied(self.account, told, said_of(error)) if bad is None else open_to_others(self.account, bad)
-        return Absent(
-            f"{self.account}: no connection to {told.hostname} port {told.port}: {said_of(error)}",
-            "Is the machine up, and sshd on that port?",
-        )
+        said = f"no connection to {told.hostname} port {told.port}: {said_of(error)}"
+        return absent(self.account, said, unnamed=isinstance(error, socket.gaierror))
 
 
 def _transport(sock: Any, **more: Any) -> Any:
@@ -233,7 +231,8 @@ def said_of(error: BaseException) -> str:
     """Return what an error of paramiko or of a socket says, or what it is."""
     if isinstance(error, TimeoutError):
         return "timed out"
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    words = error.strerror if isinstance(error, OSError) else ""
+    return words or str(error) or type(error).__name__
 
 
 def sftp_over(channel: Any, account: str) -> Any:

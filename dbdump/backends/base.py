@@ -125,6 +125,7 @@ class Backend(ABC):
     env: Mapping[str, str] = option(factory=dict, help="secret variables for its commands", repr=False)
 
     name: ClassVar[str] = ""
+    by_stdio: ClassVar[bool] = False  # whether its commands write as C's stdio does, in pieces that stdbuf can enlarge
     is_file: ClassVar[bool] = False  # whether a database is a file, by its path: no server is needed to restore one
     globals_first: ClassVar[bool] = True  # whether they are restored before the databases, or after them
     hints: ClassVar[Sequence[tuple[str, str]]] = ()  # a pattern of a tool's message, what to do about it

@@ -44,6 +44,7 @@ class MySQL(Backend):
     ignore_tables: Sequence[str] = option(default=(), help="tables to leave out, each DATABASE.TABLE")
     globals: bool = option(default=True, help="dump users, roles and grants too, as @globals")
 
+    by_stdio = True
     globals_first = False  # a grant on a table needs the table
     hints = (
         ("Access denied for user .* to database|LOCK TABLES command denied",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Literal, Self
 
 from ..catalog import GLOBALS
-from ..errors import ListError, RecipeError, Skip, StageError
+from ..errors import RecipeError, Skip
 from ..findings import Finding
 from .base import Backend, StreamShape, option, words
-from .names import from_hex
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
@@ -27,6 +25,7 @@ from .postgresql_restore import (
     whole_name,
 )
 from .postgresql_rights import Rights, asked_of
+from .postgresql_server import QUESTIONS, pg_dump_version, read_server
 from .postgresql_trial import trying
 from .registry import backend
 
@@ -37,10 +36,6 @@ _GLOBALS = StreamShape(
 )
 
 PATIENCE = "SET statement_timeout = 0"  # whatever is set for the role or the database; the tools do it, too
-
-_VERSIONS = "SELECT current_setting('server_version_num'), current_setting('server_version')"
-# In hex: a name may hold whatever separates names. textsend and no cast: it may be text in no encoding.
-_LIST = "SELECT encode(textsend(datname::text), 'hex'), datallowconn FROM pg_database ORDER BY datname"
 
 _TEMPLATES = ("template0", "template1")
 
@@ -59,6 +54,7 @@ class PostgreSQL(Backend):
     globals: bool = option(default=True, help="dump roles and tablespaces too, as @globals")
     lock_wait_timeout: float = option(default=300.0, help="seconds to wait for a locked table, then fail")
 
+    by_stdio = True
     hints = HINTS
 
     def __post_init__(self) -> None:
@@ -94,12 +90,12 @@ class PostgreSQL(Backend):
             *self.psql_options,
             *("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"),
             *("--set=ON_ERROR_STOP=1", "--field-separator= "),
-            *(f"--command={each}" for each in (PATIENCE, _VERSIONS, _LIST)),
+            *(f"--command={each}" for each in (PATIENCE, *QUESTIONS)),
         ]
         with ThreadPoolExecutor(1, "version") as pool:  # Debian's wrapper around either takes longer than it does
             asked = pool.submit(self.output, ["pg_dump", "--version"])
-            self._number, version, self._connectable = _read_list(self.output(psql))
-        self._versions = {"server": version, "pg_dump": _pg_dump_version(asked.result(), self._number, version)}
+            self._number, version, self._connectable = read_server(self.output(psql))
+        self._versions = {"server": version, "pg_dump": pg_dump_version(asked.result(), self._number, version)}
         return list(self._connectable)
 
     def get_command(self, database: str) -> list[str]:
@@ -263,39 +259,3 @@ class PostgreSQL(Backend):
         parts = {"service": self.service, "host": self.host, "port": self.port, "user": self.user}
         given = {name: str(value) for name, value in {**parts, "dbname": database}.items() if value}
         return "--dbname=" + " ".join(f"{name}={conninfo(value)}" for name, value in given.items())
-
-
-def _pg_dump_version(said: bytes, server_number: int, server: str) -> str:
-    """Return the version that pg_dump said. Raises StageError where it is older than the server."""
-    version = said.decode().split(")", 1)[-1].split()[0]
-    if major(version) < major_of_number(server_number):
-        raise StageError(
-            "pg_dump",
-            f"pg_dump is {version}, older than the server, {server.split(maxsplit=1)[0]}",
-            "Install the pg_dump of the server's version, or a newer one, and put it first in PATH.",
-        )
-    return version
-
-
-def major(version: str) -> tuple[int, ...]:
-    """Return the major version in `15.18`, `16beta1` or `9.6.24`: one number since 10, two before."""
-    numbers = tuple(int(digits) for digits in re.findall(r"\d+", version)[:2])
-    return numbers[:1] if numbers[0] >= 10 else numbers  # noqa: PLR2004  the year they changed it
-
-
-def major_of_number(number: int) -> tuple[int, ...]:
-    """Return the major version in a server_version_num: 150018 is 15, 90624 is 9.6."""
-    first = number // 10000
-    return (first,) if first >= 10 else (first, number // 100 % 100)  # noqa: PLR2004  as above
-
-
-def _read_list(answer: bytes) -> tuple[int, str, dict[str, bool]]:
-    """Return the server's version, as a number and as text, and of each database whether one can connect to it."""
-    try:
-        versions, *lines = answer.decode().removesuffix("\n").split("\n")
-        number, version = versions.split(" ", 1)
-        pairs = [line.split() for line in lines]
-        names = {from_hex(digits): allowed == "t" for digits, allowed in pairs}
-        return int(number), version, names
-    except ValueError as error:
-        raise ListError(f"cannot read what psql answered: {answer[:60]!r}", "Look at psql_options.") from error

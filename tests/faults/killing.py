@@ -76,6 +76,11 @@ class Case:
         """How pytest calls it."""
         return f"{self.number}-{self.place}-{self.role}-{self.signal.name}-{self.after}s-seed{SEED}"
 
+    @property
+    def stalls(self) -> bool:
+        """Whether the watchdog has to end it: it ends what only waits for the processor as well, so not otherwise."""
+        return self.signal == signal.SIGSTOP and not self.continued
+
     def find(self, dbdump: int, users: tuple[int, ...]) -> list[int]:
         """Return the processes that play the role in the run of `dbdump`, where `users` are the accounts."""
         found = processes()

@@ -48,7 +48,7 @@ stored = {place!r}.rpartition("_")[2]
 def back(host):
     to = STORES[stored]() if stored in STORES else Directory({datadir!r})
     last = GPG(encrypt=["ops"]) if stored in STORES else Zstd()
-    return Dump(BACKENDS.get({place!r}, postgresql)(), wrap=[Back(), last], to=to, keep=Keep(last=1), stall_timeout=60)
+    return Dump(BACKENDS.get({place!r}, postgresql)(), wrap=[Back(), last], to=to, keep=Keep(last=1), stall_timeout=20)
 """
 
 

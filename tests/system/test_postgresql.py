@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from servers.postgres import conninfo, identifier
@@ -187,6 +189,24 @@ def test_su_is_for_the_sql_commands(postgres, dbdump, datadir, created):
     postgres.drop("small")
     paste(manifests(datadir)["small"]["restore"], {"PGHOST": postgres.host})
     assert postgres.sql("SELECT one FROM t", "small") == "1"
+
+
+def test_pg_dump_writes_in_larger_pieces_where_there_is_stdbuf(postgres, dbdump, datadir, created, tmp_path):
+    """What starts it is in the script and not in the manifest; where there is none, it is as it was."""
+    created("small")
+    flags = ("dump", "--backend=postgresql", f"--option=host={postgres.host}", "--option=user=postgres",
+             f"--datadir={datadir}", "--database=small")  # fmt: skip
+    assert " stdbuf -o131072 pg_dump " in dbdump(*flags, "--dry-run").stdout
+    done = dbdump(*flags)
+    assert done.returncode == 0, done.stdout
+    assert manifests(datadir)["small"]["stages"][0]["argv"][0] == "pg_dump"
+    for place in map(Path, os.environ["PATH"].split(":")):
+        for program in place.iterdir() if place.is_dir() else ():
+            if program.name != "stdbuf" and not (tmp_path / program.name).exists():
+                (tmp_path / program.name).symlink_to(program)
+    dry = dbdump(*flags, "--dry-run", env={"PATH": str(tmp_path)}).stdout
+    assert " pg_dump " in dry
+    assert "stdbuf" not in dry
 
 
 def test_options_reach_the_tools_as_they_are(postgres, dbdump, datadir, created):

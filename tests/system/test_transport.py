@@ -98,6 +98,15 @@ def test_files_are_looked_for_where_it_is_run(sshd, config, goes_by, monkeypatch
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_name_that_nobody_knows(goes_by, transport):
+    """It is the name that is asked about, and not whether the machine is up."""
+    with pytest.raises(ConnectError, match=r"no-such-host\.invalid.*: .* not known") as caught:
+        goes_by("dbdump@no-such-host.invalid", transport)
+    assert "Is its name right?" in caught.value.hint
+    assert "Errno" not in caught.value.message
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("more", [":2222", ":dumps"])
 def test_a_port_or_a_path_after_the_name(sshd, goes_by, more, transport):
     """As scp has them, and ssh has not: it is said how they are written."""

@@ -64,6 +64,15 @@ def test_a_script_as_another_user(mechanism, expected):
     assert text.count("kill -TERM 0") == 1
 
 
+@pytest.mark.parametrize("mechanism", ["setpriv", "runuser", "sudo", "su"])
+def test_what_starts_a_command_runs_as_its_user(mechanism):
+    """The starter is inside what becomes the user, as sudo would drop the variables that it sets."""
+    user = User("postgres", "dba", mechanism)
+    line = render([Stage("d", ("d", "x"), user=user, starter=("stdbuf", "-o1"))], "TOK")
+    assert "-- stdbuf -o1 d x" in line
+    assert restore_line(["/d/x"], [], Stage("d", ("d",), starter=("stdbuf", "-o1"))) == "d < /d/x"
+
+
 def test_the_look_at_the_stream_comes_after_the_first_stage():
     """check_stream puts its copy between the dump and the wrappers."""
     text = render([DUMP, ZSTD], "TOK", check_stream=True)

@@ -30,7 +30,7 @@ from dbdump import (
     recipe,
 )
 from dbdump.backends.base import refuse_words, spelled_out, words
-from dbdump.backends.postgresql import major, major_of_number
+from dbdump.backends.postgresql_server import major, major_of_number
 from dbdump.errors import DbdumpError, StageError, UsageError
 from dbdump.flags import original_spelling
 from dbdump.options import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
