@@ -165,9 +165,15 @@ class Pipeline:
 
     def _in_vain(self, said: Said) -> bool:
         """Whether whatever still runs has nobody left to write to, because that has failed."""
-        waiting = [index for index in self._indices if index not in said.statuses]
-        failed = [index for index, status in said.statuses.items() if status]
+        told = self._in_order(said)
+        waiting = [index for index, status in enumerate(told) if status is None]
+        failed = [index for index, status in enumerate(told) if status]
         return bool(waiting and failed) and max(waiting) < min(failed)
+
+    def _in_order(self, said: Said) -> list[int | None]:
+        """Return the exit statuses in the order of the bytes: what looks at the raw stream is after the first stage."""
+        told = [said.statuses.get(index) for index in self._indices]
+        return [told[0], said.check, *told[1:]] if self.check_stream else told
 
     def answer(self, shell: Shell) -> bytes:
         """Run on `shell` and return all it wrote; for commands that answer a question."""
@@ -203,11 +209,13 @@ class Pipeline:
         for stage in self.stages if exit_status == 0 else ():
             if said.statuses.get(self.stages.index(stage)) == 0 and (missing := set(stage.proof) - said.status_words):
                 raise StageError(stage.name, f"exited 0 without {', '.join(sorted(missing))}", "Try it by hand.")
-        index = to_blame([said.statuses.get(i) for i in self._indices])
-        if index is None and exit_status == 0:
-            if self.check_stream and said.check != 0:
-                text, hint = describe(said.check, "check")
+        index = to_blame(self._in_order(said))
+        if self.check_stream and index:
+            if index == 1:
+                text, hint = describe(said.check, "tee")
                 raise StageError("check", f"{text}, between {self.stages[0].name} and what is stored", hint)
+            index -= 1
+        if index is None and exit_status == 0:
             if ended.cut:
                 raise StageError(self.stages[0].name, "exited 0 before it had read all of the dump")
             return

@@ -30,12 +30,12 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
         if job.dump.keep is None:
             plain.notice(f"{job.id}: the recipe has no keep: nothing is pruned")
 
-    def chosen(database: str) -> bool:
-        return not asked.databases or matches(database, asked.databases)
+    def named(database: str) -> bool:
+        return matches(database, asked.databases)
 
     def work(place: Place) -> Iterable[Pruned]:
         with contextlib.nullcontext() if dry_run else only_run(place.job):
-            return prune_place(place, chosen, plain.hand_over, dry_run=dry_run)
+            return prune_place(place, named if asked.databases else None, plain.hand_over, dry_run=dry_run)
 
     seen = survey(keeping, work, here=asked.here)
     failures = [*seen.failures, *(each.failure for each in seen.found if each.failure)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rich.filesize import decimal
 
 from .attempt import attempt
-from .catalog import printable
+from .catalog import new_stamp, printable
 from .errors import DumpError, Interrupted, Locked, StageError, WriteError
 from .progress import Display, Plain
 from .report import Result
@@ -62,16 +62,38 @@ class Pruned:
 Faults = Callable[[Sequence[Stored]], Sequence[str]]
 
 
-def cuts(listing: Listing, keep: Keep, now: datetime, faults: Faults) -> Iterator[Cut]:
-    """Yield what is to be done with each database that has a dump.
+def cuts(
+    listing: Listing, keep: Keep, now: datetime, faults: Faults, spared: Collection[str] = frozenset()
+) -> Iterator[Cut]:
+    """Yield what is to be done with each database that has a dump; those that are `spared` keep all they have.
 
     `faults` says of each dump what is wrong with its manifest's signature, or nothing. Where nothing would go, and
     nothing is held, it is not asked.
     """
     lost = [each.lost for each in listing.strays if each.lost]
     for database in sorted({each.manifest.database for each in listing.dumps}):
-        yield _cut(listing.of(database), [each for each in lost if each.manifest.database == database],
+        cut = _cut(listing.of(database), [each for each in lost if each.manifest.database == database],
                    keep, now, faults)  # fmt: skip
+        yield _spared(cut) if database in spared else cut
+
+
+def left_out(dumps: Iterable[Stored], now: datetime) -> frozenset[str]:
+    """Return the databases of which the newest run has stored nothing: gone from their server, or failed."""
+    newest: dict[str, str] = {}
+    for each in dumps:
+        if each.name.stamp <= new_stamp(now):
+            newest[each.name.database] = max(newest.get(each.name.database, ""), each.name.stamp)
+    return frozenset(database for database, stamp in newest.items() if stamp < max(newest.values()))
+
+
+def _spared(cut: Cut) -> Cut:
+    if not (cut.pruned or cut.lost):
+        return cut
+    kept = [*cut.kept, *((each, "held") for each in cut.pruned)]
+    return replace(
+        cut, kept=sorted(kept, key=lambda pair: pair[0].name.stamp, reverse=True), pruned=(), lost=(),
+        held="the newest run has not stored it: gone from its server, or failed; --database prunes it",
+    )  # fmt: skip
 
 
 def _cut(dumps: Sequence[Stored], lost: Sequence[Stored], keep: Keep, now: datetime, faults: Faults) -> Cut:
@@ -90,14 +112,16 @@ def _unchecked(dumps: Sequence[Stored], lost: Sequence[Stored], keep: Keep, now:
     by_name = {each.name: each for each in (*dumps, *lost)}
     there = [_dated(each, now) for each in dumps]
     plan = retain(there, keep, now)
-    # A prune deletes a manifest last. One that it would delete now is its own; the others tell of a loss.
+    # A prune deletes a manifest last. One that it would delete now is its own; the others tell of a loss, as do all
+    # that are newer than the newest dump that is there: no prune has begun with those.
+    newest = max((each.started for each in there if not each.bad and each.started <= now), default=now)
     gone = [Dated(each.name, each.manifest.begun, each.manifest.stored_bytes) for each in lost]
     with_lost = retain([*there, *gone], keep, now)
     return Cut(
         dumps[0].name.id,
         [(each, ", ".join(plan.kept[each.name])) for each in dumps if each.name in plan.kept],
         [by_name[name] for name in plan.pruned],
-        [by_name[name] for name in with_lost.pruned if by_name[name] in lost],
+        [by_name[name] for name in with_lost.pruned if by_name[name] in lost and by_name[name].manifest.begun < newest],
         held=plan.held,
     )
 
@@ -109,13 +133,15 @@ def _dated(stored: Stored, now: datetime) -> Dated:
 
 def prune_place(
     place: Place,
-    chosen: Callable[[str], bool],
+    chosen: Callable[[str], bool] | None,
     say: Callable[[str], object],
     *,
     dry_run: bool = False,
     brief: bool = False,
 ) -> list[Pruned]:
     """Prune the databases of a recipe whose names are `chosen`, once `say` was told which dumps will go.
+
+    Where none is chosen, all are, but for those that the newest run has not stored, which keep all they have.
 
     Raises Locked where somebody is at work there, and StageError where it cannot be known what may go, or said.
     """
@@ -124,8 +150,12 @@ def prune_place(
         raise RuntimeError("nothing says what is to be kept")
     with _as_prune(), contextlib.nullcontext() if dry_run else place.store.held(host, recipe, alone=True):
         listing = place.listed_once()
-        theirs = replace(listing, dumps=tuple(each for each in listing.dumps if chosen(each.manifest.database)))
-        planned = list(cuts(theirs, keep, datetime.now(UTC), Signatures(place).faults))
+        theirs = replace(
+            listing, dumps=tuple(each for each in listing.dumps if chosen is None or chosen(each.manifest.database))
+        )
+        now = datetime.now(UTC)
+        spared = left_out(listing.dumps, now) if chosen is None else frozenset[str]()
+        planned = list(cuts(theirs, keep, now, Signatures(place).faults, spared))
         if lines := [line for each in planned for line in each.lines(brief=brief)]:
             say("\n".join(lines))
         return [Pruned(each) if dry_run else _carried_out(place, each) for each in planned]

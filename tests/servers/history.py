@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -54,7 +55,10 @@ def put(
 
 def days(datadir: Path, database: str = "orders", *, count: int, **more: object) -> list[Path]:
     """Store a dump for each of the last days, and return their paths, the newest first."""
-    return [put(datadir, database, timedelta(days=day, minutes=5), **more) for day in range(count)]  # type: ignore[arg-type]
+    # To the minute, so that what one test stores is of the same runs.
+    minute = timedelta(seconds=time.time() % 60)
+    ages = [timedelta(days=day, minutes=5) + minute for day in range(count)]
+    return [put(datadir, database, age, **more) for age in ages]  # type: ignore[arg-type]
 
 
 def left(paths: list[Path]) -> list[int]:

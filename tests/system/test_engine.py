@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from servers.process import wait_for
@@ -242,16 +243,43 @@ def test_the_raw_stream_is_looked_at_on_its_way(looker, size):
     assert outcome.said.last == kept[64:][-512:]
 
 
-def test_a_copy_that_is_cut_is_a_failure(looker, tmp_path, monkeypatch):
-    """The copy that check_stream makes carries the dump: when it is killed, the dump has failed."""
-    real = shutil.which(looker)
-    (bad := tmp_path / "bad").mkdir()
-    (bad / looker).write_text(f'#!/bin/sh\n/usr/bin/head -c 1000 | {real} "$@"; kill -9 $$\n')
+def bad_looker(directory: Path, looker: str, text: str) -> str:
+    """Write a program that is found before the real one, which it may run as REAL; return its directory for PATH."""
+    (bad := directory / "bad").mkdir()
+    probe = '[ "$1" = -e ] && case $2 in exit*) exit 0 ;; esac\n'  # what asks whether perl works
+    (bad / looker).write_text(f"#!/bin/sh\n{probe}{text.replace('REAL', shutil.which(looker))}\n")
     (bad / looker).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{bad}:{os.environ['PATH']}")
+    return f"{bad}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("lines", [1000, 1_000_000])
+def test_a_copy_that_is_cut_is_a_failure(looker, tmp_path, monkeypatch, lines):
+    """The copy that check_stream makes carries the dump: when it is killed, the dump has failed by that."""
+    path = bad_looker(tmp_path, looker, '/usr/bin/head -c 1000 | REAL "$@"; kill -9 $$')
+    monkeypatch.setenv("PATH", path)
     with pytest.raises(StageError, match="killed by SIGKILL, between sh and what is stored") as caught:
-        Pipeline((sh("seq 1000"), stage("cat")), check_stream=True).run(LocalShell(), lambda _: None)
+        Pipeline((sh(f"seq {lines}"), stage("cat")), check_stream=True).run(LocalShell(), lambda _: None)
     assert caught.value.stage == "check"
+
+
+def test_nobody_waits_for_a_dump_whose_copy_has_died(looker, tmp_path, monkeypatch):
+    """A first stage that waits for something is ended at once, and not blamed, nor is its stall waited for."""
+    monkeypatch.setenv("PATH", bad_looker(tmp_path, looker, "kill -9 $$"))
+    with pytest.raises(StageError, match="killed by SIGKILL, between sh and what is stored"):
+        Pipeline((sh("sleep 17344"), stage("cat")), stall_timeout=60, check_stream=True).run(
+            LocalShell(), lambda _: None
+        )
+    gone("17344")
+
+
+@pytest.mark.parametrize("text", ["exit 127", "echo no libperl >&2; exit 1"])
+def test_a_perl_that_does_not_work_is_none(tmp_path, monkeypatch, text):
+    """tee does it then."""
+    (tmp_path / "perl").write_text(f"#!/bin/sh\n{text}\n")
+    (tmp_path / "perl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    said = Pipeline((sh("seq 1000"), stage("cat")), check_stream=True).run(LocalShell(), lambda _: None).said
+    assert (said.raw_bytes, said.messages) == (3893, [])
 
 
 def test_perl_is_told_nothing_by_the_environment(monkeypatch):

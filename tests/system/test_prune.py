@@ -161,7 +161,7 @@ def test_after_each_dump(pruning, datadir):
 
 
 def test_a_database_that_is_gone_from_its_server(pruning, datadir):
-    """101: after a dump of the others it keeps all it has; prune alone asks no server, and leaves it its newest."""
+    """101: after a dump of the others it keeps all it has, also with prune alone; by its name it keeps its newest."""
     pruning.recipe("Keep(last=1)", backend='Some(databases=("orders", "people"))')
     pruning.dump()
     gone = days(datadir, "people", count=3)
@@ -169,7 +169,10 @@ def test_a_database_that_is_gone_from_its_server(pruning, datadir):
     pruning.recipe("Keep(last=1)")
     pruning.dump()
     assert left(gone) == [0, 1, 2]
-    pruning()
+    said = pruning()
+    assert "held     localhost/shop/people: the newest run has not stored it: gone from its server, or failed" in said
+    assert left(gone) == [0, 1, 2]
+    pruning("--database=people")
     assert left(gone) == []
     assert len(list((datadir / "localhost" / "shop" / "people").glob("*.bin"))) == 1
 
@@ -362,7 +365,7 @@ def test_what_cannot_be_deleted_is_a_failure_of_its_own(pruning, datadir):
 
 
 def test_a_database_that_is_dropped(postgres, dbdump, datadir, tmp_path):
-    """101: a real one: a dump of the others leaves it all it has, prune its newest, and that brings it back."""
+    """101: a real one: it keeps all it has, or by its name its newest, and that brings it back."""
     recipes = recipe_file(tmp_path, f"""
         @recipe(localhost)
         def shop(host):
@@ -380,6 +383,8 @@ def test_a_database_that_is_dropped(postgres, dbdump, datadir, tmp_path):
         assert "1 stored" in dbdump("dump", f"--recipes={recipes}").stdout
         assert files(datadir / "localhost/shop/gone_one") == kept
         assert dbdump("prune", f"--recipes={recipes}").returncode == 0
+        assert left(older) == [0, 1, 2]
+        assert dbdump("prune", f"--recipes={recipes}", "--database=gone_one").returncode == 0
         assert left(older) == []
         done = dbdump("restore", f"--recipes={recipes}", "--database=gone_one", "--yes")
         assert done.returncode == 0, done.stdout + done.stderr

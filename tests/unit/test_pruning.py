@@ -20,7 +20,7 @@ from dbdump import Directory, Dump, Keep, SQLite, localhost
 from dbdump.catalog import DumpName, new_stamp
 from dbdump.machines import Machines
 from dbdump.plan import Job
-from dbdump.pruning import cuts, prune_place
+from dbdump.pruning import cuts, left_out, prune_place
 from dbdump.stored import Entry, Record, Stored, read_listing
 from dbdump.survey import Place
 from dbdump.testing import manifest_of
@@ -59,6 +59,19 @@ def stamps(dumps) -> list[str]:
 def daily(count: int) -> list[Entry]:
     """Return the files of dumps of so many days."""
     return [each for day in range(count) for each in entries(NOW - timedelta(days=day))]
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sets(st.integers(-3, 30), min_size=1), min_size=1))
+@settings(deadline=None)
+def test_what_the_newest_run_has_not_stored_keeps_all(days_ago):
+    """A database with a dump of the newest run is not spared, one without is; the future, and its dumps, are no run."""
+    files = [each for name, ago in days_ago.items() for day in ago for each in entries(NOW - timedelta(day), name)]
+    listing = read_listing("db1", "shop", files)
+    past = {name: min(day for day in ago if day >= 0) for name, ago in days_ago.items() if max(ago) >= 0}
+    spared = left_out(listing.dumps, NOW)
+    assert spared == {name for name, day in past.items() if day > min(past.values())}
+    for one in cuts(listing, Keep(last=1), NOW, lambda dumps: [""] * len(dumps), spared):
+        assert not (one.pruned and one.id.rpartition("/")[2] in spared)
 
 
 def test_what_is_known_to_be_bad_does_not_count():
@@ -111,6 +124,8 @@ def test_a_manifest_alone():
     assert stamps(found.lost) == ["20261116", "20261124"]
     assert not found.pruned
     assert not cut([*daily(3), *entries(NOW - timedelta(days=9), lost=True)], Keep(last=9)).lost
+    newer = [entry for day in range(3) for entry in entries(NOW - timedelta(days=day), lost=day < 2)]
+    assert not cut(newer, Keep(last=1)).lost
 
 
 _ages = st.integers(-30, 400)
