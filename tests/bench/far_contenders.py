@@ -62,10 +62,14 @@ def encrypted(out: Path, recipes: Path, far: Far, database: str) -> tuple[Conten
     )
 
 
-def borg(bench: Bench, database: str) -> Contender:
+def borg(bench: Bench, database: str) -> tuple[Contender, ...]:
     """Return borgmatic with a repository on the same machine, encrypted and authenticated by borg."""
-    database = f"{{name: {database}, username: postgres, options: '--compress=0'}}"
-    return borgmatic(bench, "borgmatic, tuned", [database], compression="zstd,3", ssh=bench.far.remotes[0])
+    remote = bench.far.remotes[0]
+    default, tuned = (f"{{name: {database}, username: postgres{more}}}" for more in ("", ", options: '--compress=0'"))
+    return (
+        borgmatic(bench, "borgmatic", [default], ssh=remote),
+        borgmatic(bench, "borgmatic, tuned", [tuned], compression="zstd,3", ssh=remote),
+    )
 
 
 def small(out: Path, far: Far) -> tuple[Contender, ...]:
