@@ -12,7 +12,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Literal, Self
 
-from ..errors import ListError, RecipeError, StageError, UsageError
+from ..catalog import printable
+from ..errors import DumpError, ListError, RecipeError, StageError, UsageError
 from ..findings import Finding
 from .base import Asker, Backend, StreamShape, option, path_on_host
 from .names import from_hex
@@ -75,8 +76,8 @@ class SQLite(Backend):
          "Stop the program that has it open: it would write its journal into the new file."),
         ("locked", "Somebody holds an exclusive lock on it; find out who with: fuser -v FILE."),
         ("disk is full|No space left", "The copy goes to TMPDIR first; give one with room for the database."),
-        ("killed by SIGKILL",
-         "Perhaps memory ran out. A restore leaves .dbdump-….part beside the file; the next one of it removes that."),
+        ("was removed while", "Restore again, and find out who cleans up there."),
+        ("killed by SIGKILL", "Perhaps memory ran out."),
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -88,6 +89,7 @@ class SQLite(Backend):
         self.path = patterns
         self._paths: dict[str, str] = {}
         self._here = True
+        self._into = ""
 
     def on(self, ask: Asker, *, here: bool = True) -> Self:
         """Return a copy that is bound to a host; see Backend."""
@@ -130,11 +132,25 @@ class SQLite(Backend):
 
     def get_load_command(self, database: str, into: str, jobs: int) -> list[str]:  # noqa: ARG002  one
         """Return the argv that makes the file `into` of a dump on stdin; see Backend."""
+        self._into = into
         return [self.python, "-I", "-c", _RESTORE, self.format, into, "new"]
 
     def get_replacing_command(self, database: str, into: str, jobs: int) -> list[str]:  # noqa: ARG002  one
         """Return such an argv that replaces a file that is there, at once."""
+        self._into = into
         return [self.python, "-I", "-c", _RESTORE, self.format, into, "replace"]
+
+    def hint(self, message: str) -> str:
+        """Return what to do about it; and of what was killed as it restored, what it has left in the clear."""
+        hint = super().hint(message)
+        if not (self._into and "killed by SIGKILL" in message):
+            return hint
+        try:
+            left = self.output([self.python, "-I", "-c", _RESTORE, "left", self._into]).decode().split()
+        except DumpError:
+            return hint  # what has failed is told all the same
+        names = ", ".join(printable(from_hex(each)) for each in left)
+        return f"{hint} Remove what it left, unless another restore is at it: {names}." if left else hint
 
     def identity(self, database: str) -> str:
         """Return the number of the file."""
@@ -165,8 +181,9 @@ class SQLite(Backend):
                 "restore", f"{database}: is a directory", "Look at what is in it, or name a file with --as."
             )
         if there == b"nowhere":
-            what = f"{PurePath(database).parent}: no such directory"
-            raise StageError("restore", what, "Make it, with the owner and the mode that it should have.")
+            what = f"{PurePath(database).parent}: no such directory, or not to be entered by that user"
+            hint = "Make it, with the owner and the mode that it should have; or let the user that su names enter it."
+            raise StageError("restore", what, hint)
         return int(self.output([self.python, "-I", "-c", _PROGRAM, "things", database])) if there else None
 
     def discard(self, database: str) -> None:

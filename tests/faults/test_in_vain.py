@@ -76,7 +76,7 @@ def test_who_is_ended_in_vain_may_run_as_anybody_anywhere(shell, dbdump, sshd, u
 def test_the_way_of_a_producer_that_waits_is_gone(far, relay, unharmed):
     """48: where the connection to a Remote dies meanwhile, nothing comes that would be sent: it ends as stalled."""
     between, sshd = relay
-    process = far.start(sshd.remote(KIND), pause=90 + os.getpid() / 1e8, stall=2.0)
+    process = far.start(sshd.remote(KIND), pause=90 + os.getpid() / 1e8, stall=5.0)
     far.in_the_middle(2 << 20)  # the whole blocks of what comes before it waits
     cut(process, between, signal.SIGKILL)
     far.failed(process, "ended as stalled")

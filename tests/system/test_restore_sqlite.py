@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -17,6 +16,8 @@ from resources import recipe_file
 from servers.process import wait_for
 from support import end_of, needs_root, processes, sqlite_database
 from test_sqlite import CONTENT, NAMES, content
+
+from dbdump import SQLite
 
 FORMS = ("binary", "sql")
 
@@ -163,8 +164,9 @@ def test_whatever_is_in_a_file_is_in_the_way(made, dbdump, sql):
 def test_a_path_that_can_be_no_file(made, dbdump, tmp_path, force):
     """A directory, or one below a directory that is not there: told before anything is read."""
     _, flags = made()
+    gone = f"{tmp_path}/gone: no such directory, or not to be entered by that user"
     for name, told in ((tmp_path, f"{tmp_path}: is a directory"),
-                       (tmp_path / "gone" / "x.db", f"{tmp_path}/gone: no such directory")):  # fmt: skip
+                       (tmp_path / "gone" / "x.db", gone)):  # fmt: skip
         done = dbdump("restore", *flags, f"--as={name}", *force)
         assert done.returncode == 1, done.stdout
         assert f"dbdump: {told}\n" in done.stderr
@@ -261,19 +263,41 @@ class Waits(Slow):
         return ["sh", "-c", "if [ -e {top}/verified ]; then " + rest + "; else cat; : >{top}/verified; fi"]
 
 @recipe(localhost)
-def app(host): return Dump(SQLite(path="{top}/d/app.db"), wrap=[Waits()], to=Directory({datadir!r}))
+def app(host):
+    database = SQLite(path="{top}/d/app.db", format="{form}")
+    return Dump(database, wrap=[Waits()], to=Directory({datadir!r}))
 """
 
 
-def test_what_a_killed_restore_leaves_is_told_and_goes_with_the_next(dbdump, started, datadir, tmp_path):
-    """132: kill -9 of what writes the file: it is said what is left beside it; what is being written stays."""
-    (tmp_path / "d").mkdir()
-    path = sqlite_database(tmp_path / "d" / "app.db", 600_000)
-    recipes = recipe_file(tmp_path, WAITING.format(top=tmp_path, datadir=str(datadir)))
-    restore = ["restore", f"--recipes={recipes}", "--yes", "--force"]
-    assert dbdump("dump", f"--recipes={recipes}").returncode == 0
-    process = started(*restore)
-    wait_for(lambda: [each for each in leftovers(path) if each.endswith(".part")], "the file to be written")
+@pytest.fixture
+def midway(dbdump, started, datadir, tmp_path):
+    """Begin to replace a database, and return its path, the process that waits for {tmp_path}/go, and its flags."""
+
+    def begin(form: str) -> tuple[Path, subprocess.Popen[str], list[str]]:
+        (tmp_path / "d").mkdir()
+        path = sqlite_database(tmp_path / "d" / "app.db", 600_000)
+        recipes = recipe_file(tmp_path, WAITING.format(top=tmp_path, datadir=str(datadir), form=form))
+        flags = ["restore", f"--recipes={recipes}", "--yes", "--force"]
+        assert dbdump("dump", f"--recipes={recipes}").returncode == 0
+        process = started(*flags)
+        wait_for(lambda: parts(path), "the file to be written")
+        return path, process, flags
+
+    return begin
+
+
+def parts(path: Path) -> list[Path]:
+    """Return the files beside it that have no name yet."""
+    return [path.with_name(each) for each in leftovers(path) if each.endswith(".part")]
+
+
+def test_what_a_killed_restore_leaves_is_told_and_stays(midway, dbdump, tmp_path):
+    """132: kill -9 of what writes the file: it is told by its path, and no other; and nobody's is removed."""
+    path, process, flags = midway("binary")
+    (left,) = parts(path)
+    others = [path.with_name(f".dbdump-app.db-{each}.part") for each in ("b-0123abcd", "notes")]
+    for each in others:
+        each.touch()
     (writer,) = (pid for pid, line in processes(f"{path} replace").items() if line.startswith(sys.executable))
     os.kill(writer, signal.SIGKILL)
     (tmp_path / "go").touch()
@@ -281,11 +305,30 @@ def test_what_a_killed_restore_leaves_is_told_and_goes_with_the_next(dbdump, sta
     assert status == 1
     assert "killed by SIGKILL" in said
     assert "left: " in said
-    assert "A restore leaves .dbdump-….part beside the file" in said
-    (left,) = (each for each in leftovers(path) if each.endswith(".part"))
-    with (tmp_path / "d" / left).open("rb") as alive:
-        fcntl.flock(alive, fcntl.LOCK_EX)
-        assert dbdump(*restore).returncode == 0
-        assert left in leftovers(path)
-    assert dbdump(*restore).returncode == 0
+    hint = said.partition("hint: ")[2].splitlines()[0]
+    assert hint.startswith("Perhaps memory ran out. ")
+    assert f": {left}." in hint
+    assert not [each for each in others if each.name in said]
+    assert dbdump(*flags).returncode == 0
+    assert sorted(parts(path)) == sorted([left, *others])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_unfinished_file_is_removed_meanwhile(midway, tmp_path, form):
+    """Somebody cleans up: it fails with that cause, and no empty database takes the place of the one there."""
+    path, process, _ = midway(form)
+    before = path.read_bytes()
+    (part,) = parts(path)
+    part.unlink()
+    (tmp_path / "go").touch()
+    status, said = end_of(process)
+    assert status == 1, said
+    assert f"{part} was removed while it was written" in said
+    assert "as it was before" in said
+    assert path.read_bytes() == before
     assert leftovers(path) == ["app.db"]
+
+
+def test_of_a_killed_dump_nothing_is_said_to_be_left():
+    """What a restore leaves is told of a restore alone."""
+    assert SQLite(path="/srv/app.db").hint("sqlite: killed by SIGKILL") == "Perhaps memory ran out."
