@@ -12,4 +12,11 @@ else:
         """Return a public name; all are imported when one is asked for, and `invoke --list` asks for none."""
         from importlib import import_module  # noqa: PLC0415  as `from . import public` would ask for it here
 
-        return getattr(import_module(".public", __name__), name)
+        public = import_module(".public", __name__)
+        if name not in ("__all__", *public.__all__):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        return getattr(public, name)
+
+    def __dir__() -> list[str]:
+        """Return what is here, and the public names."""
+        return sorted({*globals(), *__getattr__("__all__")})

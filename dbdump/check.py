@@ -60,7 +60,7 @@ def _findings(place: Place, patterns: Sequence[str]) -> Iterator[Finding]:
     yield from guarded(host_findings(job, machines.reach(job)), "host")
     yield from guarded(database_findings(job, machines.reach(job), patterns, databases), "backend")
     yield from guarded(wrapper_findings(job, machines.reach(job)), "wrap")
-    yield from guarded(target_findings(job, place.store, databases), "target")
+    yield from guarded(target_findings(place, databases), "target")
 
 
 def _lock_findings() -> Iterator[Finding]:

@@ -26,8 +26,11 @@ _CHANGED = re.compile(r"Host key for (\S+) has changed|IDENTIFICATION HAS CHANGE
 _UNKNOWN = re.compile(r"No \S+ host key is known for (\S+)|Host key verification failed")
 _OPEN = re.compile(r"^Permissions \S+ for '(.+)' are too open")
 _DENIED = re.compile(r"Permission denied|Too many authentication failures")
+_REVOKED = re.compile("marked as revoked|REVOKED HOST KEY|revoked by file |was revoked and you ")
+_UNNAMED = "Could not resolve host"
 _ABSENT = re.compile(
-    r"Connection (refused|timed out)|No route|resolve|Network is unreachable|banner exchange|stdio forwarding failed"
+    rf"Connection (refused|timed out)|No route|{_UNNAMED}|Network is unreachable|banner exchange"
+    "|stdio forwarding failed"
 )
 # Also what sshd does with those that are too many (MaxStartups).
 _LOST = re.compile(
@@ -92,7 +95,7 @@ class OpenSSHLink:
 
     def _of_its_key(self, told: Sequence[str]) -> ConnectError | None:
         """Return what to raise where the host key is not the one that is known: of that machine, or of one before."""
-        if revoked := [each for each in told if "revoked" in each]:
+        if revoked := list(filter(_REVOKED.search, told)):
             return revoked_key(self.account, revoked[-1])
         for pattern, raised in ((_CHANGED, changed_key), (_UNKNOWN, unknown_key)):
             if found := list(filter(None, map(pattern.search, told))):
@@ -107,7 +110,7 @@ class OpenSSHLink:
         if found := [each for each in told if re.search(_DENIED, each)]:
             return denied(self.account, self._settings, found[-1])
         if found := list(filter(_ABSENT.search, told)):
-            return absent(self.account, f"no connection: {found[0]}", unnamed="resolve" in found[0])
+            return absent(self.account, f"no connection: {found[0]}", unnamed=_UNNAMED in found[0])
         return None
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 
 from .catalog import GLOBALS, DumpName, printable
 from .choosing import Chosen
-from .errors import DbdumpError, StageError
+from .errors import DbdumpError, ReadError, StageError
 from .examine import Examined
 from .left import UNKNOWN, Left
 from .plan import Job
@@ -116,7 +116,7 @@ class Restorer:
             argv = _there_is(target.backend.get_load_command(GLOBALS, GLOBALS, 1), target, stored)
             self._left.globals = "begun"
             self._load(self._second(place, stored), stored, target, argv, where=f"on {self._job.host.name}")
-        except StageError as error:
+        except (StageError, ReadError) as error:
             self.globals_fault = error
         else:
             self._left.globals = "restored"

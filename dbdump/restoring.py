@@ -90,8 +90,7 @@ class SecondPass:
 
     def __init__(self, place: Place, stored: Stored, marks: bytes, advanced: Callable[[int], object]) -> None:
         self._stored = stored
-        self._pieces: Iterator[bytes] = place.read(stored)
-        self._marks = marks
+        self._pieces: Iterator[memoryview] = same(self._read(place), marks, stored.manifest.sha256)
         self._advanced = advanced
         self._shell = place.machines.local
         self._stages = unwrapping(stored, place.job.dump.wrap or ())
@@ -99,8 +98,9 @@ class SecondPass:
         self._stopped = False
 
     def begin(self) -> None:
-        """Read the first bytes. Raises Gone, and what else keeps it from being read, before anything is dropped."""
-        self._pieces = chain([*islice(self._pieces, 1)], self._pieces)
+        """Read the first piece, and compare it. Raises what is wrong with it, before anything is dropped."""
+        with self._noting_its_fault():
+            self._pieces = chain([*islice(self._pieces, 1)], self._pieces)
 
     def into(self, target: Target, argv: Sequence[str], before_end: Callable[[], object] = lambda: None) -> None:
         """Have `argv` restore it there; do `before_end` when all was handed over, before it hears of the end.
@@ -162,8 +162,8 @@ class SecondPass:
     def _feed(self, write: Write) -> None:
         """Write the stored bytes, and compare all of them, also where what unwraps them has had enough."""
         refused = None
-        try:
-            for piece in same(self._read(), self._marks, self._stored.manifest.sha256):
+        with self._noting_its_fault():
+            for piece in self._pieces:
                 try:
                     if refused is None:
                         write(piece)
@@ -171,6 +171,14 @@ class SecondPass:
                     if self._stopped:
                         raise
                     refused = error
+        if refused is not None:
+            raise refused
+
+    @contextmanager
+    def _noting_its_fault(self) -> Iterator[None]:
+        """Note what is found to be wrong with the dump inside, and raise it as BadDump."""
+        try:
+            yield
         except Gone as error:
             self._fault = error
             raise
@@ -180,11 +188,9 @@ class SecondPass:
                 "Somebody writes where it is stored: find out who, and take another dump.",
             )
             raise self._fault from None
-        if refused is not None:
-            raise refused
 
-    def _read(self) -> Iterator[bytes]:
-        for piece in self._pieces:
+    def _read(self, place: Place) -> Iterator[bytes]:
+        for piece in place.read(self._stored):
             if self._shell.ended:
                 raise Interrupted("ended before it was restored")
             self._advanced(len(piece))

@@ -47,7 +47,7 @@ _WATCHDOG = "( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 5; kill -KILL 0 
 # The first bytes, the last bytes and the size of the raw stream. perl copies it once and keeps only those; where there
 # is none, tee copies it for tail, and again for wc. `dd bs=1` because head may read more than it prints (busybox does).
 _CHECK = """\
-if perl=$(command -v perl) && env -i "$perl" -e 'exit $] < 5.010' 2>/dev/null; then
+if perl=$(command -v perl) && env -i "$perl" -e 'exit($] < 5.010)' 2>/dev/null; then
   env -i "$perl" -e '
     my ($first, $last, $rest) = ("", "", 0);
     fcntl $_, 1031, 1 << 20 for *STDIN, *STDOUT;

@@ -175,6 +175,10 @@ class FabricLink:
             return changed_key(self.account, told, own_name(told))
         if "not found in known_hosts" in str(error):
             return unknown_key(self.account, told, own_name(told), "it is in no known_hosts file")
+        silent = isinstance(error, TimeoutError) or "Authentication timeout" in str(error)  # paramiko's own words
+        if there and silent:
+            said = f"its sshd did not answer the login for {told.connect_timeout} s"
+            return absent(self.account, said, unnamed=False)
         if there or isinstance(error, AuthenticationException):
             bad = next(filter(_open_to_others, told.identities), None)
             return denied(self.account, told, said_of(error)) if bad is None else open_to_others(self.account, bad)

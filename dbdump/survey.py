@@ -21,6 +21,8 @@ from .writers.base import Store
 
 _AT_ONCE = 16  # recipes: each mostly waits for another machine
 
+_LOOK = "Look at that disk, and whether the user who reads may read there."
+
 Found = TypeVar("Found")
 
 
@@ -56,14 +58,23 @@ class Place:
             return read_listing(host, recipe, self.store.entries(host, recipe))
 
     def read(self, stored: Stored) -> Iterator[bytes]:
-        """Yield the bytes of a stored dump. Raises Gone where it was removed since it was listed."""
+        """Yield the bytes of a stored dump. Raises Gone where it and its manifest were removed since it was listed."""
         try:
             with _reading():
                 yield from self.store.read(stored.name)
         except ReadError as error:
-            if all(each.name != stored.name for each in self.listed_once().dumps):
-                told = f"{stored.name.id} {stored.name.stamp}: gone since it was listed"
+            name, listing = stored.name, self.listing()
+            if any(each.name == name for each in listing.dumps):
+                raise
+            paths = [f"{name.directory[-1]}/{each}" for each in (name.file, name.manifest_file)]
+            left = [each for each in listing.strays if each.path in paths]
+            if not left:
+                told = f"{name.id} {name.stamp}: gone since it was listed"
                 raise Gone(told, "Somebody removed it, perhaps a prune: invoke list says what there is.") from error
+            if any(each.lost for each in left):
+                told = f"{name.id} {name.stamp}: its file is gone, its manifest is not"
+                hint = "Find out who removed it: a prune takes both, unless it was ended."
+                raise ReadError(told, hint) from error
             raise
 
     def signature(self, name: DumpName) -> bytes:
@@ -86,7 +97,7 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except WriteError as error:
-        raise ReadError(error.message, error.hint) from error
+        raise ReadError(error.message, error.hint or _LOOK) from error
 
 
 @dataclass(frozen=True)
@@ -117,10 +128,8 @@ def _one(job: Job, machines: Machines, work: Callable[[Place], Iterable[Found]])
     def all_of_it() -> None:
         if job.dump.to is None:
             raise RuntimeError("a job is looked at before its defaults are filled in")
-        try:
-            found.extend(work(Place(job, job.dump.to.bound(machines.reach(job)), machines)))
-        except WriteError as error:
-            error.stage = "read"  # nothing is stored here
-            raise
+        with _reading():
+            store = job.dump.to.bound(machines.reach(job))
+        found.extend(work(Place(job, store, machines)))
 
     return found, attempt(job.id, known_secrets(job.dump.backend), all_of_it)

@@ -268,7 +268,7 @@ def settings_of(values: Mapping[str, list[str]]) -> Settings:
         alive_interval=interval or ALIVE_INTERVAL,
         alive_count=number("serveralivecountmax", ALIVE_COUNT) if interval else ALIVE_COUNT,
         compression=one("compression", "no") == "yes",
-        new_keys=next((expanded(each) for each in files if each not in ("none", "/dev/null")), Settings.new_keys),
+        new_keys=expanded(next((each for each in files if each not in ("none", "/dev/null")), Settings.new_keys)),
         key_name=one("hostkeyalias", ""),
         direct=all(one(each, "none") == "none" for each in ("proxyjump", "proxycommand")),
     )

@@ -5,7 +5,6 @@ A name is code to the tools (FAULTS E6): here each is quoted for SQL and for lib
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 
@@ -173,7 +172,7 @@ def loading_globals(psql: Sequence[str]) -> list[str]:
 
 def whole_name(name: str) -> str:
     """Return a database's name. Raises UsageError for one that the server would cut, with a notice only."""
-    if (size := len(os.fsencode(name))) > _LONGEST:
+    if (size := len(name.encode("utf-8", "surrogateescape"))) > _LONGEST:
         raise UsageError(f"{name}: a name of {size} bytes, and PostgreSQL has {_LONGEST}", "Give a shorter one: --as.")
     return name
 

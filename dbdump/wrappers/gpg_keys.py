@@ -121,6 +121,8 @@ def chosen(keys: Sequence[Key], name: str, purpose: Purpose) -> Key:
     if found := _EXACT.fullmatch(name):
         for key in keys:
             key.exactly = next((part for part in key.parts if part.fingerprint.endswith(found[1].upper())), None)
+        if keys and not (keys := [key for key in keys if key.exactly]):
+            raise StageError("gpg", f"no such subkey: {name!r}", "See: gpg --list-keys --with-subkey-fingerprint")
     if not keys:
         what = "secret key to sign with" if purpose == "sign" else "public key to encrypt for"
         raise StageError("gpg", f"no {what}: {name!r}", "Import it there, as the user that runs dbdump: gpg --import")

@@ -59,9 +59,8 @@ def _listed(sftp: Any, path: str) -> Talk[tuple[str, list[Found]] | None]:
     pieces, ended = _FIRST_PIECES, False
     while not ended:
         for answer in (yield [(_READDIR, handle)] * pieces):
-            if isinstance(answer, EOFError):
-                ended = True
-            else:
+            ended = ended or isinstance(answer, EOFError)
+            if not ended:  # what was asked for behind the end some servers answer with a failure
                 found += [_found(answer) for _ in range(_number(_good(answer)))]
         pieces = min(2 * pieces, _MOST_PIECES)
     _close(sftp, handle)

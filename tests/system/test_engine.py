@@ -229,6 +229,10 @@ def looker(request, tmp_path, monkeypatch):
         for name in ("sh", "yes", "head", "cat", "seq", "sleep", "dd", "od", "tr", "tee", "tail", "wc"):
             (tmp_path / name).symlink_to(shutil.which(name))
         monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        (tmp_path / "tee").write_text("#!/bin/sh\nexit 1\n")  # it is not asked
+        (tmp_path / "tee").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     return request.param
 
 

@@ -169,6 +169,22 @@ def test_a_dump_that_went_drops_nothing(raw, dbdump, tmp_path, datadir):
     assert not (tmp_path / "dropped").exists()
 
 
+def test_a_dump_that_was_replaced_drops_nothing(raw, dbdump, tmp_path, datadir):
+    """What somebody writes over it between the two readings is compared before anything goes."""
+    flags = raw(
+        "def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2']",
+        "def get_trial_command(self, database, into, jobs):\n"
+        f"        return ['sh', '-c', 'echo x | tee {datadir}/*/*/one/2*[!n]']",
+        "def contents(self, database): return 3",
+        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
+    )
+    done = dbdump("restore", *flags, "--force")
+    assert done.returncode == 4, done.stdout
+    assert "changed since it was verified, a moment ago" in done.stdout
+    assert "nothing was touched" in done.stdout
+    assert not (tmp_path / "dropped").exists()
+
+
 def test_what_cannot_be_dropped_was_not(raw, dbdump):
     """A backend that neither tells what is there nor drops it leaves that to what restores."""
     flags = raw("def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2; exit 3']")
@@ -232,6 +248,23 @@ def test_what_is_whole_is_whole(raw, started, tmp_path):
     code, said = end_of(process)
     assert code == 128 + signal.SIGTERM
     assert "left: one, all of it; globals as far as they came" in said
+
+
+def test_globals_that_cannot_be_read_stop_nothing_else(raw, dbdump, tmp_path, datadir):
+    """What went of them alone, since they were verified, no prune took: that is told, and the database restored."""
+    flags = raw(
+        "def get_load_command(self, database, into, jobs):\n"
+        f"        import glob, os; into == 'one' or os.unlink(*glob.glob('{datadir}/*/*/@globals/2*[!n]'))\n"
+        f"        return ['sh', '-c', 'cat >$1.$2', 'sh', {str(tmp_path / 'made')!r}, into]",
+        "def contents(self, database): return None",
+    )
+    done = dbdump("restore", *flags, "--globals")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED   localhost/raw/@globals: read: " in done.stdout
+    assert "its file is gone, its manifest is not" in done.stdout
+    assert "hint: Find out who removed it" in done.stdout
+    assert "left: " not in done.stdout
+    assert (tmp_path / "made.one").read_text() == "raw\n"
 
 
 @pytest.mark.parametrize("replaced", [False, True])

@@ -13,6 +13,7 @@ from dbdump.writers.sftp_files import list_directories, read_files
 
 SERVER = "/usr/lib/openssh/sftp-server"
 FILES = 1000
+STATUS, EOF, FAILURE = 101, 1, 4  # draft-ietf-secsh-filexfer-02
 
 
 class LongLine:
@@ -57,10 +58,10 @@ class LongLine:
 
 
 @contextmanager
-def at_the_end(command: str) -> Iterator[tuple[paramiko.SFTPClient, LongLine]]:
+def at_the_end(command: str, line_of: type[LongLine] = LongLine) -> Iterator[tuple[paramiko.SFTPClient, LongLine]]:
     """Run a server by a line of shell; yield a client of it, and the line in between."""
     with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        line = LongLine(server)
+        line = line_of(server)
         with closing(paramiko.SFTPClient(line)) as sftp:
             line.rounds = 0
             yield sftp, line
@@ -86,3 +87,27 @@ def test_rounds(tmp_path, command, most):
         texts = dict(read_files(sftp, [*paths, f"{tmp_path}/gone"]))
     assert texts == {f"{tmp_path}/{number}.json": f"manifest {number}".encode() for number in range(FILES)}
     assert line.rounds <= most
+
+
+class Strict(LongLine):
+    """The same server, but one that answers with a failure whoever asks for more behind the end of a directory."""
+
+    ends = 0
+
+    def _packet(self) -> bytes:
+        packet = super()._packet()
+        if packet[4] == STATUS and packet[9:13] == bytes([0, 0, 0, EOF]):
+            self.ends += 1
+            if self.ends > 1:
+                return packet[:9] + bytes([0, 0, 0, FAILURE]) + packet[13:]
+        return packet
+
+
+def test_behind_the_end_there_is_nothing(tmp_path):
+    """Several pieces are asked for at once, and what comes after the end of all is no error."""
+    for number in range(250):  # OpenSSH gives 100 at once: the end is the second of four
+        (tmp_path / str(number)).touch()
+    with at_the_end(f"exec {SERVER}", Strict) as (sftp, line):
+        ((_, found),) = list_directories(sftp, [str(tmp_path)])
+    assert len(found) == 250
+    assert line.ends > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 from itertools import count
 from pathlib import Path
@@ -13,6 +14,7 @@ from servers.process import program, stop, wait_for
 from support import COMMAND, files
 
 from dbdump import Remote
+from dbdump.down import Absent
 from dbdump.errors import ConnectError
 from dbdump.script import Said
 from dbdump.testing import dump_name, store
@@ -309,6 +311,18 @@ def test_an_agent_that_is_named(sshd, goes_by, guarded, agent):
     assert goes_by(f"-o IdentityAgent={agent} {remote}") == "OpenSSH"
     with pytest.raises(ConnectError, match="permission denied"):
         goes_by(f"-o IdentityAgent=none {remote}")
+
+
+def test_a_login_that_is_not_answered(own_sshd, goes_by):
+    """An sshd that looks for its keys for too long has denied nothing: it is as one that does not answer."""
+    server = own_sshd()
+    config = server.directory / "sshd_config"
+    slow = "AuthorizedKeysCommand /usr/bin/sleep 5\nAuthorizedKeysCommandUser root\nAuthorizedKeysFile none\n"
+    config.write_text(slow + config.read_text())  # the first value counts
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: (server.directory / "log").read_bytes().count(b"Server listening") > 1, "sshd to begin anew")
+    with pytest.raises(Absent, match="its sshd did not answer the login for 1 s"):
+        goes_by(server.remote(KIND, "-o", "ConnectTimeout=1"))
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 from resources import PAUSING, recipe_file
 from servers.gnupg import GnuPG
-from servers.process import wait_for
+from servers.process import program, wait_for
 from servers.terminal import on_terminal
-from support import end_of, gone, needs_root, processes, sqlite_database
+from support import COMMAND, end_of, gone, needs_root, processes, sqlite_database
 
 SIGNED = 'Zstd(), GPG(sign="signer@example.org")'
 SEALED = 'Zstd(), GPG(sign="signer@example.org", encrypt=["ops@example.org"])'
@@ -834,3 +834,18 @@ def test_a_look_that_goes_less_far_refutes_nothing(dbdump, tmp_path, datadir):
     (programs / "toycheck").write_text("#!/bin/sh\ncat >/dev/null\n")
     assert dbdump("verify", *given, **here).returncode == 0
     assert dbdump("status", *given).returncode == 0
+
+
+def test_a_disk_that_fails_says_what_to_do(dbdump, datadir, tmp_path):
+    """It is no fault of the dump, and no error goes without a hint."""
+    path = sqlite_database(tmp_path / "app.db", 10)
+    flags = ["--backend=sqlite", f"--option=path={path}", f"--datadir={datadir}"]
+    assert dbdump("dump", *flags).returncode == 0
+    (file,) = datadir.glob("*/*/*/2*[!n]")
+    strace = [program("strace", "strace"), "-f", "-qq", "-o", "/dev/null", "-P", str(file)]
+    argv = [*strace, "-e", "trace=read", "-e", "inject=read:error=EIO", *COMMAND, "verify", *flags]
+    done = subprocess.run(argv, capture_output=True, check=False, text=True, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "read: " in done.stdout
+    assert "input/output error" in done.stdout
+    assert "hint: Look at that disk, and whether the user who reads may read there." in done.stdout

@@ -88,6 +88,16 @@ def test_one_part_and_no_other():
             chosen(read_keys(listing(*parts)), f"{name}!", "encrypt")
 
 
+def test_a_part_that_is_not_there():
+    """Whoever means one part is not given another, nor the whole key."""
+    text = listing(f"pub:u:scESC::{PRIMARY}", f"sub:u:e::{SUB}")
+    with pytest.raises(StageError, match=f"no such subkey: '{OTHER}!'") as caught:
+        chosen(read_keys(text), f"{OTHER}!", "encrypt")
+    assert "--with-subkey-fingerprint" in caught.value.hint
+    both = text.replace(PRIMARY, "D" * 40).replace(SUB, "E" * 40) + text
+    assert chosen(read_keys(both), f"{SUB}!", "encrypt").told == f"{SUB}!"
+
+
 def test_the_one_that_is_meant():
     """Of several keys the only one that can be used; where that is more than one, each is named."""
     old, new = listing(f"pub:e:sc::{PRIMARY}", f"sub:e:e::{SUB}"), listing(f"pub:u:scESC::{OTHER}", f"sub:u:e::{SUB}")

@@ -32,3 +32,30 @@ def test_what_ssh_says(said, kind):
     """A connection that was lost is tried again, who is absent is not, and who has no shell may have SFTP."""
     link = OpenSSHLink(["backup@vault"], settings_of(parse_settings(ANSWER)))
     assert type(link.refusal(255, said)) is kind
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("ssh: connect to host revoked1 port 22: Connection refused", "no connection: "),
+        ("ssh: connect to host resolver1 port 22: Connection refused", "Is the machine up"),
+        ("backup@revoked1: Permission denied (publickey)", "permission denied"),
+        ("ssh: Could not resolve hostname revoked1: Name or service not known", "Is its name right?"),
+        (
+            "Host key ED25519 SHA256:x for vault marked as revoked in file /k; Host key verification failed",
+            "was revoked",
+        ),
+        ("WARNING: REVOKED HOST KEY DETECTED!; Host key verification failed", "was revoked"),
+    ],
+)
+def test_a_name_is_no_cause(said, told):
+    """A host may be called as what could be wrong with another."""
+    link = OpenSSHLink(["backup@vault"], settings_of(parse_settings(ANSWER)))
+    error = link.refusal(255, said)
+    assert told in f"{error.message} {error.hint}"
+
+
+def test_nobody_by_a_name_of_resolve():
+    """What another says of a host that is called so is its own."""
+    link = OpenSSHLink(["backup@vault"], settings_of(parse_settings(ANSWER)))
+    assert type(link.refusal(255, "Connection closed by resolver1 port 22")) is ConnectionLost

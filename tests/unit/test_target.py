@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dbdump.errors import ConnectError, RecipeError
 from dbdump.links import link_to
 from dbdump.ssh import FabricLink
+from dbdump.ssh_files import expanded
 from dbdump.target import (
     destination,
     jump_words,
@@ -259,6 +260,15 @@ def test_a_tilde_is_the_home_of_the_account(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/nonexistent")
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_dir=str(tmp_path)))
     assert settings_of({"user": ["u"], "identityfile": ["~/key"]}).identities == (str(tmp_path / "key"),)
+
+
+def test_where_a_new_key_belongs():
+    """A shell would not expand the tilde of a name in quotes, and the line is to be pasted."""
+    expected = expanded("~/.ssh/known_hosts")
+    assert "~" not in expected
+    for files in ("/dev/null", "none", "~/.ssh/known_hosts"):
+        values = parse_settings(f"hostname vault\nuserknownhostsfile {files}\nglobalknownhostsfile none\n")
+        assert settings_of(values).new_keys == expected
 
 
 def test_without_the_program_fabric_is_the_way():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -30,6 +32,7 @@ from dbdump import (
     recipe,
 )
 from dbdump.backends.base import refuse_words, spelled_out, words
+from dbdump.backends.postgresql_restore import whole_name
 from dbdump.backends.postgresql_server import major, major_of_number
 from dbdump.errors import DbdumpError, StageError, UsageError
 from dbdump.flags import original_spelling
@@ -61,6 +64,13 @@ def test_the_public_names():
         "Writer", "Zstd", "backend", "localhost", "option", "recipe",
     ]  # fmt: skip
     assert all(getattr(dbdump, name).__doc__ for name in dbdump.__all__)
+    assert {*dbdump.__all__, "__version__"} <= {*dir(dbdump)}
+
+
+def test_no_other_name_is_public():
+    """Who misspells one is told of the module that was asked, as of any other."""
+    with pytest.raises(AttributeError, match="module 'dbdump' has no attribute 'Postgres'"):
+        dbdump.Postgres  # noqa: B018  it raises
 
 
 def test_a_recipe_is_a_value_with_a_title():
@@ -516,3 +526,13 @@ def test_versions_of_postgresql():
     """One number since 10, two before."""
     assert [major(text) for text in ("15.18", "16beta1", "9.6.24")] == [(15,), (16,), (9, 6)]
     assert [major_of_number(number) for number in (150018, 90624)] == [(15,), (9, 6)]
+
+
+def test_a_name_has_as_many_bytes_as_it_has_in_the_database():
+    """PostgreSQL cuts what is longer than 63 bytes of UTF-8, whatever the encoding of names of files is here."""
+    said = "from dbdump.backends.postgresql_restore import whole_name; print(len(whole_name('\\xe9' * 31)))"
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", said], env=env, capture_output=True, check=False, text=True)
+    assert done.stdout == "31\n", done.stderr
+    with pytest.raises(UsageError, match="a name of 64 bytes"):
+        whole_name("\xe9" * 32)
