@@ -17,6 +17,7 @@ from .workload import Scale
 
 _LONG_SECONDS = 60
 _RUNS_OF_LONG = 3
+_ENDLESS_SECONDS = 150  # the first run is the only one
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Bench:
         return Row(contender.name, self.typed(contender), (first,), first.peak)
 
     def _wanted(self, row: Row, least_runs: int) -> int:
-        if not row.runs:
+        if not row.runs or (row.wall > _ENDLESS_SECONDS and not least_runs):
             return 0
         runs = max(self.runs, least_runs)
         return min(runs, _RUNS_OF_LONG) if row.wall > _LONG_SECONDS else runs

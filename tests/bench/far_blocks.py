@@ -59,7 +59,7 @@ def streams(bench: Bench) -> None:
 def _encrypted(bench: Bench, what: str, database: str) -> dict[str, float]:
     contenders = (
         *far_contenders.encrypted(bench.out, bench.recipes, bench.far, database),
-        far_contenders.borg(bench, database),
+        *far_contenders.borg(bench, database),
     )
     title = f"{what}, signed and encrypted, to sshd on loopback"
     return bench.compare(title, contenders, "by hand", network=True)

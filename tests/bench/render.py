@@ -23,7 +23,8 @@ _HOW = """\
 ## How it is measured
 
 - The contenders of a table take turns: one run each to warm up, then 5 each, or 3 where the first took longer than
-  a minute; the column `runs` says how many. Seconds are medians, and `ratio` is that of the median to the one marked
+  a minute, or no more where it took longer than 150 s: then that one counts, during which memory was looked at. The
+  column `runs` says how many. Seconds are medians, and `ratio` is that of the median to the one marked
   1.00x.
 - Before each run the directory for dumps is emptied and `sync` is waited for. Databases are on the same disk; their
   servers run without fsync, with caches that hold the data, and nothing else of theirs to do.

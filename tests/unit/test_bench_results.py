@@ -6,7 +6,7 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
-from bench.bench import write
+from bench.bench import HERE, write
 from bench.picture import picture
 from bench.render import read_limits, render, render_block, versus
 from bench.results import Block, Part, Row, Run, Target, load, store
@@ -116,6 +116,11 @@ def test_a_slower_block_says_what_the_limit_is():
     assert "**What the limit is.** It is the disk." in render([LARGE], limits)
     fast = Block("fast", "", "", "", (Part("fast", "by hand", (row("dbdump", 1.0), row("by hand", 1.0))),))
     assert "What the limit is" not in render_block(fast)
+
+
+def test_each_block_that_is_stored_says_what_its_limit_is():
+    """Where dbdump is not the fastest, LIMITS.md has a text."""
+    assert "Not written yet" not in (HERE / "RESULTS.md").read_text()
 
 
 def test_the_picture_has_a_bar_for_each_tool():
