@@ -23,7 +23,7 @@ from support import COMMAND, files
 CANARY = "c4n4ry-0f-p4ssw0rds"
 # The backends' commands: clients that log in, and what those run that are scripts; no wrapper, no writer. For a dump
 # there is one script, which looks for MySQL's option files; a restore edits and spools what it loads.
-_DUMPING = "psql|pg_dump|mariadb|mariadb-dump|sh|ls"
+_DUMPING = "psql|pg_dump|mariadb|mariadb-dump|stdbuf|sh|ls"
 _RESTORING = f"{_DUMPING}|pg_restore|[gm]?awk|cat|dd|grep|head|mktemp|rm|sed|sleep|tail"
 _WHO = {"check": _DUMPING, "dump": _DUMPING, "restore": _RESTORING, "verify": "none", "drill": _RESTORING}
 COMMANDS = {command: re.compile(rf'execve\("[^"]*/({programs})"') for command, programs in _WHO.items()}
