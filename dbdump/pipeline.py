@@ -216,6 +216,8 @@ class Pipeline:
                 raise StageError("check", f"{text}, between {self.stages[0].name} and what is stored", hint)
             index -= 1
         if index is None and exit_status == 0:
+            if self.check_stream and said.raw_bytes is None:
+                raise StageError("check", "exited 0, and did not say what it has seen", "Try perl, and tee, by hand.")
             if ended.cut:
                 raise StageError(self.stages[0].name, "exited 0 before it had read all of the dump")
             return

@@ -45,7 +45,8 @@ class Stage:
 _WATCHDOG = "( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 5; kill -KILL 0 ) >/dev/null 2>&1 &"
 
 # The first bytes, the last bytes and the size of the raw stream. perl copies it once and keeps only those; where there
-# is none, tee copies it for tail, and again for wc. `dd bs=1` because head may read more than it prints (busybox does).
+# is none, tee copies it for tail, and again for wc. 1031 is Linux's F_SETPIPE_SZ, fcntl(2), and no request elsewhere.
+# `dd bs=1` because head may read more than it prints (busybox does).
 _CHECK = """\
 if perl=$(command -v perl) && env -i "$perl" -e 'exit($] < 5.010)' 2>/dev/null; then
   env -i "$perl" -e '

@@ -266,6 +266,14 @@ def test_a_copy_that_is_cut_is_a_failure(looker, tmp_path, monkeypatch, lines):
     assert caught.value.stage == "check"
 
 
+def test_a_copy_that_tells_nothing_is_a_failure(tmp_path, monkeypatch):
+    """A perl that exits 0 before it has copied all, and so before it tells what it saw, has not copied the dump."""
+    monkeypatch.setenv("PATH", bad_looker(tmp_path, "perl", "/usr/bin/head -c 100"))
+    with pytest.raises(StageError, match="exited 0, and did not say what it has seen") as caught:
+        Pipeline((sh("seq 1000"), stage("cat")), check_stream=True).run(LocalShell(), lambda _: None)
+    assert caught.value.stage == "check"
+
+
 def test_nobody_waits_for_a_dump_whose_copy_has_died(looker, tmp_path, monkeypatch):
     """A first stage that waits for something is ended at once, and not blamed, nor is its stall waited for."""
     monkeypatch.setenv("PATH", bad_looker(tmp_path, looker, "kill -9 $$"))
