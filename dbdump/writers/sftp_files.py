@@ -58,10 +58,11 @@ def _listed(sftp: Any, path: str) -> Talk[tuple[str, list[Found]] | None]:
     found: list[Found] = []
     pieces, ended = _FIRST_PIECES, False
     while not ended:
-        for answer in (yield [(_READDIR, handle)] * pieces):
-            ended = ended or isinstance(answer, EOFError)
-            if not ended:  # what was asked for behind the end some servers answer with a failure
-                found += [_found(answer) for _ in range(_number(_good(answer)))]
+        answers = yield [(_READDIR, handle)] * pieces
+        ended = any(isinstance(each, EOFError) for each in answers)
+        for each in answers:  # in any order; what was asked for behind the end some servers answer with a failure
+            if not (ended and isinstance(each, Exception)):
+                found += [_found(each) for _ in range(_number(_good(each)))]
         pieces = min(2 * pieces, _MOST_PIECES)
     _close(sftp, handle)
     return path, [each for each in found if each.name not in (".", "..")]

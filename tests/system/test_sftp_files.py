@@ -13,7 +13,7 @@ from dbdump.writers.sftp_files import list_directories, read_files
 
 SERVER = "/usr/lib/openssh/sftp-server"
 FILES = 1000
-STATUS, EOF, FAILURE = 101, 1, 4  # draft-ietf-secsh-filexfer-02
+STATUS, NAME, EOF, FAILURE = 101, 104, 1, 4  # draft-ietf-secsh-filexfer-02
 
 
 class LongLine:
@@ -111,3 +111,25 @@ def test_behind_the_end_there_is_nothing(tmp_path):
         ((_, found),) = list_directories(sftp, [str(tmp_path)])
     assert len(found) == 250
     assert line.ends > 1
+
+
+class Swapped(LongLine):
+    """The same server, but what is in a directory comes after the answer to the request that followed."""
+
+    _held = b""
+
+    def _packet(self) -> bytes:
+        if self._held:
+            packet, self._held = self._held, b""
+        elif (packet := super()._packet())[4] == NAME:
+            self._held, packet = packet, super()._packet()
+        return packet
+
+
+def test_answers_come_in_any_order(tmp_path):
+    """What is told after the end of a directory, and was asked for before it, is in it."""
+    for number in range(3):
+        (tmp_path / str(number)).touch()
+    with at_the_end(f"exec {SERVER}", Swapped) as (sftp, _):
+        ((_, found),) = list_directories(sftp, [str(tmp_path)])
+    assert sorted(each.name for each in found) == ["0", "1", "2"]
