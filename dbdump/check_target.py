@@ -39,9 +39,8 @@ def _last(place: Place, sizes: list[int]) -> Iterator[Finding]:
     try:
         listing = place.listed_once()
     except ReadError as error:
-        severity: Severity = (
-            "warning" if place.job.dump.keep is None else "error"
-        )  # a dump that prunes lists them as well
+        # A dump that prunes lists them as well.
+        severity: Severity = "warning" if place.job.dump.keep is None else "error"
         yield Finding(severity, "target", f"what is stored cannot be listed: {error.message}", _LIST)
         return
     newest = {each.manifest.database: each.size for each in reversed(listing.dumps)}

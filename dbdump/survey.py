@@ -126,6 +126,7 @@ def _one(job: Job, machines: Machines, work: Callable[[Place], Iterable[Found]])
     found: list[Found] = []
 
     def all_of_it() -> None:
+        """Reach the place, and do the work. Raises what either raises."""
         if job.dump.to is None:
             raise RuntimeError("a job is looked at before its defaults are filled in")
         with _reading():
