@@ -19,7 +19,7 @@ from servers.pruning import stamps
 from support import end_of, rows, sqlite_database
 
 from faults.killing import BACK, RUNS, cases
-from faults.test_kill_loop import DB1, LONGEST, VAULT, strike
+from faults.test_kill_loop import DB1, LONGEST, VAULT, note_strike
 
 NAME, COPY = "kill_back", "kill_back_copy"
 ROWS = 10_000
@@ -161,9 +161,7 @@ def strike_at(case, accounts, started, strikes, unharmed, said) -> Callable[...,
 
     def run(*arguments: str) -> tuple[int, str]:
         process = started(*arguments)
-        struck = strike(case, process, tuple(accounts.uids[kind] for kind in (VAULT, DB1, "sftp")))
-        strikes.append(bool(struck))
-        unharmed.killed = process.pid in struck and case.signal == signal.SIGKILL
+        struck = note_strike(case, process, accounts, strikes, unharmed)
         code, out = end_of(process, LONGEST)
         said.append(out)
         if process.pid in struck:

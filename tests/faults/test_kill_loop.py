@@ -133,6 +133,14 @@ def strike(case: Case, process, users: tuple[int, ...]) -> list[int]:
     return struck
 
 
+def note_strike(case: Case, process, accounts, strikes: list[bool], unharmed) -> list[int]:
+    """Strike, note whether that was anybody, and whether it was dbdump itself, and return whom."""
+    struck = strike(case, process, tuple(accounts.uids[kind] for kind in (VAULT, DB1, "sftp")))
+    strikes.append(bool(struck))
+    unharmed.killed = process.pid in struck and case.signal == signal.SIGKILL
+    return struck
+
+
 def go_on(pids: list[int]) -> None:
     """Continue what was stopped."""
     for pid in pids:
@@ -144,9 +152,7 @@ def go_on(pids: list[int]) -> None:
 def test_a_process_gets_a_signal(case, flags, accounts, started, strikes, unharmed, said):
     """Whoever it is: what is stored was said to be, nobody is left, and the next run stores one more."""
     process = started(*flags)
-    struck = strike(case, process, tuple(accounts.uids[kind] for kind in (VAULT, DB1, "sftp")))
-    strikes.append(bool(struck))
-    unharmed.killed = process.pid in struck and case.signal == signal.SIGKILL
+    struck = note_strike(case, process, accounts, strikes, unharmed)
     code, out = end_of(process, LONGEST)
     said.append(out)
     if case.role == "shell" and case.stalls:

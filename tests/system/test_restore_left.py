@@ -123,41 +123,47 @@ def test_a_file_that_finds_too_little_room_drops_nothing(postgres, dbdump, datad
         postgres.drop("wide", "other")
 
 
-def test_what_has_no_command_is_not_dropped(raw, dbdump, tmp_path):
+@pytest.fixture
+def in_the_way(raw, tmp_path):
+    """Write a recipe whose target has things in it, with more methods, and return its flags; it must not be dropped."""
+    dropped = tmp_path / "dropped"
+
+    def write(*methods):
+        """Do it."""
+        discard = f"def discard(self, database): open({str(dropped)!r}, 'w').close()"
+        return raw(*methods, "def contents(self, database): return 3", discard)
+
+    yield write
+    assert not dropped.exists()
+
+
+def test_what_has_no_command_is_not_dropped(in_the_way, dbdump):
     """A backend that cannot restore it so says it before."""
-    flags = raw(
+    flags = in_the_way(
         "def get_load_command(self, database, into, jobs): return None",
-        "def contents(self, database): return 3",
-        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
     )
     done = dbdump("restore", *flags, "--force")
     assert done.returncode == 1
     assert "raw has no command that restores localhost/raw/one so" in done.stdout
     assert "nothing was touched" in done.stdout
-    assert not (tmp_path / "dropped").exists()
 
 
-def test_a_program_that_is_not_there_drops_nothing(raw, dbdump, tmp_path):
+def test_a_program_that_is_not_there_drops_nothing(in_the_way, dbdump):
     """The first word of whatever restores is looked for."""
-    flags = raw(
+    flags = in_the_way(
         "def get_load_command(self, database, into, jobs): return ['not-here', into]",
-        "def contents(self, database): return 3",
-        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
     )
     done = dbdump("restore", *flags, "--force")
     assert done.returncode == 1
     assert "not-here: not found on the PATH of localhost" in done.stdout
     assert "nothing was touched" in done.stdout
-    assert not (tmp_path / "dropped").exists()
 
 
-def test_a_dump_that_went_drops_nothing(raw, dbdump, tmp_path, datadir):
+def test_a_dump_that_went_drops_nothing(in_the_way, dbdump, datadir):
     """Whoever removes it between the two readings, over SFTP a prune may: it is read again before anything goes."""
-    flags = raw(
+    flags = in_the_way(
         "def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2']",
         f"def get_trial_command(self, database, into, jobs): return ['sh', '-c', 'rm {datadir}/*/*/one/2*']",
-        "def contents(self, database): return 3",
-        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
     )
     (manifest,) = datadir.glob("*/*/one/*.json")
     done = dbdump("restore", *flags, "--force")
@@ -166,23 +172,19 @@ def test_a_dump_that_went_drops_nothing(raw, dbdump, tmp_path, datadir):
     assert f"FAILED   localhost/raw/one: verify: localhost/raw/one {stamp}: gone since it was listed" in done.stdout
     assert "hint: Somebody removed it, perhaps a prune" in done.stdout
     assert "nothing was touched" in done.stdout
-    assert not (tmp_path / "dropped").exists()
 
 
-def test_a_dump_that_was_replaced_drops_nothing(raw, dbdump, tmp_path, datadir):
+def test_a_dump_that_was_replaced_drops_nothing(in_the_way, dbdump, datadir):
     """What somebody writes over it between the two readings is compared before anything goes."""
-    flags = raw(
+    flags = in_the_way(
         "def get_load_command(self, database, into, jobs): return ['sh', '-c', 'cat >&2']",
         "def get_trial_command(self, database, into, jobs):\n"
         f"        return ['sh', '-c', 'echo x | tee {datadir}/*/*/one/2*[!n]']",
-        "def contents(self, database): return 3",
-        f"def discard(self, database): open({str(tmp_path / 'dropped')!r}, 'w').close()",
     )
     done = dbdump("restore", *flags, "--force")
     assert done.returncode == 4, done.stdout
     assert "changed since it was verified, a moment ago" in done.stdout
     assert "nothing was touched" in done.stdout
-    assert not (tmp_path / "dropped").exists()
 
 
 def test_what_cannot_be_dropped_was_not(raw, dbdump):
