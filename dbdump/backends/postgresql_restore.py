@@ -72,12 +72,13 @@ jobs=$1 own=$2; shift 2
 """
     + _COMMON
     + r"""
-archive= create=--create
+archive= create=--create ended=
 spool() {
-  trap '' TERM # as long as the file has a name
-  file=$(mktemp "${TMPDIR:-/tmp}/dbdump.XXXXXXXX") || exit 1
-  exec 8>"$file" 9<"$file" && rm -f -- "$file" || exit 1
+  trap 'ended=yes' TERM # it has to wait as long as the file has a name
+  file=$(trap '' TERM; mktemp "${TMPDIR:-/tmp}/dbdump.XXXXXXXX") || exit 1
+  exec 8>"$file" 9<"$file" && (trap '' TERM; exec rm -f -- "$file") || exit 1
   trap - TERM
+  [ -z "$ended" ] || exit 1
   cat >&8 && exec 8>&- || exit 1
   archive=/proc/self/fd/9
 }
