@@ -15,8 +15,6 @@ from .measure import ContenderError, run, run_tree_sampled
 from .results import Part, Row, Run, Target
 from .workload import Scale
 
-_LONG_SECONDS = 60
-_RUNS_OF_LONG = 3
 _ENDLESS_SECONDS = 150  # the first run is the only one
 
 
@@ -103,8 +101,7 @@ class Bench:
     def _wanted(self, row: Row, least_runs: int) -> int:
         if not row.runs or (row.wall > _ENDLESS_SECONDS and not least_runs):
             return 0
-        runs = max(self.runs, least_runs)
-        return min(runs, _RUNS_OF_LONG) if row.wall > _LONG_SECONDS else runs
+        return max(self.runs, least_runs)
 
     def _measure(self, contender: Contender, rows: dict[str, Row], done: list[Run]) -> None:
         try:
