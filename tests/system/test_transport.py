@@ -472,6 +472,34 @@ def test_a_host_certificate(accounts, own_sshd, goes_by, tmp_path):
         goes_by(f"-q {server.remote(KIND)}")
 
 
+@pytest.mark.parametrize(
+    ("transport", "option", "link"),
+    [("fabric", "", "Fabric"), ("openssh", "", "OpenSSH"), ("fabric", "-o CertificateFile={key}-cert.pub", "OpenSSH")],
+)
+def test_a_user_certificate(own_sshd, accounts, goes_by, tmp_path, transport, option, link):
+    """A user that an authority vouches for is let in by that, whether it is found beside the key or named."""
+    authority, key, user = tmp_path / "authority", tmp_path / "key", accounts.user(KIND)
+    for each in (authority, key):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", each], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-s", authority, "-I", "x", "-n", user, f"{key}.pub"], check=True)
+    trusting = f"TrustedUserCAKeys={authority}.pub"
+    server = own_sshd(inside=("sh", "-c", 'ca=$0; exec "$@" -o "$ca" -o AuthorizedKeysFile=none', trusting))
+    remote = server.remote(KIND, *shlex.split(option.format(key=key))).replace(str(accounts.client_key), str(key))
+    assert goes_by(remote, transport) == link
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this kernel has no IPv6")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_address_of_ipv6(own_sshd, goes_by, transport):
+    """It has no brackets in REMOTE, and has them in known_hosts."""
+    server = own_sshd(address="::1")
+    assert server.remote(KIND).endswith("@::1")
+    assert goes_by(server.remote(KIND), transport)
+    server.know("other_key")
+    with pytest.raises(ConnectError, match="host key"):
+        goes_by(f"-o ConnectTimeout=9 {server.remote(KIND)}", transport)
+
+
 @pytest.fixture
 def recipe(tmp_path, database):
     """Write a recipe that stores the database far away, and return the argv that runs it."""
