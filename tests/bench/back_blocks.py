@@ -58,18 +58,21 @@ def restoring(bench: Bench) -> None:
     first = f"{unwrap} | pg_restore -f /dev/null"
     spool = bench.top / "spool"
     load = "pg_restore --exit-on-error --create -d postgres"
+    parallel = f"{drop} && {unwrap} > {spool} && {load} -j2 {spool}; rm {spool}"
     flags = (f"--database={LARGE}", "--force", "--yes", f"--sign={key}", f"--encrypt={key}")
     contenders = (
         line("by hand", f"{drop} && {unwrap} | {load}"),
         line("by hand, read first", f"{first} && {drop} && {unwrap} | {load}"),
         line("by hand, verified first", f"{genuine} && {first} && {drop} && {unwrap} | {load}"),
-        line("by hand, -j2", f"{drop} && {unwrap} > {spool} && {load} -j2 {spool}; rm {spool}"),
+        line("by hand, -j2", parallel),
+        line("by hand, verified first, -j2", f"{genuine} && {first} && {parallel}"),
         _ours("dbdump --jobs=2", kept, "restore", *flags, "--jobs=2"),
         _ours("dbdump --jobs=1", kept, "restore", *flags, "--jobs=1"),
     )
     medians = bench.compare("restore one large database, signed and encrypted", contenders, "by hand")
-    ours = medians["dbdump --jobs=1"]
+    ours, ours_of_two = medians["dbdump --jobs=1"], medians["dbdump --jobs=2"]
     bench.at_most(1.05, "of the line by hand that verifies as much first", ours / medians["by hand, verified first"])
+    bench.at_most(1.05, "of the same with -j2 each", ours_of_two / medians["by hand, verified first, -j2"])
     bench.at_most(1.05, "of the line by hand that reads all of it first", ours / medians["by hand, read first"])
     bench.at_most(1.05, "of the line by hand that reads it once", ours / medians["by hand"])
 
