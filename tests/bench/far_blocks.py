@@ -37,11 +37,14 @@ def sent_small(bench: Bench) -> None:
 
 
 def hosts(bench: Bench) -> None:
-    """Compare numbers of jobs over many hosts, four small databases on each."""
+    """Compare numbers of jobs over many hosts, four small databases on each, and the line by hand."""
     make_small(bench.postgres, bench.scale)
+    (remotes := bench.top / "remotes").write_text("\n".join(bench.far.remotes) + "\n")
+    server = f"-h {bench.postgres.host} -U postgres"
     for transport in TRANSPORTS:
         title = f"four small databases on each of {bench.scale.hosts} hosts, over {transport}"
-        contenders = far_contenders.hosts(bench.recipes, transport, _JOBS, "shop_00[1-4]")
+        by_hand = far_contenders.hosts_by_hand(bench.out, remotes, server, 8)
+        contenders = (*far_contenders.hosts(bench.recipes, transport, _JOBS, "shop_00[1-4]"), by_hand)
         bench.compare(title, contenders, contenders[0].name, network=True)
 
 

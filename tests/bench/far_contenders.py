@@ -93,6 +93,20 @@ def hosts(recipes: Path, transport: str, jobs: Sequence[int], databases: str) ->
     return tuple(_ours(recipes, f"dbdump --jobs={each}", f"{flags} --jobs={each}") for each in jobs)
 
 
+def hosts_by_hand(out: Path, remotes: Path, server: str, jobs: int) -> Contender:
+    """Return the line that stores here what is dumped on each host, over one connection to each, `jobs` at once.
+
+    The file `remotes` has a REMOTE in each line, whose second word is the port; `server` is how the tools get to the
+    server from there.
+    """
+    listed = shlex.quote(f'psql {server} -Atc "{query(SMALL)}" postgres')
+    made = f"pg_dump {server} -Fc -Z0 $db | zstd"
+    each = (f'ssh="ssh -o ControlPath={out}-$2.mux $*"; $ssh -o ControlMaster=yes -fN >/dev/null 2>&1; status=0; '
+            f'for db in $($ssh {listed} | head -n 4); do $ssh "{made}" >{out}/$2.$db || status=1; done; '
+            "$ssh -O exit 2>/dev/null; exit $status")  # fmt: skip
+    return line(f"xargs -P{jobs}", f"xargs -L1 -P{jobs} bash -o pipefail -c {shlex.quote(each)} bash <{remotes}")
+
+
 def streams(recipes: Path, transport: str, jobs: Sequence[int], size: int) -> tuple[Contender, ...]:
     """Return the same for a stream of `size` bytes from each host, sent as it is."""
     flags = f"--host=web* --recipe=stream_{transport} --option=size={size}"
