@@ -16,10 +16,10 @@ from .check_wrappers import wrapper_findings
 from .ending import end
 from .errors import NothingMatched
 from .findings import Finding, guarded, once, summary
-from .locks import look_at_locks
 from .plan import known_secrets
 from .redact import redact
 from .report import FAILED, Result, exit_code
+from .state import look_at_locks
 from .survey import Place, survey
 
 

@@ -75,14 +75,12 @@ class TestSFTPOverFabric(OnAccount):
     """An account for SFTP only, over fabric."""
 
     kind = "sftp"
-    locks = False
 
 
 class TestSFTPOverOpenSSH(OnAccount):
     """An account for SFTP only, over OpenSSH."""
 
     kind = "sftp"
-    locks = False
     transport = "openssh"
 
 
