@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -19,9 +20,14 @@ from dbdump import Directory, Remote
 from dbdump.catalog import DumpName
 from dbdump.errors import WriteError
 from dbdump.links import Links, Reach
+from dbdump.script import Said
+from dbdump.shell import Running, Shell
 from dbdump.stored import Listing, Record, read_listing
 from dbdump.testing import dump_name, manifest_of, store
 from dbdump.writers.base import Store
+from dbdump.writers.far import ShellSession
+from dbdump.writers.far_directory import FarDirectory
+from dbdump.writers.sessions import Sessions
 
 NAME = dump_name()
 FAR = ("dash", "busybox", "bare", "sftp")
@@ -188,6 +194,60 @@ def test_a_listing_waits_for_no_file(accounts, relay, reach, tmp_path, kind, tra
     began = time.monotonic()
     assert len(place.listing().dumps) == 200
     assert time.monotonic() - began < 5
+
+
+class Line:
+    """A script that runs, and how often something was `sent` to it and an answer was then `waited` for; see Running."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._quiet = True
+        self.sent = self.waited = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._running, name)
+
+    def write(self, piece: memoryview, timeout: float) -> None:
+        """Send something."""
+        self._quiet = False
+        self.sent += 1
+        self._running.write(piece, timeout)
+
+    def read_into(self, buffer: memoryview, timeout: float) -> int:
+        """Wait for an answer, or for more of it."""
+        self.waited += not self._quiet
+        self._quiet = True
+        return self._running.read_into(buffer, timeout)
+
+
+class Lines:
+    """A shell whose last script is `line`; see Shell."""
+
+    here = ended = False
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def start(self, script: str, secrets: Sequence[str], said: Said) -> Line:
+        """Start it."""
+        self.line = Line(self._shell.start(script, secrets, said))
+        return self.line
+
+
+@pytest.mark.parametrize("kind", ["dash", "busybox"])
+def test_a_listing_of_30_dumps_asks_as_often_as_one_of_3(accounts, sshd, reach, tmp_path, kind):
+    """A request to go there, and one for all that is there, however many directories and manifests that are."""
+    asked = []
+    shell = Lines(reach.links.late(reach.links.shell(sshd.remote(kind), "fabric")))
+    session = ShellSession(shell, kind, 20)
+    for databases, dumps in ((3, 1), (6, 5)):
+        path = accounts.directory_of(kind, f"{tmp_path.name}{databases}")
+        place = Place(kind, path, FarDirectory(Sessions(lambda: session), str(path), kind, lambda _: []), accounts)
+        place.many([f"d{index}" for index in range(databases)], dumps)
+        shell.line.sent = shell.line.waited = 0
+        assert len(place.listing().dumps) == databases * dumps
+        asked.append((shell.line.sent, shell.line.waited))
+    assert asked == [(2, 2)] * 2
 
 
 @pytest.mark.parametrize("program", ["find", "grep"])
