@@ -105,7 +105,10 @@ class Store(Protocol):
         ...
 
     def note(self, name: DumpName, record: bytes) -> None:
-        """Put `record` beside a dump, at once and whole, in place of the one that is there."""
+        """Put `record` beside a dump, at once and whole, in place of the one that is there.
+
+        Raises WriteError where the dump is gone by then, and leaves nothing: prune would not know whose that is.
+        """
         ...
 
     def delete(self, name: DumpName) -> None:

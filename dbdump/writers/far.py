@@ -91,9 +91,9 @@ class ShellSession:
         known = "-" if self._blind else sha256
         return self._ask("name", part, final, known, timeout=self._work_seconds(size)) == "new"
 
-    def replace(self, part: str, final: str) -> None:
+    def replace(self, part: str, final: str, of: str) -> None:
         """Give a name that another file has; see Session."""
-        self._ask("replace", part, final)
+        self._ask("replace", part, final, of)
 
     def unname(self, final: str, sha256: str, size: int) -> None:
         """Take back a name; see Session."""

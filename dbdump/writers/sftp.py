@@ -20,7 +20,7 @@ from ..stored import Entry
 from .base import Condition
 from .far import sha256_of
 from .lock_here import LockHere
-from .safe import PART, hint_for
+from .safe import GONE_HINT, PART, hint_for
 from .session import Missing
 from .sftp_files import list_directories, read_files
 
@@ -118,7 +118,7 @@ class SFTPSession:
             self._part = ""
         return True
 
-    def replace(self, part: str, final: str) -> None:
+    def replace(self, part: str, final: str, of: str) -> None:
         """Give a name that another file has; see Session."""
         with self._words():
             try:
@@ -130,6 +130,9 @@ class SFTPSession:
                     self._sftp.remove(self._at(final))
                 self._sftp.rename(self._at(part), self._at(final))
             self._part = ""
+            if not self._exists(of):
+                self._sftp.remove(self._at(final))
+                raise WriteError(f"{self._place}: {of} is gone", GONE_HINT)
 
     def unname(self, final: str, sha256: str, size: int) -> None:  # noqa: ARG002  as above
         """Take back a name; see Session."""

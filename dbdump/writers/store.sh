@@ -204,11 +204,13 @@ name() {
   say ok new
 }
 
-# replace PART FINAL: give it a name, in place of what has it.
+# replace PART FINAL OF: give it a name, in place of what has it, if the file OF is there after that: who removes a dump
+# takes its file first, and then the record that it finds.
 replace() {
-  argument from; argument final
+  argument from; argument final; argument of
   try mv -f -- "$from" "$final" || return 1
   [ "$from" != "$part" ] || { part=; exec 4>&-; }
+  [ -e "$of" ] || { rm -f -- "$final"; no "$of is gone"; return 1; }
   flush . && say ok
 }
 

@@ -160,7 +160,7 @@ def test_over_sftp_alone_a_restore_is_whole_or_nothing(beside, reading):
 
 
 def test_over_sftp_alone_a_verify_says_what_it_read(beside):
-    """It was good when it was read, and what is left is good; nobody takes what is noted for a dump."""
+    """It was good when it was read, and what is left is good; nothing is noted of what is gone."""
     place = beside("sftp", "fabric")
     running = place.start("verify", "--all", "--database=app.db")
     place.prune_elsewhere()
@@ -168,6 +168,8 @@ def test_over_sftp_alone_a_verify_says_what_it_read(beside):
     code, said = end_of(running)
     assert code in (0, 1), said
     assert "bad" not in said.replace("0 bad", "")
+    assert f"{place.dump.name} is gone" in said
+    assert not Path(f"{place.dump}.verified").exists()
     listed = place("list")
     assert (listed.returncode, listed.stdout.count("localhost/shop/app.db")) == (0, 1), listed.stdout
     assert place("verify").returncode == 0
