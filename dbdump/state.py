@@ -1,4 +1,4 @@
-"""The directory of this user's locks, on this machine: of runs, and of places that are reached over SFTP alone."""
+"""The directory of this user's locks, on this machine: of runs, and of places whose machine has none."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class Store(Protocol):
     def held(self, host: str, recipe: str, *, alone: bool) -> AbstractContextManager[None]:
         """Hold the place of a recipe: with others that only read or add to it, or `alone`.
 
-        Raises Locked where that cannot be, at once. Where a store has no locks it holds nothing; that of an account
-        for SFTP only is between runs of one user on one machine.
+        Raises Locked where that cannot be, at once. Where another machine has no locks (SFTP alone, no flock) it is
+        only held against runs of the same user on this one.
         """
         ...

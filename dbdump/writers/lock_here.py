@@ -36,7 +36,7 @@ class LockHere:
         self.let_go()
         with contextlib.suppress(*([] if alone else [StageError])):
             digest = hashlib.sha256(f"{self._address}:{path}".encode("utf-8", "surrogateescape")).hexdigest()
-            name = state_directory() / f"sftp-{digest[:24]}.lock"
+            name = state_directory() / f"place-{digest[:24]}.lock"
             with translated(name):
                 self._file = _held(name, f"{self._place}:{path}", alone=alone)
             self._kept, self._own = path, name if alone else None

@@ -101,7 +101,7 @@ def beside(dbdump, started, sshd, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "transport", "task"),
     [("dash", "fabric", "restore"), ("dash", "openssh", "restore"), ("dash", "fabric", "verify"),
-     ("sftp", "fabric", "restore"), ("sftp", "openssh", "verify")],
+     ("sftp", "fabric", "restore"), ("sftp", "openssh", "verify"), ("busybox", "fabric", "verify")],
 )  # fmt: skip
 def test_a_prune_waits_its_turn(beside, kind, transport, task, tmp_path, monkeypatch):
     """In the first reading, and in the second, it says that somebody is there, and takes nothing."""
@@ -116,7 +116,7 @@ def test_a_prune_waits_its_turn(beside, kind, transport, task, tmp_path, monkeyp
         assert done.returncode == 75, done.stdout
         assert "LOCKED   localhost/shop: " in done.stdout
         assert "a dump, verify, restore or prune is at work there" in done.stdout
-        assert kind != "sftp" or f"at work there: pid {running.pid} of " in done.stdout
+        assert kind == "dash" or f"at work there: pid {running.pid} of " in done.stdout
         place.go(reading)
     code, said = end_of(running)
     assert code == 0, said

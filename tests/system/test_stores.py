@@ -17,11 +17,12 @@ import pytest
 from servers.process import wait_for
 
 from dbdump import Directory, Remote
+from dbdump.boot import LateShell
 from dbdump.catalog import DumpName
-from dbdump.errors import WriteError
+from dbdump.errors import Locked, WriteError
 from dbdump.links import Links, Reach
 from dbdump.script import Said
-from dbdump.shell import Running, Shell
+from dbdump.shell import Running
 from dbdump.stored import Listing, Record, read_listing
 from dbdump.testing import dump_name, manifest_of, store
 from dbdump.writers.base import Store
@@ -225,8 +226,9 @@ class Lines:
 
     here = ended = False
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: LateShell) -> None:
         self._shell = shell
+        self.link = shell.link
 
     def start(self, script: str, secrets: Sequence[str], said: Said) -> Line:
         """Start it."""
@@ -294,7 +296,7 @@ def is_free(path: Path) -> bool:
                         ("No locks available", None), ("Bad file descriptor", "Bad file descriptor")],
 )  # fmt: skip
 def test_a_file_system_without_locks(accounts, sshd, reach, tmp_path, said, error):
-    """There nothing is held; whatever else is wrong with locks is told."""
+    """There nothing is held, but here; whatever else is wrong with locks is told."""
     home = accounts.home("fish")
     path = accounts.directory_of("fish", tmp_path.name)
     programs = home / tmp_path.name
@@ -306,8 +308,11 @@ def test_a_file_system_without_locks(accounts, sshd, reach, tmp_path, said, erro
     try:
         if error is None:
             store(to, NAME, b"whole")
-            with to.held("db1", "shop", alone=True), to.held("db1", "shop", alone=True):
-                to.open(dump_name("beside")).abort()
+            with to.held("db1", "shop", alone=True):
+                assert is_free(path / "db1" / "shop")
+                with pytest.raises(Locked, match="a prune is at work there: pid "):
+                    to.open(dump_name("beside")).abort()
+            to.open(dump_name("beside")).abort()
         else:
             with pytest.raises(WriteError, match=error):
                 to.open(NAME)
