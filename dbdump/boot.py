@@ -34,6 +34,7 @@ class Link(Protocol):
     """A way to another machine, over which commands are started."""
 
     account: str  # whom it reaches, for people
+    address: str  # the same, however it was spelled
     start_timeout: float  # seconds without a byte, for a login shell's start-up
 
     def starting(self) -> AbstractContextManager[None]:

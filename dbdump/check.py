@@ -10,15 +10,16 @@ from .aside import prints_aside
 from .asked import Asked, asked_jobs, told
 from .check_databases import DATABASES, database_findings
 from .check_host import host_findings
+from .check_readers import reader_findings
 from .check_target import target_findings
 from .check_wrappers import wrapper_findings
 from .ending import end
 from .errors import NothingMatched
 from .findings import Finding, guarded, once, summary
-from .locks import look_at_locks
 from .plan import known_secrets
 from .redact import redact
 from .report import FAILED, Result, exit_code
+from .state import look_at_locks
 from .survey import Place, survey
 
 
@@ -60,6 +61,7 @@ def _findings(place: Place, patterns: Sequence[str]) -> Iterator[Finding]:
     yield from guarded(host_findings(job, machines.reach(job)), "host")
     yield from guarded(database_findings(job, machines.reach(job), patterns, databases), "backend")
     yield from guarded(wrapper_findings(job, machines.reach(job)), "wrap")
+    yield from guarded(reader_findings(machines.local, job.dump.backend), "readers")
     yield from guarded(target_findings(place, databases), "target")
 
 

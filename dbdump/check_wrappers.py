@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from .backends.base import Reader
 from .check_keys import key_findings
+from .check_readers import missing
 from .findings import Finding, guarded
 from .links import Reach
 from .pipeline import Pipeline
@@ -36,8 +38,9 @@ def wrapper_findings(job: Job, reach: Reach) -> Iterator[Finding]:
         if isinstance(each, GPG) and "gpg" in programs:
             yield Finding("ok", "gpg", _version(ask, "gpg"))
             yield from key_findings(each, ask, asker(reach.controller), prunes=job.dump.keep is not None)
+            yield from guarded(missing(reach.controller, [_unwraps("gpg")]), "gpg")
         else:
-            yield from guarded(_program(each, programs, ask), each.program)
+            yield from guarded(_program(each, programs, ask, reach.controller), each.program)
 
 
 def asker(shell: Shell) -> Ask:
@@ -45,9 +48,14 @@ def asker(shell: Shell) -> Ask:
     return lambda argv: Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(shell)
 
 
-def _program(wrapper: Wrapper, programs: frozenset[str], ask: Ask) -> Iterator[Finding]:
+def _program(wrapper: Wrapper, programs: frozenset[str], ask: Ask, here: Shell) -> Iterator[Finding]:
     (chosen,) = chosen_wrappers([wrapper], programs, ask)
     yield Finding("ok", chosen.program, _version(ask, chosen.program) if chosen.program in _KNOWN else "is there")
+    yield from missing(here, [_unwraps(chosen.inverse()[0])])
+
+
+def _unwraps(program: str) -> Reader:
+    return Reader([program], "neither verify nor restore can read its dumps here", program)
 
 
 def _version(ask: Ask, program: str) -> str:

@@ -15,8 +15,8 @@ from .catalog import encode, new_stamp, printable
 from .errors import Locked, StageError
 from .holders import holders, told, user_name
 from .plan import Job
+from .state import state_directory, state_path, translated
 
-_HINT = "Set XDG_STATE_HOME to a directory of yours, on a disk of this machine."
 _PATIENCE = 0.5  # seconds until one who has just locked must have said who it is
 
 
@@ -29,8 +29,8 @@ def only_run(job: Job) -> Iterator[None]:
     if job.dump.to is None:
         raise RuntimeError("a job is locked before its defaults are filled in")
     place = hashlib.sha256(job.dump.to.place(job.host.name, job.recipe).encode("utf-8", "surrogateescape"))
-    path = _directory() / f"{encode(job.id)}-{place.hexdigest()[:12]}.lock"
-    with _translated(path):
+    path = state_directory() / f"{encode(job.id)}-{place.hexdigest()[:12]}.lock"
+    with translated(path):
         file = _locked(path)
     try:
         yield
@@ -46,7 +46,7 @@ def own_stamp() -> str:
     Both would store under one name, where they are of one recipe.
     """
     with contextlib.suppress(OSError, StageError):  # whoever locks says what is wrong with the directory
-        ended = int(_path().stat().st_mtime)  # whoever lets a lock go removes its file
+        ended = int(state_path().stat().st_mtime)  # whoever lets a lock go removes its file
         while int(time.time()) == ended:
             time.sleep(0.01)
     return new_stamp()
@@ -88,48 +88,3 @@ def _holder(file: int) -> str:
         if time.monotonic() > until:
             return ", ".join(map(told, pids)) or "it does not say who it is"
         time.sleep(0.01)
-
-
-def look_at_locks() -> None:
-    """Raise StageError where no run could be locked; nothing is made."""
-    path = _path()
-    with _translated(path):
-        if path.exists():
-            _refuse_shared(path)
-
-
-def _path() -> Path:
-    """Return the path of the directory of the locks. Raises StageError where nothing says it."""
-    import platformdirs  # noqa: PLC0415  only a run needs it
-
-    path = platformdirs.user_state_path("dbdump")
-    if not path.is_absolute():
-        raise StageError("lock", f"no directory for locks: {path} is not absolute", _HINT)
-    return path
-
-
-def _directory() -> Path:
-    """Return the directory of the locks, and make it where it is missing. Raises StageError."""
-    path = _path()
-    with _translated(path):
-        for each in (*reversed(path.parents[:2]), path):  # never a home, which may be one that is not mounted
-            if not each.is_dir():
-                with contextlib.suppress(FileExistsError):
-                    each.mkdir(0o700)
-        _refuse_shared(path)
-    return path
-
-
-def _refuse_shared(path: Path) -> None:
-    status = path.stat()
-    if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-        raise StageError("lock", f"{path}: others can write there", _HINT)
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
-        raise StageError("lock", f"{error.filename or path}: {reason}", _HINT) from error

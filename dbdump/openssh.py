@@ -15,7 +15,7 @@ from .host import LocalRunning
 from .refused import absent, changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
 from .script import Said
 from .shell import Running, Stalled
-from .ssh_line import ssh_line
+from .ssh_line import address_of, ssh_line
 from .target import Settings, destination
 
 _PIECE = 65536  # bytes
@@ -49,6 +49,7 @@ class OpenSSHLink:
         self._settings = settings
         self._turns = turns or Turns()
         self.account = destination(words)
+        self.address = address_of(settings)
         self.start_timeout = settings.start_timeout
         self._down = Down()
 

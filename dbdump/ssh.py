@@ -19,6 +19,7 @@ from .known_hosts import known_keys
 from .refused import absent, changed_key, denied, open_to_others, own_name, unknown_key
 from .script import Said
 from .shell import Running
+from .ssh_line import address_of
 from .target import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class FabricLink:
 
     def __init__(self, account: str, settings: Settings, jump: FabricLink | None = None) -> None:
         self.account = account
+        self.address = address_of(settings)
         self.start_timeout = settings.start_timeout
         self._settings = settings
         self._jump = jump

@@ -51,6 +51,11 @@ def _proxy(words: Sequence[str], settings: Settings, jumps: int) -> list[str]:
     return ["-o", "ProxyCommand=" + quoted(line).replace("%", "%%").replace("\0", "[%h]:%p")]
 
 
+def address_of(settings: Settings) -> str:
+    """Return the account that is reached, which has one address however it was spelled."""
+    return f"{settings.user}@{settings.hostname}:{settings.port}"
+
+
 def first_machine(words: Sequence[str], settings: Settings, jumps: int = 0) -> tuple[str, int]:
     """Return the host and the port of the machine that is connected to first."""
     if not settings.proxy_jump:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError
 from ..findings import Finding
 from ..paths import absolute
-from ..redact import looks_secret
 
 
 class Asker(Protocol):
@@ -38,53 +36,6 @@ def path_on_host(path: str, *, here: bool) -> str:
     return str(absolute(path)) if here else path.removeprefix("~/")
 
 
-def words(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Return an option string split as a shell splits words; what is a list already stays as it is.
-
-    Raises RecipeError for an unbalanced quote, and for a password: argv is there for everybody to see.
-    """
-    try:
-        split = tuple(shlex.split(value) if isinstance(value, str) else value)
-    except ValueError as error:
-        raise RecipeError(f"cannot split {value!r} into words: {error}", "Balance the quotes.") from error
-    if any(map(looks_secret, split)):
-        raise RecipeError(
-            "a password stands in an option string, where every user of the host could read it",
-            "Put it into ~/.pgpass, or into a file that --defaults names, readable by its owner only.",
-        )
-    return split
-
-
-def spelled_out(given: Iterable[str], with_value: str) -> Iterator[str]:
-    """Yield the flags of `given` one by one, in the plainest of the spellings that the tools understand.
-
-    `-vf` is two flags, where `with_value` has the letters whose value may be joined to them; to the clients of
-    MySQL, `--Result_File=x` is --result-file=x, and `--loose-force` is --force.
-    """
-    for word in given:
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            name = re.sub(r"^--(?:(?:loose|enable)-)+", "--", name.replace("_", "-").lower())
-            yield name + equals + value
-        elif word.startswith("-"):
-            for letter in word[1:]:
-                yield "-" + letter
-                if letter in with_value:
-                    break
-
-
-def refuse_words(option: str, flags: Iterable[str], refused: Mapping[str, str]) -> None:
-    """Raise RecipeError, with its hint, where one of `flags`, spelled out, is one of `refused`.
-
-    A long one is known by any beginning of it, as getopt does.
-    """
-    for flag in flags:
-        name = flag.partition("=")[0]
-        for known, hint in refused.items():
-            if name == known or (known.startswith(name) and len(name) > len("--f")):
-                raise RecipeError(f"{option}: {name!r} is not yours to give", hint)
-
-
 @dataclass(frozen=True)
 class StreamShape:
     """What a whole raw stream looks like: one of `first` at its start, `last` within its last 512 bytes."""
@@ -104,6 +55,17 @@ class StreamShape:
 
 
 NOT_EMPTY = StreamShape()
+
+
+class Reader(NamedTuple):
+    """A program that no dump needs, but who reads one back on the machine that runs dbdump: one of `names` will do.
+
+    Without it `lost` is how it is, in words, and `install` is what has it.
+    """
+
+    names: Sequence[str]
+    lost: str
+    install: str
 
 
 @dataclass(kw_only=True)
@@ -255,6 +217,11 @@ class Backend(ABC):
     @property
     def programs(self) -> Sequence[str]:
         """The programs that have to be on the PATH of the user whom its commands run as."""
+        return ()
+
+    @property
+    def readers(self) -> Sequence[Reader]:
+        """The programs that verify and drills run on the machine that runs dbdump; it is asked for unbound."""
         return ()
 
     def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:  # noqa: ARG002

@@ -9,7 +9,7 @@ from typing import Self
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
-from .base import Asker, Backend, StreamShape, option, path_on_host
+from .base import Asker, Backend, Reader, StreamShape, option, path_on_host
 from .mysql_check import BROKEN, broken_views, globals_grants, other_version
 from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_generated, refuse_loss
@@ -206,6 +206,11 @@ class MySQL(Backend):
     def shape_of(self, database: str) -> StreamShape:  # noqa: ARG002  the same for all
         """Return what a whole dump looks like, that of the globals too."""
         return _DUMP
+
+    @property
+    def readers(self) -> Sequence[Reader]:
+        """The client, for a drill; verify alone needs none."""
+        return [Reader(["mariadb", "mysql"], "its dumps are not drilled here", "mariadb-client, or mysql-client")]
 
     def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
         """Yield whether programs and server differ, views that are broken, what the globals lack; see Backend."""

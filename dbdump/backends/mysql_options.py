@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..errors import RecipeError
-from .base import refuse_words, spelled_out, words
+from .words import refuse_words, spelled_out, words
 
 _ELSEWHERE = "What is dumped, include, exclude and --database say; where it goes, --datadir."
 _ALWAYS = "It would hide an error, and so make a dump that is not whole."

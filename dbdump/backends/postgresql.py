@@ -10,7 +10,7 @@ from typing import Literal, Self
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip
 from ..findings import Finding
-from .base import Backend, StreamShape, option, words
+from .base import Backend, Reader, StreamShape, option
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
@@ -28,6 +28,7 @@ from .postgresql_rights import Rights, asked_of
 from .postgresql_server import QUESTIONS, pg_dump_version, read_server
 from .postgresql_trial import trying
 from .registry import backend
+from .words import words
 
 _CUSTOM = StreamShape(first=(b"PGDMP",))  # how long it has to be is only known to pg_restore
 _PLAIN = StreamShape(first=(b"--\n-- PostgreSQL database dump",), last=b"PostgreSQL database dump complete")
@@ -190,6 +191,12 @@ class PostgreSQL(Backend):
     def programs(self) -> Sequence[str]:
         """psql, pg_dump and, for globals, pg_dumpall."""
         return ("psql", "pg_dump", *(["pg_dumpall"] if self.globals else []))
+
+    @property
+    def readers(self) -> Sequence[Reader]:
+        """pg_restore, for archives; a server to throw away comes with its own programs."""
+        lost = "verify does not read the structure of its dumps, and restore --force refuses them"
+        return [Reader(["pg_restore"], lost, "postgresql-client")] if self.format == "custom" else []
 
     def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
         """Yield what the role that dumps may not read, in each database by a connection of its own."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from .base import refuse_words, spelled_out
+from .words import refuse_words, spelled_out
 
 _OF_PG_DUMP = {
     "--file": "dbdump stores what pg_dump writes to stdout; use --datadir.",

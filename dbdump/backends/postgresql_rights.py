@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from ..errors import StageError
 from ..findings import Finding, Severity, guarded
-from .base import spelled_out
 from .names import double_quoted, from_hex
+from .words import spelled_out
 
 AskDatabase = Callable[[str, Sequence[str]], str]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..backends.base import Backend
 from ..catalog import DumpName
-from ..errors import Locked, WriteError
+from ..errors import DumpError, Locked, WriteError
 from ..machines import Machines
 from ..stored import Entry, Listing, Record, read_listing
 from ..writers.base import Store, Writer
@@ -46,10 +46,10 @@ def _strays(to: Store) -> list[str]:
     return [each.path for each in _listing(to).strays]
 
 
-def _told_locked(work: Callable[[], object]) -> str:
+def _told(kind: type[DumpError], work: Callable[[], object]) -> str:
     try:
         work()
-    except Locked as error:
+    except kind as error:
         return error.message
     return ""
 
@@ -202,6 +202,16 @@ class WriterContract:
                 assert found.record == _record(name, fault)
             assert set(_files(to)) == files | {name.record_file}
 
+    def test_a_dump_that_is_gone_gets_no_record(self, tmp_path: Path) -> None:
+        """Where somebody has removed it since it was read, that is said, and nothing is left where it was."""
+        name, other = dump_name(), dump_name("other")
+        with self.made(tmp_path) as to:
+            store(to, name, b"whole")
+            store(to, other, b"whole")
+            to.delete(name)
+            assert f"{name.file} is gone" in _told(WriteError, lambda: to.note(name, b"{}"))
+            assert sorted(_files(to)) == [other.file, other.manifest_file]
+
     def test_how_a_place_is_can_be_told(self, tmp_path: Path) -> None:
         """Before anything was stored, and after it; nothing is made to find it out."""
         name = dump_name()
@@ -248,7 +258,7 @@ class WriterContract:
             self.is_free(another, alone=True)
             to.open(name).abort()
             with another.held(name.host, name.recipe, alone=True):
-                told = _told_locked(lambda: to.open(name).abort())
+                told = _told(Locked, lambda: to.open(name).abort())
                 assert "a prune is at work there" in told if self.locks else not told
             to.open(name).abort()
 
@@ -260,7 +270,7 @@ class WriterContract:
 
     def is_taken(self, to: Store, *, alone: bool) -> None:
         """Assert that a place cannot be held, and that it is said who is there; without locks that it can."""
-        told = _told_locked(lambda: self.is_free(to, alone=alone))
+        told = _told(Locked, lambda: self.is_free(to, alone=alone))
         assert ("a dump, verify, restore or prune" if alone else ": a prune") in told if self.locks else not told
 
     def is_missing(self, read: Callable[[DumpName], Iterable[object]], name: DumpName) -> None:

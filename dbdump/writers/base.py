@@ -105,7 +105,10 @@ class Store(Protocol):
         ...
 
     def note(self, name: DumpName, record: bytes) -> None:
-        """Put `record` beside a dump, at once and whole, in place of the one that is there."""
+        """Put `record` beside a dump, at once and whole, in place of the one that is there.
+
+        Raises WriteError where the dump is gone by then, and leaves nothing: prune would not know whose that is.
+        """
         ...
 
     def delete(self, name: DumpName) -> None:
@@ -125,6 +128,7 @@ class Store(Protocol):
     def held(self, host: str, recipe: str, *, alone: bool) -> AbstractContextManager[None]:
         """Hold the place of a recipe: with others that only read or add to it, or `alone`.
 
-        Raises Locked where that cannot be, at once. Where a store has no locks (SFTP) it holds nothing.
+        Raises Locked where that cannot be, at once. Where another machine has no locks (SFTP alone, no flock) it is
+        only held against runs of the same user on this one.
         """
         ...

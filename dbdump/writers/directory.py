@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..boot import RemoteShell
 from ..catalog import DumpName, encode, place_of
-from ..errors import RecipeError
+from ..errors import RecipeError, WriteError
 from ..links import Reach
 from ..paths import absolute
 from ..stored import Entry
@@ -20,6 +20,7 @@ from .base import Condition, Store
 from .directory_sink import DirectorySink
 from .on_host import on_host
 from .safe import (
+    GONE_HINT,
     condition_of,
     hold,
     new_part,
@@ -122,6 +123,10 @@ class Directory:
                 except BaseException:
                     os.unlink(part, dir_fd=directory)
                     raise
+            # Who removes a dump takes its file first, and then the record that it finds.
+            if not os.access(name.file, os.F_OK, dir_fd=directory):
+                remove(name.record_file, directory)
+                raise WriteError(f"{self.location(name)} is gone", GONE_HINT)
             os.fsync(directory)
 
     def delete(self, name: DumpName) -> None:

@@ -9,13 +9,16 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
+from posixpath import dirname
 
+from ..boot import RemoteShell
 from ..errors import ConnectionLost, WriteError
 from ..script import Said
-from ..shell import Running, Shell, Stalled
+from ..shell import Running, Stalled
 from ..stored import Entry
 from .base import Condition
 from .far_entries import read_entries
+from .lock_here import LockHere
 from .safe import at_work, hint_for
 from .session import Missing
 
@@ -39,8 +42,10 @@ class ShellSession:
 
     has_shell = True
 
-    def __init__(self, shell: Shell, place: str, stall_timeout: float) -> None:
+    def __init__(self, shell: RemoteShell, place: str, stall_timeout: float) -> None:
         self._place = place
+        self._kept = LockHere(shell.link.address, place)  # where there is no flock
+        self._here = ""
         self._patience = stall_timeout
         self._token = secrets.token_hex(8).encode()
         self._pending = bytearray()
@@ -55,12 +60,14 @@ class ShellSession:
 
     def go(self, root: str, names: Sequence[str], *, make: bool) -> str:
         """Go to a directory; see Session."""
-        return self._ask("go", "make" if make else "stay", root, *names, "")
+        self._here = self._ask("go", "make" if make else "stay", root, *names, "")
+        return self._here
 
     def hold(self, *, alone: bool) -> None:
         """Hold this directory; see Session."""
         self._alone = alone
-        self._ask("hold", "alone" if alone else "shared")
+        if self._ask("hold", "alone" if alone else "shared") != "held":
+            self._kept.keep(self._here, alone=alone)
 
     def open(self, part: str, *, adding: bool) -> tuple[str, ...] | None:
         """Begin a file; see Session."""
@@ -70,7 +77,11 @@ class ShellSession:
         self._send("open", part, "dump" if adding else "record")
         while (answer := self._line(_ASK_SECONDS))[0] == "left":
             left.append(answer[1])
-        return tuple(left) if self._checked(answer)[0] != "again" else None
+        if self._checked(answer)[0] == "again":
+            return None
+        if adding and answer[1] != "held":
+            self._kept.keep(dirname(self._here), alone=False)
+        return tuple(left)
 
     def write(self, piece: memoryview) -> None:
         """Take the next bytes; see Session."""
@@ -91,9 +102,9 @@ class ShellSession:
         known = "-" if self._blind else sha256
         return self._ask("name", part, final, known, timeout=self._work_seconds(size)) == "new"
 
-    def replace(self, part: str, final: str) -> None:
+    def replace(self, part: str, final: str, of: str) -> None:
         """Give a name that another file has; see Session."""
-        self._ask("replace", part, final)
+        self._ask("replace", part, final, of)
 
     def unname(self, final: str, sha256: str, size: int) -> None:
         """Take back a name; see Session."""
@@ -103,7 +114,10 @@ class ShellSession:
 
     def drop(self) -> None:
         """Remove what was begun; see Session."""
-        self._ask("drop")
+        try:
+            self._ask("drop")
+        finally:
+            self._kept.let_go()
 
     def entries(self) -> Sequence[Entry]:
         """Return all files below; see Session."""
@@ -143,6 +157,7 @@ class ShellSession:
         """End it; see Session."""
         self.broken = True
         self._running.end()
+        self._kept.let_go()
 
     def _work_seconds(self, size: int) -> float:
         """How long the far end may sync and read back `size` bytes: nothing is heard of it meanwhile."""

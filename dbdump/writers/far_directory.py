@@ -68,7 +68,7 @@ class FarDirectory:
             try:
                 session.write(memoryview(record))
                 compare(session, self._account, len(record), hashlib.sha256(record).hexdigest())
-                session.replace(part, name.record_file)
+                session.replace(part, name.record_file, name.file)
             except BaseException:
                 with contextlib.suppress(DbdumpError):
                     session.drop()

@@ -31,6 +31,8 @@ _HINTS = {
     errno.ENOTDIR: "Something that is no directory is in the way, perhaps a symbolic link: look at it.",
 }
 
+GONE_HINT = "Somebody removed it, perhaps a prune."
+
 
 def hint_for(said: str) -> str:
     """Return what to do about the error of a system call that `said` speaks of, or an empty string."""

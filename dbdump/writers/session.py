@@ -56,8 +56,8 @@ class Session(Protocol):
         """
         ...
 
-    def replace(self, part: str, final: str) -> None:
-        """Give it a final name, in place of the file that has it."""
+    def replace(self, part: str, final: str, of: str) -> None:
+        """Give it a final name, in place of the file that has it; but none where the file `of` is gone by then."""
         ...
 
     def unname(self, final: str, sha256: str, size: int) -> None:

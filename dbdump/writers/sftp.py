@@ -19,14 +19,15 @@ from ..errors import ConnectionLost, WriteError
 from ..stored import Entry
 from .base import Condition
 from .far import sha256_of
-from .safe import PART, hint_for
+from .lock_here import LockHere
+from .safe import GONE_HINT, PART, hint_for
 from .session import Missing
 from .sftp_files import list_directories, read_files
 
 _PIECE = 1 << 20  # bytes
 _OWNER_WRITES = stat.S_IWUSR | stat.S_IXUSR
 _NO_WORD_HINT = "SFTP has no word for it: perhaps the disk there is full, over its quota, or read-only."
-_DEAD_SECONDS = 2 * 86400.0  # what nobody has written for so long has no writer; SFTP has no locks
+_DEAD_SECONDS = 2 * 86400.0  # what nobody has written for so long has no writer: a part has no lock there
 
 
 class SFTPSession:
@@ -41,6 +42,7 @@ class SFTPSession:
         self._spoken = in_words
         self._place = place
         self._account = link.account
+        self._kept = LockHere(link.address, place)
         self._read_back = read_back
         self._sftp = link.sftp()
         self._sftp.get_channel().settimeout(stall_timeout)
@@ -72,10 +74,13 @@ class SFTPSession:
         return str(self._here)
 
     def hold(self, *, alone: bool) -> None:
-        """Hold nothing: SFTP has no locks; see Session."""
+        """Hold this directory, by a lock on this machine: SFTP has none; see Session."""
+        self._kept.keep(self._here, alone=alone)
 
     def open(self, part: str, *, adding: bool) -> tuple[str, ...]:
         """Begin a file; see Session."""
+        if adding:
+            self._kept.keep(dirname(self._here), alone=False)
         with self._words():
             left = tuple(self._swept()) if adding else ()
             self._file = self._sftp.open(self._at(part), "wbx", bufsize=0)
@@ -113,7 +118,7 @@ class SFTPSession:
             self._part = ""
         return True
 
-    def replace(self, part: str, final: str) -> None:
+    def replace(self, part: str, final: str, of: str) -> None:
         """Give a name that another file has; see Session."""
         with self._words():
             try:
@@ -125,6 +130,9 @@ class SFTPSession:
                     self._sftp.remove(self._at(final))
                 self._sftp.rename(self._at(part), self._at(final))
             self._part = ""
+            if not self._exists(of):
+                self._sftp.remove(self._at(final))
+                raise WriteError(f"{self._place}: {of} is gone", GONE_HINT)
 
     def unname(self, final: str, sha256: str, size: int) -> None:  # noqa: ARG002  as above
         """Take back a name; see Session."""
@@ -136,10 +144,13 @@ class SFTPSession:
     def drop(self) -> None:
         """Remove what was begun; see Session."""
         part, self._part = self._part, ""
-        if part:
-            with self._words():
-                self._file.close()
-                self._sftp.remove(self._at(part))
+        try:
+            if part:
+                with self._words():
+                    self._file.close()
+                    self._sftp.remove(self._at(part))
+        finally:
+            self._kept.let_go()
 
     def entries(self) -> Sequence[Entry]:
         """Return all files below; see Session."""
@@ -196,6 +207,7 @@ class SFTPSession:
     def close(self) -> None:
         """End it; see Session."""
         self.broken = True
+        self._kept.let_go()
         closed(self._sftp)
 
     def _at(self, name: str) -> str:

@@ -122,7 +122,8 @@ lockless() {
   esac
 }
 
-# Hold the directory $1 until `drop`, with others (-s) or alone (-x). Where there is no flock, nothing is held.
+# Hold the directory $1 until `drop`, with others (-s) or alone (-x). Where there is no flock, nothing is held: who asked
+# is told "held" or not.
 keep() {
   [ -n "$flock" ] || return 0
   told=$( (: <"$1") 2>&1) || { no "$told"; return 1; }
@@ -139,7 +140,7 @@ hold() {
   argument way
   if [ "$way" = alone ]; then keep "$PWD" -x
   else keep "$PWD" -s
-  fi && say ok
+  fi && say ok ${kept:+held}
 }
 
 # open PART FOR: begin a file that is not there yet, and hold it. For a dump, which is added, the directory above is
@@ -158,7 +159,7 @@ open() {
   # Another run may hold it for a moment, because it takes it for dead: then it is gone.
   [ -z "$flock" ] || told=$(flock 4 2>&1) || lockless || { forget; no "$told"; return 1; }
   [ -f "$part" ] || { forget; say again; return; }
-  say ok
+  say ok ${kept:+held}
 }
 
 # data SIZE: its next bytes. Where they cannot be stored, the rest of them must not be read as requests: the end.
@@ -204,11 +205,13 @@ name() {
   say ok new
 }
 
-# replace PART FINAL: give it a name, in place of what has it.
+# replace PART FINAL OF: give it a name, in place of what has it, if the file OF is there after that: who removes a dump
+# takes its file first, and then the record that it finds.
 replace() {
-  argument from; argument final
+  argument from; argument final; argument of
   try mv -f -- "$from" "$final" || return 1
   [ "$from" != "$part" ] || { part=; exec 4>&-; }
+  [ -e "$of" ] || { rm -f -- "$final"; no "$of is gone"; return 1; }
   flush . && say ok
 }
 

@@ -112,6 +112,20 @@ def there(sshd: SSHD, tmp_path: Path, datadir: Path) -> Iterator[Callable[[str],
         shutil.rmtree(path)
 
 
+@pytest.fixture
+def without(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """A PATH that has all but some programs."""
+
+    def path_without(*programs: str) -> dict[str, str]:
+        (there := tmp_path / "bin").mkdir()
+        for path in Path("/usr/bin").iterdir():
+            if path.name not in programs:
+                (there / path.name).symlink_to(path)
+        return {"PATH": str(there)}
+
+    return path_without
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     """Where the last dump of a test has failed, the next one works.

@@ -248,6 +248,18 @@ def test_every_program_that_is_missing_is_named_once(dbdump, limited, datadir, t
     assert "/chk_tables  rights" in done.stdout
 
 
+@pytest.mark.parametrize(("form", "warnings"), [("custom", 1), ("plain", 0)])
+def test_a_pg_restore_that_is_missing_here_is_a_warning(dbdump, limited, datadir, without, form, warnings):
+    """A dump does not need it, verify of an archive does; where it is, nothing is said of it."""
+    flags = [*limited, "--database=chk_good", f"--option=format={form}", f"--datadir={datadir}"]
+    assert "pg_restore: " not in dbdump("check", *flags).stdout
+    done = dbdump("check", *flags, env=without("pg_restore"))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == f"0 errors, {warnings} warning{'s' * (not warnings)}"
+    assert done.stdout.count("pg_restore: not found on the PATH of this machine: verify does not read") == warnings
+    assert done.stdout.count("hint: Install postgresql-client here; dumps are made without it.") == warnings
+
+
 @pytest.mark.parametrize(
     ("host", "user", "words", "hint"),
     [

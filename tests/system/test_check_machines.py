@@ -367,6 +367,22 @@ def test_a_host_without_zstd_is_a_warning_where_gzip_would_do(check, sqlite, ssh
     assert re.search(r"gzip: 1\.\d+", done.stdout)
 
 
+def test_what_reads_a_dump_back_here_and_is_not_here_is_a_warning(check, sshd, datadir, without):
+    """The host has all; this machine, where verify and drills run, has no zstd, no gpg, and no client of MySQL."""
+    host = f'Host("db1", ssh={sshd.remote("bash")!r})'
+    given = {"host": host, "backend": "MySQL()", "wrap": '[Zstd(), GPG(encrypt=["nobody@example.org"])]'}
+    to = f"Directory({str(datadir)!r})"
+    warnings = [line for line in check(to, **given).stdout.splitlines() if line.startswith("warning")]
+    assert not warnings
+    done = check(to, **given, env=without("zstd", "gpg", "mariadb", "mysql"))
+    assert "nor is mysql: its dumps are not drilled here" in told(done, "warning  db1/shop  mariadb: ")
+    for program in ("zstd", "gpg"):
+        assert told(done, f"warning  db1/shop  {program}: ").endswith(
+            "not found on the PATH of this machine: neither verify nor restore can read its dumps here"
+        )
+        assert f"hint: Install {program} here; dumps are made without it." in done.stdout
+
+
 def test_the_keys_are_those_of_the_machine_that_wraps(check, sqlite, gnupg, sshd, accounts, datadir):
     """With wrap_at="controller" they are looked for here, else on the host, which has none."""
     host = f'Host("db1", ssh={sshd.remote("bash")!r})'

@@ -57,9 +57,15 @@ class Beside:
         put(self.far, "app.db", timedelta(seconds=-1), size=self.dump.stat().st_size)
         sshd.accounts.own(kind, self.far)
 
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
         """Run a task."""
-        return self._run(*words)
+        return self._run(*words, **more)
+
+    def prune_elsewhere(self) -> None:
+        """Prune, as another user or another machine does, who has locks of its own; the dump is gone then."""
+        done = self("prune", env={"XDG_STATE_HOME": str(self.reads / "state")})
+        assert done.returncode == 0, done.stdout
+        assert not self.dump.exists()
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a task, and wait until it reads for the first time."""
@@ -92,10 +98,15 @@ def beside(dbdump, started, sshd, tmp_path):
         shutil.rmtree(each.far)
 
 
-@pytest.mark.parametrize(("transport", "task"), [("fabric", "restore"), ("openssh", "restore"), ("fabric", "verify")])
-def test_a_prune_waits_its_turn(beside, transport, task):
+@pytest.mark.parametrize(
+    ("kind", "transport", "task"),
+    [("dash", "fabric", "restore"), ("dash", "openssh", "restore"), ("dash", "fabric", "verify"),
+     ("sftp", "fabric", "restore"), ("sftp", "openssh", "verify"), ("busybox", "fabric", "verify")],
+)  # fmt: skip
+def test_a_prune_waits_its_turn(beside, kind, transport, task, tmp_path, monkeypatch):
     """In the first reading, and in the second, it says that somebody is there, and takes nothing."""
-    place = beside("dash", transport)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    place = beside(kind, transport)
     words = ["verify", "--all"] if task == "verify" else ["restore", place.at, "--yes"]
     running = place.start(*words, "--database=app.db")
     before = files(place.far)
@@ -104,7 +115,8 @@ def test_a_prune_waits_its_turn(beside, transport, task):
         done = place("prune")
         assert done.returncode == 75, done.stdout
         assert "LOCKED   localhost/shop: " in done.stdout
-        assert "at work there" in done.stdout
+        assert "a dump, verify, restore or prune is at work there" in done.stdout
+        assert kind == "dash" or f"at work there: pid {running.pid} of " in done.stdout
         place.go(reading)
     code, said = end_of(running)
     assert code == 0, said
@@ -113,18 +125,28 @@ def test_a_prune_waits_its_turn(beside, transport, task):
         assert rows(place.database) == place.content
     assert place("prune").returncode == 0
     assert not place.dump.exists()
+    assert not files(tmp_path / "state")
+
+
+def test_over_sftp_alone_no_lock_here_is_no_reason_not_to_read(beside):
+    """Where this user can have none, a restore goes on without; a run, and a prune, need one."""
+    place = beside("sftp", "fabric")
+    place.go(0, 1)
+    env = {"XDG_STATE_HOME": "/proc/none"}
+    done = place("restore", place.at, "--yes", "--database=app.db", env=env)
+    assert done.returncode == 0, done.stdout
+    done = place("prune", env=env)
+    assert (done.returncode, done.stdout.count("lock: /proc/none: no such file")) == (1, 1), done.stdout
 
 
 @pytest.mark.parametrize("reading", [0, 1])
 def test_over_sftp_alone_a_restore_is_whole_or_nothing(beside, reading):
-    """There are no locks: what is being read is read to its end, and what goes between the readings is told."""
+    """Of others there are no locks: what is being read is read to its end, what goes between the readings is told."""
     place = beside("sftp", "fabric")
     running = place.start("restore", place.at, "--yes", "--database=app.db")
     place.go(*range(reading))
     place.reading(reading)
-    done = place("prune")
-    assert done.returncode == 0, done.stdout
-    assert not place.dump.exists()
+    place.prune_elsewhere()
     place.go(reading, reading + 1)
     code, said = end_of(running)
     if code == 0 and reading == 1:  # it was open by then
@@ -138,15 +160,16 @@ def test_over_sftp_alone_a_restore_is_whole_or_nothing(beside, reading):
 
 
 def test_over_sftp_alone_a_verify_says_what_it_read(beside):
-    """It was good when it was read, and what is left is good; nobody takes what is noted for a dump."""
+    """It was good when it was read, and what is left is good; nothing is noted of what is gone."""
     place = beside("sftp", "fabric")
     running = place.start("verify", "--all", "--database=app.db")
-    assert place("prune").returncode == 0
-    assert not place.dump.exists()
+    place.prune_elsewhere()
     place.go(0)
     code, said = end_of(running)
     assert code in (0, 1), said
     assert "bad" not in said.replace("0 bad", "")
+    assert f"{place.dump.name} is gone" in said
+    assert not Path(f"{place.dump}.verified").exists()
     listed = place("list")
     assert (listed.returncode, listed.stdout.count("localhost/shop/app.db")) == (0, 1), listed.stdout
     assert place("verify").returncode == 0

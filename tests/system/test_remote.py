@@ -75,29 +75,25 @@ class TestSFTPOverFabric(OnAccount):
     """An account for SFTP only, over fabric."""
 
     kind = "sftp"
-    locks = False
 
 
 class TestSFTPOverOpenSSH(OnAccount):
     """An account for SFTP only, over OpenSSH."""
 
     kind = "sftp"
-    locks = False
     transport = "openssh"
 
 
 class TestBusybox(OnAccount):
     """A machine that has busybox and nothing else."""
 
-    kind = "busybox"
-    locks = False
+    kind = "busybox"  # without flock
 
 
 class TestNoSHA256(OnAccount):
     """A machine where no program computes a SHA-256: the bytes are read back."""
 
     kind = "bare"
-    locks = False  # no flock
 
     def test_the_same_commit_twice_is_one(self, tmp_path: Path) -> None:
         """There, what is stored already cannot be compared: it is refused."""

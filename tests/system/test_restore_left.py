@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -49,20 +48,6 @@ def orders(postgres, dbdump, datadir):
     yield [*flags, "--database=orders"]
     postgres.sql("ALTER DATABASE orders IS_TEMPLATE false")
     postgres.drop("orders")
-
-
-@pytest.fixture
-def without(tmp_path) -> Callable[[str], dict[str, str]]:
-    """A PATH that has all but one program."""
-
-    def path_without(program: str) -> dict[str, str]:
-        (programs := tmp_path / "bin").mkdir()
-        for path in Path("/usr/bin").iterdir():
-            if path.name != program:
-                (programs / path.name).symlink_to(path)
-        return {"PATH": str(programs)}
-
-    return path_without
 
 
 def still_there(postgres, done) -> str:

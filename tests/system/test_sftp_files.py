@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 import paramiko
 import pytest
 
+from dbdump.writers.sftp import SFTPSession
 from dbdump.writers.sftp_files import list_directories, read_files
 
 SERVER = "/usr/lib/openssh/sftp-server"
@@ -52,6 +53,9 @@ class LongLine:
         length = self._server.stdout.read(4)
         return length + self._server.stdout.read(int.from_bytes(length))
 
+    def settimeout(self, _seconds: float) -> None:
+        """Wait as long as it takes."""
+
     def close(self) -> None:
         """Have the server end."""
         self._server.stdin.close()
@@ -87,6 +91,38 @@ def test_rounds(tmp_path, command, most):
         texts = dict(read_files(sftp, [*paths, f"{tmp_path}/gone"]))
     assert texts == {f"{tmp_path}/{number}.json": f"manifest {number}".encode() for number in range(FILES)}
     assert line.rounds <= most
+
+
+class AtTheEnd:
+    """The way to an account that has no more than this one session; see Link."""
+
+    account = address = "end"
+
+    def __init__(self, client: paramiko.SFTPClient) -> None:
+        self._client = client
+
+    def sftp(self) -> paramiko.SFTPClient:
+        """Return the session."""
+        return self._client
+
+
+def test_a_listing_of_30_dumps_waits_as_often_as_one_of_3(tmp_path):
+    """However many directories and manifests there are: for the list of each level, and for all texts, at once."""
+    waited = []
+    for databases, dumps in ((3, 1), (6, 5)):
+        top = tmp_path / str(databases)
+        for database in range(databases):
+            (top / str(database)).mkdir(parents=True)
+            for dump in range(dumps):
+                (top / f"{database}/{dump}.bin.json").write_text("manifest")
+        with at_the_end(f"exec {SERVER}") as (sftp, line):
+            session = SFTPSession(AtTheEnd(sftp), "end", 20, read_back=True)
+            session.go(str(top), (), make=False)
+            line.rounds = 0
+            assert [each.text for each in session.entries() if each.file] == [b"manifest"] * databases * dumps
+            waited.append(line.rounds)
+    assert waited == [waited[0]] * 2
+    assert waited[0] <= 6  # each level is opened and read, and so are the texts
 
 
 class Strict(LongLine):

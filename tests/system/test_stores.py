@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -16,12 +17,18 @@ import pytest
 from servers.process import wait_for
 
 from dbdump import Directory, Remote
+from dbdump.boot import LateShell
 from dbdump.catalog import DumpName
-from dbdump.errors import WriteError
+from dbdump.errors import Locked, WriteError
 from dbdump.links import Links, Reach
+from dbdump.script import Said
+from dbdump.shell import Running
 from dbdump.stored import Listing, Record, read_listing
 from dbdump.testing import dump_name, manifest_of, store
 from dbdump.writers.base import Store
+from dbdump.writers.far import ShellSession
+from dbdump.writers.far_directory import FarDirectory
+from dbdump.writers.sessions import Sessions
 
 NAME = dump_name()
 FAR = ("dash", "busybox", "bare", "sftp")
@@ -190,6 +197,61 @@ def test_a_listing_waits_for_no_file(accounts, relay, reach, tmp_path, kind, tra
     assert time.monotonic() - began < 5
 
 
+class Line:
+    """A script that runs, and how often something was `sent` to it and an answer was then `waited` for; see Running."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._quiet = True
+        self.sent = self.waited = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._running, name)
+
+    def write(self, piece: memoryview, timeout: float) -> None:
+        """Send something."""
+        self._quiet = False
+        self.sent += 1
+        self._running.write(piece, timeout)
+
+    def read_into(self, buffer: memoryview, timeout: float) -> int:
+        """Wait for an answer, or for more of it."""
+        self.waited += not self._quiet
+        self._quiet = True
+        return self._running.read_into(buffer, timeout)
+
+
+class Lines:
+    """A shell whose last script is `line`; see Shell."""
+
+    here = ended = False
+
+    def __init__(self, shell: LateShell) -> None:
+        self._shell = shell
+        self.link = shell.link
+
+    def start(self, script: str, secrets: Sequence[str], said: Said) -> Line:
+        """Start it."""
+        self.line = Line(self._shell.start(script, secrets, said))
+        return self.line
+
+
+@pytest.mark.parametrize("kind", ["dash", "busybox"])
+def test_a_listing_of_30_dumps_asks_as_often_as_one_of_3(accounts, sshd, reach, tmp_path, kind):
+    """A request to go there, and one for all that is there, however many directories and manifests that are."""
+    asked = []
+    shell = Lines(reach.links.late(reach.links.shell(sshd.remote(kind), "fabric")))
+    session = ShellSession(shell, kind, 20)
+    for databases, dumps in ((3, 1), (6, 5)):
+        path = accounts.directory_of(kind, f"{tmp_path.name}{databases}")
+        place = Place(kind, path, FarDirectory(Sessions(lambda: session), str(path), kind, lambda _: []), accounts)
+        place.many([f"d{index}" for index in range(databases)], dumps)
+        shell.line.sent = shell.line.waited = 0
+        assert len(place.listing().dumps) == databases * dumps
+        asked.append((shell.line.sent, shell.line.waited))
+    assert asked == [(2, 2)] * 2
+
+
 @pytest.mark.parametrize("program", ["find", "grep"])
 def test_a_program_that_a_listing_needs_is_missing(accounts, sshd, reach, program):
     """It is named: it is not as if nothing were stored."""
@@ -234,7 +296,7 @@ def is_free(path: Path) -> bool:
                         ("No locks available", None), ("Bad file descriptor", "Bad file descriptor")],
 )  # fmt: skip
 def test_a_file_system_without_locks(accounts, sshd, reach, tmp_path, said, error):
-    """There nothing is held; whatever else is wrong with locks is told."""
+    """There nothing is held, but here; whatever else is wrong with locks is told."""
     home = accounts.home("fish")
     path = accounts.directory_of("fish", tmp_path.name)
     programs = home / tmp_path.name
@@ -246,8 +308,11 @@ def test_a_file_system_without_locks(accounts, sshd, reach, tmp_path, said, erro
     try:
         if error is None:
             store(to, NAME, b"whole")
-            with to.held("db1", "shop", alone=True), to.held("db1", "shop", alone=True):
-                to.open(dump_name("beside")).abort()
+            with to.held("db1", "shop", alone=True):
+                assert is_free(path / "db1" / "shop")
+                with pytest.raises(Locked, match="a prune is at work there: pid "):
+                    to.open(dump_name("beside")).abort()
+            to.open(dump_name("beside")).abort()
         else:
             with pytest.raises(WriteError, match=error):
                 to.open(NAME)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from dbdump.backends.base import spelled_out
 from dbdump.backends.mysql import MySQL
 from dbdump.backends.mysql_check import other_version
 from dbdump.backends.mysql_grants import Grant, Grants, read_grants
@@ -15,6 +14,7 @@ from dbdump.backends.mysql_loss import missing, told
 from dbdump.backends.mysql_options import connection, dump_words, file_fault, incomplete, omitted
 from dbdump.backends.mysql_probe import Version, flavour_flags, read_tools, read_version
 from dbdump.backends.mysql_server import read_server
+from dbdump.backends.words import spelled_out
 from dbdump.errors import ListError, RecipeError, Skip, StageError
 
 MARIADB = """\

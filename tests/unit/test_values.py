@@ -31,9 +31,9 @@ from dbdump import (
     localhost,
     recipe,
 )
-from dbdump.backends.base import refuse_words, spelled_out, words
 from dbdump.backends.postgresql_restore import whole_name
 from dbdump.backends.postgresql_server import major, major_of_number
+from dbdump.backends.words import refuse_words, spelled_out, words
 from dbdump.errors import DbdumpError, StageError, UsageError
 from dbdump.flags import original_spelling
 from dbdump.options import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
