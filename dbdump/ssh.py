@@ -163,7 +163,7 @@ class FabricLink:
         for name, kind, key in chain.from_iterable(map(known_keys, told.known_hosts)):
             with contextlib.suppress(Exception):  # of a kind that paramiko does not know, or broken
                 keys.add(name, kind, PKey.from_type_string(kind, key))
-        connection.client.set_missing_host_key_policy(RejectPolicy())  # fabric's own policy takes any (FAULTS E10)
+        connection.client.set_missing_host_key_policy(RejectPolicy())  # fabric's own policy takes any key
         return connection
 
     def _failure(self, error: Exception, *, there: bool) -> ConnectError:

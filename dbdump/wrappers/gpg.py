@@ -14,7 +14,8 @@ Ask = Callable[[Sequence[str]], bytes]
 
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 
-# No gpg.conf: an option there could add a recipient, or armour. No question is asked, and no network (FAULTS E9).
+# No gpg.conf: an option there could add a recipient, or armour. No question is asked, and no network (row 116 of
+# tests/FAULTS.md).
 _QUIETLY = ("--batch", "--no-tty", "--quiet", "--no-options", "--pinentry-mode", "error",
             "--no-auto-key-locate", "--disable-dirmngr")  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Whose signature it is: GnuPG's status lines, judged by an allow-list of primary fingerprints.
 
-Its exit status says nothing: 0 is also that of an unsigned, an expired and a revoked one (FAULTS E8).
+Its exit status says nothing: 0 is also that of an unsigned, an expired and a revoked one (row 112 of tests/FAULTS.md).
 Source: GnuPG's doc/DETAILS, "General status codes". What is judged here is pure; two functions ask GnuPG.
 """
 
