@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,14 @@ SCHEMA = 1
 GLOBALS = "@globals"  # no encoded database name begins with @
 SCRATCH = "dbdump_drill_"  # what a drill restores into is called so, and eight digits
 MANIFEST_SUFFIX = ".json"
+SIGNATURE_SUFFIX = MANIFEST_SUFFIX + ".sig"
 RECORD_SUFFIX = ".verified"
+BESIDE = (MANIFEST_SUFFIX, ".sig", RECORD_SUFFIX)  # what the names of the files beside a dump end with
+
+_STAMP = r"\d{8}T\d{6}Z"
+STAMP = re.compile(_STAMP)
+DUMP_FILE = re.compile(rf"(?P<stamp>{_STAMP})(?P<suffix>(?:\.\w+)+)")  # those beside it match, too
+PART = re.compile(rf"\.{_STAMP}\.[\w.]+\.[0-9a-f]{{8}}\.part")  # what `part_name` makes of the name of one
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -81,7 +89,9 @@ def place_of(host: str, recipe: str) -> tuple[str, str]:
     return encode(host), encode(recipe)
 
 
-_FILE = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)(?P<suffix>(?:\.\w+)+)")
+def part_name(final: str) -> str:
+    """Return a temporary name for the file `final`, which no other run has."""
+    return f".{final}.{os.urandom(4).hex()}.part"
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ class DumpName:
     @property
     def signature_file(self) -> str:
         """The name of the detached signature of its manifest, where it is signed."""
-        return self.manifest_file + ".sig"
+        return self.file + SIGNATURE_SUFFIX
 
     @property
     def record_file(self) -> str:
@@ -122,7 +132,7 @@ class DumpName:
     @classmethod
     def of_file(cls, host: str, recipe: str, database: str, file: str) -> DumpName:
         """Return the name whose file is called `file`. Raises WriteError where that is none of ours."""
-        match = _FILE.fullmatch(file)
+        match = DUMP_FILE.fullmatch(file)
         if not match:
             raise WriteError(f"not the name of a dump: {file!r}")
         return cls(host, recipe, database, match["stamp"], match["suffix"])

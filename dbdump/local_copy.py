@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
-from .catalog import MANIFEST_SUFFIX, DumpName, Manifest, encode
+from .catalog import MANIFEST_SUFFIX, SIGNATURE_SUFFIX, DumpName, Manifest, encode
 from .errors import BadDump, DumpError, WriteError
 from .links import Reach
 from .paths import absolute
-from .stored import SIGNATURE_SUFFIX, Entry, Stored, read_listing
+from .stored import Entry, Stored, read_listing
 from .writers.safe import translated
 
 _PIECE = 1 << 20  # bytes

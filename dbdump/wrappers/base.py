@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from ..catalog import BESIDE
+
 _SUFFIX = re.compile(r"\.\w+")
-_TAKEN = (".json", ".sig", ".verified")  # what is beside a dump ends so
 
 
 class Wrapper(Protocol):
@@ -56,6 +57,6 @@ def fault_of(wrapper: object) -> str:
         if not (isinstance(value := getattr(wrapper, name, None), str) and value):
             return f"no wrapper: its {name} is {value!r}"
     suffix = getattr(wrapper, "suffix", "")
-    if suffix in _TAKEN:
+    if suffix in BESIDE:
         return f"its suffix {suffix!r} is that of what stands beside a dump"
     return "" if _SUFFIX.fullmatch(suffix) else f"its suffix {suffix!r} is not a dot and one word"

@@ -7,19 +7,17 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..catalog import PART, part_name
 from ..errors import Locked, WriteError
 from ..holders import holders, told
 from .base import Condition
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-PART = re.compile(r"\.\d{8}T\d{6}Z\.[\w.]+\.[0-9a-f]{8}\.part")
 
 _HINTS = {
     errno.ENOSPC: "The disk is full: make room, or give another --datadir.",
@@ -133,7 +131,7 @@ def new_part(final: str, directory: int) -> tuple[str, int]:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        part = f".{final}.{secrets.token_hex(4)}.part"
+        part = part_name(final)
         file = os.open(part, flags, 0o600, dir_fd=directory)
         try:
             lock(file, fcntl.LOCK_EX)

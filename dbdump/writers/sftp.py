@@ -13,13 +13,13 @@ from posixpath import basename, dirname, join
 from typing import Any
 
 from ..boot import Link
-from ..catalog import MANIFEST_SUFFIX
+from ..catalog import MANIFEST_SUFFIX, PART
 from ..channel import closed
 from ..errors import ConnectionLost, WriteError
 from ..stored import Entry
 from .base import Condition
 from .far import sha256_of
-from .safe import PART, hint_for
+from .safe import hint_for
 from .session import Missing
 from .sftp_files import list_directories, read_files
 
