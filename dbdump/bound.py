@@ -27,6 +27,7 @@ from .plan import (
     checked_secrets,
     chosen_wrappers,
     empty_bytes,
+    is_glob,
     matches,
     retries_of,
     selected,
@@ -140,7 +141,7 @@ class Bound:
 
     def _not_listed(self, names: Sequence[str]) -> list[str]:
         """Return what the recipe includes by its name, and is not there, or not for who asks."""
-        wanted = [each for each in self.backend.include if selected(each, self.backend) and not set("*?[") & set(each)]
+        wanted = [each for each in self.backend.include if selected(each, self.backend) and not is_glob(each)]
         return [each for each in wanted if each not in (*names, GLOBALS)]
 
     def _absent(self, database: str) -> Plan:

@@ -94,6 +94,11 @@ def matches(name: str, globs: Iterable[str]) -> bool:
     return any(name == glob or fnmatchcase(name, glob) for glob in globs)
 
 
+def is_glob(pattern: str) -> bool:
+    """Whether it may match names other than itself."""
+    return bool(set("*?[") & set(pattern))
+
+
 def is_directory_of(directory: str, globs: Iterable[str]) -> bool:
     """Whether a directory is that of a database whose name is one of `globs`, or matches one.
 

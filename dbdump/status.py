@@ -14,7 +14,7 @@ from .ending import end
 from .errors import BadDump, DbdumpError, NothingMatched, UsageError
 from .monitor import nagios as nagios_line
 from .monitor import write_metrics
-from .plan import Job, matches, selected
+from .plan import Job, is_glob, matches, selected
 from .progress import Plain
 from .report import Result, exit_code
 from .retention import SHRINK_ALARM
@@ -24,7 +24,6 @@ from .survey import Place, survey
 from .unwrap import signing
 
 _MAX_AGE = "26h"  # a day, and time for a dump that takes longer than yesterday's
-_GLOB = frozenset("*?[")
 
 
 def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str | None) -> int:
@@ -88,7 +87,7 @@ def _asked_for(found: Iterable[Standing], databases: Sequence[str]) -> list[Stan
     """Return those of the `databases`, and the recipes that have none or could not be looked at."""
     if not databases:
         return list(found)
-    globs = any(_GLOB & set(each) for each in databases)
+    globs = any(map(is_glob, databases))
     return [
         each
         for each in found
@@ -105,7 +104,7 @@ def _missing(jobs: Sequence[Job], found: Iterable[Standing], databases: Sequence
         there = [each for each in found if each.host == host]
         if any(each.state == "unknown" for each in there):
             continue
-        for name in dict.fromkeys(each for each in databases if not _GLOB & set(each)):
+        for name in dict.fromkeys(each for each in databases if not is_glob(each)):
             if not any(each.database == name for each in there):
                 recipe = theirs[0] if len(theirs) == 1 else None
                 yield Standing(host, recipe, name, "missing", "no dump at all")

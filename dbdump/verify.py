@@ -17,7 +17,7 @@ from .elsewhere import job_there, jobs_at
 from .ending import end
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
 from .examine import Examined, look
-from .plan import Job, is_directory_of, known_secrets, matches
+from .plan import Job, is_directory_of, is_glob, known_secrets, matches
 from .progress import Plain, display
 from .report import Result
 from .stored import Listing, Stored, Stray, remembered
@@ -76,7 +76,7 @@ class _Run:
     @property
     def missing(self) -> Sequence[str]:
         """The names, and no globs, that were asked for, and of which no recipe has a dump."""
-        return [each for each in self.wanted if each not in self.seen and not set("*?[") & set(each)]
+        return [each for each in self.wanted if each not in self.seen and not is_glob(each)]
 
     def recipe(self, place: Place) -> Iterator[Verdict | Result]:
         """Verify the dumps of one recipe, several at once; nobody removes one meanwhile."""
