@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from .backends.registry import BUILT_IN
 from .catalog import printable
 from .discover import discover, recipe_directory, select
-from .errors import DbdumpError, NoSuchBackend, NothingMatched, RecipeError, UsageError, WriteError
+from .errors import DbdumpError, NoSuchBackend, NothingMatched, RecipeError, UsageError, WriteError, with_hint
 from .options import Overrides, ad_hoc, jobs_of
 from .plan import Job
 from .report import COMMANDS, document, hand_over
@@ -72,8 +72,7 @@ def load_recipes(directory: str | None) -> Sequence[RecipeError]:
 
 def told(error: DbdumpError) -> str:
     """Return an error in words, with its hint on a line of its own."""
-    hint = f"\n         hint: {error.hint}" if error.hint else ""
-    return f"{printable(error.message)}{hint}"
+    return "\n".join(with_hint(printable(error.message), error.hint))
 
 
 def complain(error: DbdumpError, command: str = "", *, as_json: bool = False, nagios: bool = False) -> int:

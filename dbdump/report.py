@@ -12,7 +12,7 @@ from typing import Literal
 
 from rich.filesize import decimal
 
-from .errors import DbdumpError, Locked, WriteError
+from .errors import DbdumpError, Locked, WriteError, with_hint
 
 STORED, FAILED, USAGE = 0, 1, 2  # the others are in errors.py, and 128 + the signal
 DOCUMENT_SCHEMA = 1
@@ -50,7 +50,7 @@ class Result:
     @property
     def lines(self) -> list[str]:
         """The line, and the hint where there is one."""
-        return [self.line, f"         hint: {self.hint}"] if self.hint else [self.line]
+        return with_hint(self.line, self.hint)
 
     @property
     def item(self) -> dict[str, object]:

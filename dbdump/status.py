@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from .asked import Asked, asked_jobs, told
 from .catalog import GLOBALS, is_cut, printable
 from .ending import end
-from .errors import BadDump, DbdumpError, NothingMatched, UsageError
+from .errors import BadDump, DbdumpError, NothingMatched, UsageError, with_hint
 from .monitor import nagios as nagios_line
 from .monitor import write_metrics
 from .plan import Job, is_glob, matches, selected
@@ -112,9 +112,7 @@ def _missing(jobs: Sequence[Job], found: Iterable[Standing], databases: Sequence
 
 def _lines(found: Sequence[Standing], errors: Sequence[DbdumpError], now: datetime) -> Iterable[str]:
     for each in found:
-        yield _line(each, now)
-        if each.hint:
-            yield f"         hint: {each.hint}"
+        yield from with_hint(_line(each, now), each.hint)
     counts = {state: sum(each.state == state for each in found) for state in ("ok", *WORST_FIRST)}
     yield ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "ok")
     yield from map(told, errors)
