@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .catalog import GLOBALS, STAMP, encode, printable
-from .errors import BadDump, DumpError, NothingMatched, RecipeError, UsageError
+from .errors import BadDump, DumpError, NothingMatched, RecipeError, UsageError, interrupted
 from .local_copy import read_copy
 from .plan import Job, matches
-from .report import Result
+from .report import Result, error_text
 from .standing import fault_of
 from .stored import Listing, Stored, Stray
 from .survey import Place, survey
@@ -60,7 +60,7 @@ def choose(asked: Asked, at: str | None, *, with_globals: bool) -> Chosen:
     first = _globals_of(one, stored) if with_globals else None
     if first and first.name.stamp != stored.name.stamp:
         notes.append(f"{first.name.id}: that run stored none; these are of {first.name.stamp}, their passwords too")
-    return Chosen(one.job, stored, first, (*notes, *map(told, errors)))
+    return Chosen(one.job, stored, first, (*notes, *map(error_text, errors)))
 
 
 def choose_file(asked: Asked, path: str) -> Chosen:
@@ -96,7 +96,7 @@ def choose_file(asked: Asked, path: str) -> Chosen:
             f"Say how to restore it: --backend={printable(manifest.backend)}, and its options.",
         )
     job = Job(jobs[0].host, jobs[0].recipe, replace(jobs[0].dump, to=writer))
-    return Chosen(job, stored, None, tuple(map(told, errors)))
+    return Chosen(job, stored, None, tuple(map(error_text, errors)))
 
 
 def _all_kept(jobs: Sequence[Job], *, here: bool) -> tuple[list[_Kept], list[Result]]:
@@ -125,7 +125,7 @@ def _one_of(kept: Sequence[_Kept], wanted: Sequence[str], errors: Sequence[Recip
     there = sorted({stored.name.id for each in kept for stored in each.listing.dumps})
     what = ", ".join(map(printable, wanted)) or "anything"
     hint = f"There is: {_some(there)}." if there else "Nothing is stored; see invoke recipes for where that would be."
-    raise BadDump(f"no dump of {what} is stored", told(errors[0]) if errors and not there else hint)
+    raise BadDump(f"no dump of {what} is stored", error_text(errors[0]) if errors and not there else hint)
 
 
 def _names(listing: Listing, wanted: Sequence[str]) -> set[str]:
@@ -193,10 +193,3 @@ def _says(kept: _Kept, stray: Stray) -> str:
 def _some(names: Sequence[str]) -> str:
     more = f", and {len(names) - _MOST} more" if len(names) > _MOST else ""
     return ", ".join(names[:_MOST]) + more
-
-
-def interrupted(signal: int, left: str) -> DumpError:
-    """Return the error of a run that a signal ended."""
-    error = DumpError(f"interrupted: {left}")
-    error.exit_code = 128 + signal
-    return error

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from rich.filesize import decimal
 
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .ending import end
 from .errors import NothingMatched
 from .locks import only_run
 from .plan import matches
 from .progress import Plain
 from .pruning import Pruned, prune_place
-from .report import exit_code
+from .report import error_text, exit_code
 from .survey import Place, survey
 
 
@@ -44,7 +44,7 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
         raise NothingMatched("no dump matches", "invoke list says what is stored.")
     done = [_summary(seen.found, dry_run=dry_run)] if seen.found else []
     code = exit_code(failures, broken_files=bool(errors), signal=seen.signal)
-    wrong = [*(line for each in failures for line in each.lines), *map(told, errors)]
+    wrong = [*(line for each in failures for line in each.lines), *map(error_text, errors)]
     return end("prune", code, bugs=[each.bug for each in failures], lines=[*done, *wrong], aside=bool(plain.lost))
 
 

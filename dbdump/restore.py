@@ -13,9 +13,9 @@ from rich.filesize import decimal
 from .asked import Asked
 from .attempt import failed
 from .catalog import GLOBALS, printable
-from .choosing import Chosen, choose, choose_file, interrupted
+from .choosing import Chosen, choose, choose_file
 from .elsewhere import job_there, jobs_at
-from .errors import DbdumpError, DumpError, Interrupted, UsageError
+from .errors import DbdumpError, DumpError, Interrupted, UsageError, interrupted
 from .plan import Job, known_secrets
 from .progress import Plain, display
 from .redact import redact

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from rich.filesize import decimal
 
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .catalog import GLOBALS, is_cut, printable
 from .ending import end
 from .errors import BadDump, DbdumpError, NothingMatched, UsageError, with_hint
@@ -16,7 +16,7 @@ from .monitor import nagios as nagios_line
 from .monitor import write_metrics
 from .plan import Job, is_glob, matches, selected
 from .progress import Plain
-from .report import Result, exit_code
+from .report import Result, error_text, exit_code
 from .retention import SHRINK_ALARM
 from .spans import age, ago, parse_span
 from .standing import WORST_FIRST, Rule, Standing, own_fault, standings
@@ -115,7 +115,7 @@ def _lines(found: Sequence[Standing], errors: Sequence[DbdumpError], now: dateti
         yield from with_hint(_line(each, now), each.hint)
     counts = {state: sum(each.state == state for each in found) for state in ("ok", *WORST_FIRST)}
     yield ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "ok")
-    yield from map(told, errors)
+    yield from map(error_text, errors)
 
 
 def _line(each: Standing, now: datetime) -> str:

@@ -213,7 +213,7 @@ def _finish(work: Callable[[], int], command: str = "", given: Mapping[str, Any]
     `given` are the flags of `command`: what --json or --nagios promise of stdout holds for an error too.
     """
     sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)  # invoke sets it: each start would compile it all
-    from .asked import bug_for_nagios, complain
+    from .ending import bug_for_nagios, complain
     from .errors import DbdumpError
 
     _prepare_standard_streams()
@@ -278,7 +278,7 @@ class _Console(Program):
         try:
             parse(*arguments)
         except ParseError as error:
-            from .asked import complain
+            from .ending import complain
             from .errors import UsageError
 
             words = original_spelling(sys.argv[1:])

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from .aside import prints_aside
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .attempt import attempt
 from .catalog import printable
 from .elsewhere import job_there, jobs_at
@@ -19,7 +19,7 @@ from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, Usa
 from .examine import Examined, look
 from .plan import Job, is_directory_of, is_glob, known_secrets, matches
 from .progress import Plain, display
-from .report import Result
+from .report import Result, error_text
 from .stored import Listing, Stored, Stray, remembered
 from .survey import Place, survey
 from .verdicts import Verdict, dump_name, exit_of, of_dump, of_future, of_nothing, of_stray, summary
@@ -49,7 +49,7 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
     code = exit_of(verdicts, failures, broken_files=bool(errors), signal=seen.signal)
     return end(
         "verify", code, bugs=[each.bug for each in failures],
-        lines=[*summary(verdicts, failures, time.monotonic() - began), *map(told, errors)],
+        lines=[*summary(verdicts, failures, time.monotonic() - began), *map(error_text, errors)],
         items=[*(each.item for each in verdicts), *(each.item for each in failures)],
         errors=errors, as_json=asked.as_json,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from .aside import prints_aside
-from .asked import Asked, asked_jobs, load_recipes, told
+from .asked import Asked, asked_jobs, load_recipes
 from .backends.base import Backend
 from .backends.registry import plugged_in
 from .catalog import printable
@@ -17,7 +17,7 @@ from .errors import DbdumpError, NothingMatched, UsageError
 from .plan import Job, Plan, Planned, Refused, Skipped, matches
 from .progress import Plain, display
 from .redact import redact
-from .report import Result, exit_code, summary
+from .report import Result, error_text, exit_code, summary
 from .runner import dry_run, run
 
 DRY_TOKEN = "status"  # noqa: S105  no secret: a run has a random one
@@ -42,7 +42,7 @@ def dump(asked: Asked) -> int:
         code = NothingMatched.exit_code
     return end(
         "dump", code, bugs=[each.bug for each in results],
-        lines=[*summary(results, time.monotonic() - began), *map(told, errors)],
+        lines=[*summary(results, time.monotonic() - began), *map(error_text, errors)],
         items=(each.item for each in results), errors=errors, as_json=asked.as_json,
     )  # fmt: skip
 
@@ -84,7 +84,7 @@ def show_dry_run(asked: Asked) -> int:
             for line in [*failure.bug.splitlines(), *failure.lines]:
                 plain.say(f"# {line}")
     for error in errors:
-        plain.say(told(error))
+        plain.say(error_text(error))
     if not (matched or failed or errors):
         raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")
     failed = failed or bool(plain.lost)
@@ -96,7 +96,7 @@ def _script_of(plan: Plan) -> str:
         case Skipped(name, reason):
             return f"# {name.id}: skipped, {reason}\n"
         case Refused(name, error):
-            return f"# {name.id}: {error.stage}: {told(error)}\n"
+            return f"# {name.id}: {error.stage}: {error_text(error)}\n"
         case Planned(name, pipeline=pipeline, store=store, wrapping=wrapping):
             script = redact(pipeline.script(DRY_TOKEN), pipeline.values.values())
             if wrapping is not None:
@@ -117,7 +117,7 @@ def show_recipes(directory: str | None) -> int:
         tags = f"  [{', '.join(recipe.tags)}]" if recipe.tags else ""
         plain.say(f"{recipe.id:<30}{tags}  {recipe.title}".rstrip())
     for error in found.errors:
-        plain.say(told(error))
+        plain.say(error_text(error))
     return exit_code([], broken_files=bool(found.errors), signal=None)
 
 
@@ -130,7 +130,7 @@ def show_backends(directory: str | None) -> int:
         for line in _options_of(cls):
             plain.say(f"    {line}")
     for error in errors:
-        plain.say(told(error))
+        plain.say(error_text(error))
     return exit_code([], broken_files=bool(errors), signal=None)
 
 
