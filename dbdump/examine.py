@@ -52,7 +52,7 @@ class Examined:
     marks: bytes = field(default=b"", repr=False)
 
 
-def look(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Examined:
+def examine(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Examined:
     """Read one dump back, all of it, and return what was found.
 
     `advanced` is told of the bytes as they come. Raises DumpError where it could not be looked at: a lost connection,
@@ -96,7 +96,7 @@ class _Examination:
         return self._intake.marks
 
     def level(self) -> Level:
-        """Return the level that was reached. Raises _Bad, and what `look` does."""
+        """Return the level that was reached. Raises _Bad, and what `examine` does."""
         _refuse(None, self._intake.fault_of_size())
         keys = self._signers()
         unwrap = unwrapping(self._stored, self._wrappers)

@@ -13,7 +13,7 @@ from .backends.base import Backend
 from .errors import DbdumpError, RecipeError, UsageError
 from .host import Host
 from .retention import Keep
-from .wrappers.base import Wrapper, fault_of
+from .wrappers.base import Wrapper, wrapper_fault
 from .writers.base import Writer
 
 DEFAULT_DATADIR = "/var/backups"
@@ -53,7 +53,7 @@ def refuse_odd(said: Dump | Site) -> None:
     if not isinstance(wrap, list | tuple | None):
         raise RecipeError(f"wrap={_shown(wrap)}: not a list of wrappers", "Write wrap=[Zstd()], or [] for none.")
     for each in wrap or ():
-        if fault := fault_of(each):
+        if fault := wrapper_fault(each):
             hint = "Write wrap=[Zstd()]; what a wrapper of your own has to have is in dbdump/wrappers/base.py."
             raise RecipeError(f"wrap: {_shown(each)}: {fault}", hint)
     if wrap and [each.suffix for each in wrap].count(".gpg") > 1:

@@ -11,7 +11,7 @@ from typing import Self
 
 from .backends.base import Backend
 from .errors import BadDump, Gone, Interrupted, RecipeError, StageError
-from .examine import Examined, look
+from .examine import Examined, examine
 from .gate import Gate
 from .pieces import Changed, same
 from .pipeline import Pipeline, Write
@@ -67,7 +67,7 @@ def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) ->
 
     Raises BadDump where it is bad, and StageError where it cannot be unwrapped here.
     """
-    examined = look(place, stored, advanced)
+    examined = examine(place, stored, advanced)
     record = examined.record
     if record.fault:
         raise BadDump(f"{stored.name.id} {stored.name.stamp}: {record.fault}", examined.hint)

@@ -26,7 +26,7 @@ class Hosted:
 
 
 @contextmanager
-def on_host(place: Place, stored: Stored, job: Job) -> Iterator[Hosted]:
+def scratch_database(place: Place, stored: Stored, job: Job) -> Iterator[Hosted]:
     """Have a scratch database on the server of a host, reached as `job` says.
 
     Raises StageError for a backend that could not drop it again, and what reaching that host raises.

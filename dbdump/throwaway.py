@@ -13,7 +13,7 @@ from .backends.mysql import MySQL
 from .backends.postgresql import PostgreSQL
 from .catalog import GLOBALS, SCRATCH
 from .errors import DumpError, StageError
-from .examine import look
+from .examine import examine
 from .restoring import SecondPass
 from .scratch import Held, Scratch
 from .stored import Stored
@@ -85,7 +85,7 @@ class ThrowAway:
         )
         if globals_ is None:
             return False
-        examined = look(self._place, globals_, lambda _: None)
+        examined = examine(self._place, globals_, lambda _: None)
         if examined.record.fault:
             return False
         text = bytearray()

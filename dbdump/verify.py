@@ -16,7 +16,7 @@ from .catalog import printable
 from .elsewhere import job_there, jobs_at
 from .ending import end
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
-from .examine import Examined, look
+from .examine import Examined, examine
 from .plan import Job, is_directory_of, is_glob, known_secrets, matches
 from .progress import Plain, display
 from .report import Result, error_text
@@ -154,13 +154,13 @@ class _Run:
         name = dump_name(stored)
         advanced = partial(self.shown.advanced, name)
         try:
-            return look(place, stored, advanced)
+            return examine(place, stored, advanced)
         except ConnectionLost as error:
             if place.machines.local.ended:
                 raise
             self.shown.notice(f"{name}: {error.message}; once more")
         self.shown.started(name, stored.size)
-        return look(place, stored, advanced)
+        return examine(place, stored, advanced)
 
     def _drilled(self, place: Place, stored: Stored, examined: Examined) -> Examined:
         from .drill import drill, why_not  # noqa: PLC0415  most runs need no scratch servers

@@ -46,7 +46,7 @@ class Wrapper(Protocol):
         ...
 
 
-def fault_of(wrapper: object) -> str:
+def wrapper_fault(wrapper: object) -> str:
     """Return what keeps a thing from being a wrapper, or nothing."""
     if isinstance(wrapper, type):
         return "no wrapper, but a class"

@@ -215,7 +215,7 @@ def link_or_claim(part: str, final: str, directory: int, named: list[str]) -> No
         os.unlink(part, dir_fd=directory)
 
 
-def sha256_of(name: str, directory: int) -> str:
+def file_sha256(name: str, directory: int) -> str:
     """Return the SHA-256 of the file `name` in `directory`, in hex."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     with os.fdopen(file, "rb") as stream:
