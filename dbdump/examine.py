@@ -5,9 +5,7 @@ It is read once: its bytes are counted and hashed while they are unwrapped and r
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -16,7 +14,7 @@ from .backends.base import Backend
 from .catalog import utc_now
 from .ends import Ends
 from .errors import RecipeError, StageError
-from .host import clean_environment
+from .host import is_here
 from .intake import Fault, Intake
 from .pipeline import Ended, Pipeline
 from .script import Stage
@@ -140,7 +138,7 @@ class _Examination:
         if not argv:
             return None
         name = PurePath(argv[0]).name if backend is None or backend.stage is None else backend.stage
-        if _is_here(argv[0]):
+        if is_here(argv[0]):
             return Stage(name, ("sh", "-c", _TO_THE_END, "sh", *argv))
         self.notes.append(f"structure not read: no {name} here")
         return None
@@ -199,10 +197,6 @@ def _hint(fault: str) -> str:
     return next((hint for pattern, hint in HINTS if re.search(pattern, fault)), "Take another dump.")
 
 
-def _is_here(program: str) -> bool:
-    return shutil.which(program, path=clean_environment(os.environ)["PATH"]) is not None
-
-
 def _refuse_missing(program: str) -> None:
-    if not _is_here(program):
+    if not is_here(program):
         raise StageError(program, "not found on PATH here", f"Install {program} on this machine.")

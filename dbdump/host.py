@@ -7,6 +7,7 @@ import fcntl
 import os
 import pwd
 import select
+import shutil
 import signal
 import subprocess  # noqa: TID251  this is the room for it
 import threading
@@ -224,3 +225,8 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
         with contextlib.suppress(KeyError):
             kept["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
     return kept
+
+
+def is_here(program: str) -> bool:
+    """Whether a script of this machine would find a program on its PATH."""
+    return shutil.which(program, path=clean_environment(os.environ)["PATH"]) is not None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import PurePath
 
 from .errors import ReadError, StageError
-from .host import clean_environment
+from .host import is_here
 from .pipeline import Pipeline
 from .script import Stage
 from .stored import Stored
@@ -63,7 +61,7 @@ class Signatures:
         """The fingerprints of the keys that may sign."""
         if self._gpg is None:
             return frozenset()
-        if shutil.which("gpg", path=clean_environment(os.environ)["PATH"]) is None:
+        if not is_here("gpg"):
             raise StageError("gpg", "not found on PATH here: nobody can say whose signature is right", _INSTALL)
         return allowed(self._gpg, self._ask)
 
