@@ -15,7 +15,7 @@ from .backends.base import Backend
 from .catalog import GLOBALS, SCRATCH, DumpName
 from .errors import DumpError, ListError, RecipeError, Skip, StageError
 from .links import Reach
-from .pipeline import Pipeline
+from .pipeline import Pipeline, asker
 from .plan import (
     Job,
     Plan,
@@ -66,7 +66,7 @@ class Bound:
         self._starter = _LARGE_PIECES if larger else ()
         if self.wrapper_shell is not self.shell:
             facts = probe(self.wrapper_shell, sorted(programs), None)
-        self._choose = cache(partial(chosen_wrappers, wanted, facts.programs, self._ask_wrapper))
+        self._choose = cache(partial(chosen_wrappers, wanted, facts.programs, asker(self.wrapper_shell)))
         self._wrap: list[Wrapper] = []
         self.backend = job.dump.backend.on(self._ask, here=self.shell.here)
         self.notice = ""
@@ -196,9 +196,6 @@ class Bound:
         return Stage(
             name, words, secrets=tuple(self._secrets), user=self._user, without=tuple(self.backend.hidden_variables)
         )
-
-    def _ask_wrapper(self, argv: Sequence[str]) -> bytes:
-        return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self.wrapper_shell)
 
     def _ask(self, argv: Sequence[str]) -> bytes:
         return Pipeline((self._stage(argv),), self._secrets).answer(self.shell)

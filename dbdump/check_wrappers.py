@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import PurePath
 
 from .check_keys import key_findings
 from .findings import Finding, guarded
 from .links import Reach
-from .pipeline import Pipeline
-from .plan import Ask, Job, chosen_wrappers
+from .pipeline import asker
+from .plan import Job, chosen_wrappers
 from .probe import probe
-from .script import Stage
-from .shell import Shell
+from .shell import Asker
 from .wrappers.base import Wrapper
 from .wrappers.compress import Compress
 from .wrappers.gpg import GPG
@@ -40,17 +38,12 @@ def wrapper_findings(job: Job, reach: Reach) -> Iterator[Finding]:
             yield from guarded(_program(each, programs, ask), each.program)
 
 
-def asker(shell: Shell) -> Ask:
-    """Return what runs an argv on `shell` and gives its stdout."""
-    return lambda argv: Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(shell)
-
-
-def _program(wrapper: Wrapper, programs: frozenset[str], ask: Ask) -> Iterator[Finding]:
+def _program(wrapper: Wrapper, programs: frozenset[str], ask: Asker) -> Iterator[Finding]:
     (chosen,) = chosen_wrappers([wrapper], programs, ask)
     yield Finding("ok", chosen.program, _version(ask, chosen.program) if chosen.program in _KNOWN else "is there")
 
 
-def _version(ask: Ask, program: str) -> str:
+def _version(ask: Asker, program: str) -> str:
     said = ask(["sh", "-c", '"$1" --version </dev/null 2>&1; exit 0', "sh", program]).decode("utf-8", "replace")
     match = _VERSION.search(said)
     return match[0] if match else "is there, and does not say its version"

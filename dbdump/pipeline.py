@@ -16,7 +16,7 @@ from .errors import ConnectionLost, Interrupted, StageError
 from .host import PIPE_BYTES
 from .redact import redact
 from .script import SIGPIPE_STATUS, Said, Stage, render
-from .shell import Running, Shell, Stalled
+from .shell import Asker, Running, Shell, Stalled
 
 ANSWER_TIMEOUT = 120.0  # seconds without a byte, for a command that only answers a question
 _LONGEST_ANSWER = 64 << 20  # bytes: the names of a million databases fit
@@ -234,6 +234,11 @@ class Pipeline:
     def _cause(self, said: Said, stage: Stage) -> str:
         told = cause(said.messages, PurePath(stage.argv[0]).name)
         return redact(told, self.values.values())[:_LONGEST_CAUSE]
+
+
+def asker(shell: Shell) -> Asker:
+    """Return what runs an argv on `shell`, as the user that it is of, and gives its stdout."""
+    return lambda argv: Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(shell)
 
 
 def to_blame(statuses: Sequence[int | None]) -> int | None:

@@ -17,13 +17,11 @@ from .pipeline import Pipeline
 from .recipes import Dump
 from .redact import looks_secret, redact
 from .script import Stage
-from .shell import Shell
+from .shell import Asker, Shell
 from .wrappers.base import Wrapper
 from .wrappers.compress import Compress
 from .wrappers.gpg import PinnedGPG
 from .writers.base import Store
-
-Ask = Callable[[Sequence[str]], bytes]
 
 _SUFFIX = re.compile(r"(?:\.\w+)+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -113,7 +111,7 @@ def selected(database: str, backend: Backend) -> bool:
     return (not backend.include or matches(database, backend.include)) and not matches(database, backend.exclude)
 
 
-def chosen_wrappers(wanted: Sequence[Wrapper], programs: AbstractSet[str], ask: Ask) -> list[Wrapper]:
+def chosen_wrappers(wanted: Sequence[Wrapper], programs: AbstractSet[str], ask: Asker) -> list[Wrapper]:
     """Return the wrappers for a host whose PATH has `programs`, and where `ask` runs a command.
 
     Raises StageError where it has not what the recipe wants.

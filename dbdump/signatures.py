@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import PurePath
 
 from .errors import ReadError, StageError
 from .host import is_here
-from .pipeline import Pipeline
+from .pipeline import Pipeline, asker
 from .script import Stage
 from .stored import Stored
 from .survey import Place
@@ -63,13 +62,10 @@ class Signatures:
             return frozenset()
         if not is_here("gpg"):
             raise StageError("gpg", "not found on PATH here: nobody can say whose signature is right", _INSTALL)
-        return allowed(self._gpg, self._ask)
+        return allowed(self._gpg, asker(self._shell))
 
     def _fault_or_error(self, stored: Stored) -> str:
         try:
             return self.fault(stored)
         except ReadError as error:
             return error.message
-
-    def _ask(self, argv: Sequence[str]) -> bytes:
-        return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self._shell)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from ..catalog import BESIDE
+from ..shell import Asker
 
 _SUFFIX = re.compile(r"\.\w+")
 
@@ -25,7 +25,7 @@ class Wrapper(Protocol):
         """The program that has to be on the host's PATH."""
         ...
 
-    def on(self, programs: AbstractSet[str], ask: Callable[[Sequence[str]], bytes]) -> Wrapper:
+    def on(self, programs: AbstractSet[str], ask: Asker) -> Wrapper:
         """Return the wrapper to use on a host whose PATH has `programs`: of gzip, pigz, zstd and its own.
 
         `ask` runs an argv there, as the user that wraps, and gives its stdout. Raises StageError where it

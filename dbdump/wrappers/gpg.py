@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from ..errors import RecipeError, StageError
+from ..shell import Asker
 from .gpg_keys import Key, chosen, lookup, read_keys
-
-Ask = Callable[[Sequence[str]], bytes]
 
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 
@@ -61,7 +60,7 @@ class GPG:
         if bad := [name for name in names if not name or name.startswith("-") or not name.isprintable()]:
             raise RecipeError(f"GPG: {bad[0]!r} names no key", "Give a fingerprint or an address.")
 
-    def on(self, programs: AbstractSet[str], ask: Ask) -> PinnedGPG:  # noqa: ARG002  gpg is gpg
+    def on(self, programs: AbstractSet[str], ask: Asker) -> PinnedGPG:  # noqa: ARG002  gpg is gpg
         """Return it with its keys as fingerprints. Raises StageError for a key that cannot be used unattended."""
         recipients = [self.key(ask, name, secret=False) for name in self.encrypt]
         signer = None if self.sign is None else self.key(ask, self.sign, secret=True)
@@ -89,7 +88,7 @@ class GPG:
             tuple(dict.fromkeys(each.told for each in recipients)),
         )
 
-    def key(self, ask: Ask, name: str, *, secret: bool) -> Key:
+    def key(self, ask: Asker, name: str, *, secret: bool) -> Key:
         """Return the key that `name` means: one to sign with, or to encrypt for. Raises StageError."""
         listing = "--list-secret-keys" if secret else "--list-keys"
         argv = [*_gpg(self.homedir), "--with-colons", "--with-keygrip", listing, "--", lookup(name)]
@@ -125,7 +124,7 @@ class PinnedGPG:
         """What it says on its status lines when all was done; its exit status alone is no proof."""
         return (*(["SIG_CREATED"] if self.signer else []), *(["END_ENCRYPTION"] if self.recipients else []))
 
-    def on(self, programs: AbstractSet[str], ask: Ask) -> PinnedGPG:  # noqa: ARG002  it has been
+    def on(self, programs: AbstractSet[str], ask: Asker) -> PinnedGPG:  # noqa: ARG002  it has been
         """Return itself."""
         return self
 
@@ -153,7 +152,7 @@ class PinnedGPG:
         """
         return self.empty_bytes + size + size // 256 + 16
 
-    def tried(self, ask: Ask, signer: Key | None) -> PinnedGPG:
+    def tried(self, ask: Asker, signer: Key | None) -> PinnedGPG:
         """Return it after it has wrapped nothing. Raises StageError where that fails, or would need a passphrase."""
         said = ask(["sh", "-c", _TRY, "sh", self.homedir or "", *self.command()]).decode("utf-8", "backslashreplace")
         protected = set(re.findall(r"^S KEYINFO (\w+) \S+ \S+ \S+ \S+ P\b", said, re.MULTILINE))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from ..errors import StageError
+from ..shell import Asker
 from .gpg import GPG
 from .gpg_keys import Key, lookup, read_keys
 
@@ -124,7 +125,7 @@ def checking(homedir: str | None, signature: bytes) -> list[str]:
     return ["sh", "-c", _VERIFY, "sh", octal, *gpg(homedir)]
 
 
-def allowed(wrapper: GPG, ask: Callable[[Sequence[str]], bytes]) -> frozenset[str]:
+def allowed(wrapper: GPG, ask: Asker) -> frozenset[str]:
     """Return the fingerprints of the primary keys whose signature a recipe accepts.
 
     `ask` runs an argv on the controller. Raises StageError where the name of the signing key is of none here, or
