@@ -104,7 +104,7 @@ def dump(asked: Asked, dry_run: bool) -> int:
     2 recipe or usage error; 3 nothing matched; 75 locked, another run is at it;
     130 interrupted (128 + the signal).
     """
-    from .workflow import dump, show_dry_run
+    from .dump import dump, show_dry_run
 
     return show_dry_run(asked) if dry_run else dump(asked)
 
@@ -185,7 +185,7 @@ def recipes(_: Context, recipes: str | None = None) -> None:
     """List hosts, recipes, tags, and what each recipe is for."""
 
     def work() -> int:
-        from .workflow import show_recipes
+        from .inventory import show_recipes
 
         return show_recipes(recipes)
 
@@ -197,7 +197,7 @@ def backends(_: Context, recipes: str | None = None) -> None:
     """List backends, built in and plugged in, with their options."""
 
     def work() -> int:
-        from .workflow import show_backends
+        from .inventory import show_backends
 
         return show_backends(recipes)
 
