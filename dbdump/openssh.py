@@ -16,7 +16,7 @@ from .refused import absent, changed_key, denied, open_to_others, own_name, revo
 from .script import Said
 from .shell import Running, Stalled
 from .ssh_line import ssh_line
-from .target import Settings, destination
+from .ssh_words import Settings, destination
 
 _PIECE = 65536  # bytes
 LOST_STATUS = 255  # ssh(1): an error of ssh's own; a far end that was killed gives it as well

@@ -14,7 +14,7 @@ from .errors import RecipeError, UsageError
 from .host import Host
 from .plan import Job
 from .recipes import DEFAULT_DATADIR, Dump, Recipe
-from .target import destination, split_target
+from .ssh_words import destination, split_remote
 from .wrappers.base import Wrapper
 from .wrappers.compress import Compress
 from .wrappers.gpg import GPG
@@ -132,7 +132,7 @@ def ad_hoc(backend: str, hosts: Sequence[str], overrides: Overrides) -> list[Job
 
 def _host(remote: str) -> Host:
     """Return the host that ssh reaches as `remote`; it is called what its destination is."""
-    words = split_target(remote)
+    words = split_remote(remote)
     return Host(remote) if len(words) == 1 else Host(destination(words), ssh=remote)
 
 

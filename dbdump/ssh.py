@@ -19,7 +19,7 @@ from .known_hosts import known_keys
 from .refused import absent, changed_key, denied, open_to_others, own_name, unknown_key
 from .script import Said
 from .shell import Running
-from .target import Settings
+from .ssh_words import Settings
 
 if TYPE_CHECKING:
     from fabric import Connection  # noqa: TID251  this is the room for it

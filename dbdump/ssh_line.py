@@ -8,7 +8,7 @@ from .errors import ConnectError, StageError
 from .host import LocalShell, is_here
 from .pipeline import Pipeline
 from .script import Stage, quoted
-from .target import Settings, jump_words, loud, parse_settings, settings_of
+from .ssh_words import Settings, jump_words, loud, parse_settings, settings_of
 
 MOST_JUMPS = 8  # machines in between; more are taken for an ssh_config whose jump hosts lead to each other
 
