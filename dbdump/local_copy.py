@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
-from .catalog import MANIFEST_SUFFIX, SIGNATURE_SUFFIX, DumpName, Manifest, encode
+from .catalog import MANIFEST_SUFFIX, SIGNATURE_SUFFIX, DumpName, encode
 from .errors import BadDump, DumpError, WriteError
 from .links import Reach
+from .manifest import Manifest
 from .paths import absolute
 from .stored import Entry, Stored, read_listing
 from .writers.safe import translated

@@ -15,12 +15,13 @@ from typing import Self
 
 from .attempt import attempt, failed
 from .bound import Bound
-from .catalog import Manifest, new_stamp, printable, utc_now
+from .catalog import new_stamp, printable, utc_now
 from .down import pause
 from .errors import ConnectError, ConnectionLost, DbdumpError, Interrupted, StageError
 from .locks import only_run, own_stamp
 from .machines import PER_HOST, Machines, Queues
-from .manifest import manifest_of, refuse_bad_stream, warnings_of
+from .manifest import Manifest
+from .outcome import manifest_of, refuse_bad_stream, warnings_of
 from .pipeline import Look, Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped, known_secrets
 from .progress import Display

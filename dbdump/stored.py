@@ -16,12 +16,12 @@ from .catalog import (
     SIGNATURE_SUFFIX,
     STAMP,
     DumpName,
-    Manifest,
     decode,
     encode,
     is_cut,
 )
 from .errors import WriteError
+from .manifest import Manifest
 from .retention import is_future
 
 _PART = re.compile(rf"\.{STAMP.pattern}\..*\.part")  # also one that another version has left

@@ -8,8 +8,9 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from ..catalog import DumpName, Manifest
+from ..catalog import DumpName
 from ..errors import WriteError
+from ..manifest import Manifest
 from .safe import file_sha256, hold, link_or_claim, lock, new_part, remove_dead_parts, translated
 
 

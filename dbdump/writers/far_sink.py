@@ -7,8 +7,9 @@ import hashlib
 import threading
 from typing import NamedTuple
 
-from ..catalog import DumpName, Manifest, part_name
+from ..catalog import DumpName, part_name
 from ..errors import ConnectionLost, DbdumpError, WriteError
+from ..manifest import Manifest
 from .session import Session
 from .sessions import Sessions
 

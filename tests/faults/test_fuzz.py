@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from dbdump.backends.mysql_probe import read_tools
 from dbdump.backends.mysql_server import read_server
 from dbdump.backends.postgresql import PostgreSQL
-from dbdump.catalog import Manifest
 from dbdump.errors import DbdumpError, ListError, StageError, WriteError
+from dbdump.manifest import Manifest
 from dbdump.pipeline import cause
 from dbdump.redact import redact
 from dbdump.script import Said
