@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .backends.registry import BUILT_IN
 from .discover import discover, recipe_directory, select
 from .errors import NoSuchBackend, NothingMatched, RecipeError, UsageError
-from .options import Overrides, ad_hoc, jobs_of
+from .overrides import Overrides, ad_hoc, jobs_of
 from .plan import Job
 
 

@@ -67,7 +67,7 @@ OVERRIDES = ("backend", "datadir", "remote", "sign", "encrypt", "su", "defaults"
 def asked_of(given: Mapping[str, Any]) -> Asked:
     """Return what the flags ask for. Raises UsageError for one that is empty, or makes no sense."""
     from .asked import Asked
-    from .options import Overrides, positive, refuse_empty, split_options
+    from .overrides import Overrides, positive, refuse_empty, split_options
 
     flags = {name: flag.default for name, flag in FLAGS.items()} | dict(given)
     free = ("psql_options", "pg_dump_options", "option")  # an empty one says that there are none

@@ -36,7 +36,7 @@ from dbdump.backends.postgresql_restore import whole_name
 from dbdump.backends.postgresql_server import major, major_of_number
 from dbdump.errors import DbdumpError, StageError, UsageError
 from dbdump.flags import original_spelling
-from dbdump.options import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
+from dbdump.overrides import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
 from dbdump.plan import (
     checked_argv,
     checked_backend,

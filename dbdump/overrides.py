@@ -1,4 +1,4 @@
-"""Flags: what the command line says over a recipe, or instead of one."""
+"""What the command line says over a recipe, or instead of one, and the jobs that come of it."""
 
 from __future__ import annotations
 
