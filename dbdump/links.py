@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol, TypeVar, cast
 
-from .boot import LateShell, Link, RemoteShell
 from .down import Turns
 from .known_hosts import for_ssh_alone
 from .openssh import OpenSSHLink
+from .remote_shell import LateShell, Link, RemoteShell
 from .shell import Shell
 from .ssh_line import MOST_JUMPS, ask_ssh, first_machine, too_many
 from .ssh_words import (

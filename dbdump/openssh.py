@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .boot import NoShell
 from .channel import LOST_HINT
 from .down import Down, Turns
 from .errors import ConnectError, ConnectionLost
 from .host import LocalRunning
 from .refused import absent, changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
+from .remote_shell import NoShell
 from .script import Said
 from .shell import Running, Stalled
 from .ssh_line import ssh_line

@@ -11,12 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .boot import NoShell
 from .channel import LOST_HINT, ChannelRunning, closed
 from .down import Down
 from .errors import ConnectError, ConnectionLost
 from .known_hosts import known_keys
 from .refused import absent, changed_key, denied, open_to_others, own_name, unknown_key
+from .remote_shell import NoShell
 from .script import Said
 from .shell import Running
 from .ssh_words import Settings

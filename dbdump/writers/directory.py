@@ -10,11 +10,11 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal
 
-from ..boot import RemoteShell
 from ..catalog import DumpName, encode, place_of
 from ..errors import RecipeError
 from ..links import Reach
 from ..paths import absolute
+from ..remote_shell import RemoteShell
 from ..stored import Entry
 from .base import Condition, Store
 from .directory_sink import DirectorySink

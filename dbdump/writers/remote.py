@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..boot import NoShell
 from ..catalog import place_of
 from ..errors import ConnectError, RecipeError
 from ..host import is_number
 from ..links import Reach, Transport
+from ..remote_shell import NoShell
 from ..script import quote
 from ..ssh_words import destination, split_remote
 from .far import ShellSession

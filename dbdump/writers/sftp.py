@@ -12,10 +12,10 @@ from itertools import chain
 from posixpath import basename, dirname, join
 from typing import Any
 
-from ..boot import Link
 from ..catalog import MANIFEST_SUFFIX, PART
 from ..channel import closed
 from ..errors import ConnectionLost, WriteError
+from ..remote_shell import Link
 from ..stored import Entry
 from .base import Condition
 from .far import sha256_of

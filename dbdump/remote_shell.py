@@ -1,4 +1,4 @@
-"""How a script gets to a far shell unharmed: whatever the login shell, and whatever its start-up prints."""
+"""Shells of other machines: how a script gets there unharmed, whatever the login shell and its start-up print."""
 
 from __future__ import annotations
 
