@@ -21,10 +21,10 @@ from .backends.postgresql import PostgreSQL
 from .catalog import GLOBALS, utc_now
 from .errors import BadDump, Gone, StageError
 from .plan import Job
-from .restoring import SecondPass
 from .scratch import Held, Scratch
 from .scratch_host import scratch_database
 from .scratch_postgresql import load_globals
+from .second_pass import SecondPass
 from .stored import Drill, Stored
 from .survey import Place
 from .throwaway import ThrowAway

@@ -20,7 +20,7 @@ from .plan import Job, known_secrets
 from .progress import Plain, display
 from .redact import redact
 from .restorer import Contents, Restorer, told_things
-from .restoring import SecondPass, verified
+from .second_pass import SecondPass, verified
 from .standard_output import refuse_terminal, standard_output
 from .survey import Place, survey
 

@@ -17,7 +17,7 @@ from .left import UNKNOWN, Left
 from .plan import Job
 from .probe import PROGRAMS
 from .progress import Plain
-from .restoring import SecondPass, Target, verified
+from .second_pass import SecondPass, Target, verified
 from .stored import Stored
 from .survey import Place
 

@@ -14,8 +14,8 @@ from .backends.postgresql import PostgreSQL
 from .catalog import GLOBALS, SCRATCH
 from .errors import DumpError, StageError
 from .examine import examine
-from .restoring import SecondPass
 from .scratch import Held, Scratch
+from .second_pass import SecondPass
 from .stored import Stored
 from .survey import Place
 

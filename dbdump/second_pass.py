@@ -1,4 +1,4 @@
-"""Restore one verified dump: read it once more, and hand over only what is what was verified, piece by piece."""
+"""Read a verified dump once more, and hand its target only what is as it was verified, piece by piece."""
 
 from __future__ import annotations
 
