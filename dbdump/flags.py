@@ -93,8 +93,8 @@ def told_usage(error: str, words: Sequence[str], tasks: Collection[str]) -> tupl
     return message, f"dbdump {words[0]} --help has its flags; a database is named with --database=NAME."
 
 
-def original_spelling(argv: Sequence[str]) -> list[str]:
-    """Return `argv` with what the original program took put as invoke takes it.
+def as_invoke_spells(argv: Sequence[str]) -> list[str]:
+    """Return `argv` as invoke takes it, where a flag may come without a task, and one has two spellings.
 
     `dbdump --backend=…` means `dbdump dump --backend=…`, and --pg_dump-options is --pg-dump-options.
     """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Argument, Collection, Config, Context, Exit, ParseError, Program, Task, task
 
-from .flags import FLAGS, OVERRIDES, SELECTION, asked_of, original_spelling, told_usage
+from .flags import FLAGS, OVERRIDES, SELECTION, as_invoke_spells, asked_of, told_usage
 
 if TYPE_CHECKING:
     from .asked import Asked
@@ -281,7 +281,7 @@ class _Console(Program):
             from .ending import complain
             from .errors import UsageError
 
-            words = original_spelling(sys.argv[1:])
+            words = as_invoke_spells(sys.argv[1:])
             asked = {"as_json": "--json" in words, "nagios": "--nagios" in words}
             told = told_usage(str(error), words, [str(each.name) for each in TASKS])
             raise Exit(code=complain(UsageError(*told), words[0], **asked)) from None
@@ -297,4 +297,4 @@ def main() -> None:
     from . import __version__
 
     program = _Console(namespace=Collection(*TASKS), name="dbdump", version=__version__)
-    program.run(["dbdump", *original_spelling(sys.argv[1:])])
+    program.run(["dbdump", *as_invoke_spells(sys.argv[1:])])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..catalog import place_of
 from ..errors import ConnectError, RecipeError
-from ..host import is_number
+from ..host import is_none_or_whole
 from ..links import Reach, Transport
 from ..remote_shell import NoShell
 from ..script import quote
@@ -41,7 +41,7 @@ class Remote:
             raise RecipeError(f"Remote(path={self.path!r}): not a path", "Give a directory of that machine.")
         if self.transport not in ("fabric", "openssh"):
             raise RecipeError(f"Remote(transport={self.transport!r})", 'There are "fabric" and "openssh".')
-        if not is_number(self.retries, 0):
+        if not is_none_or_whole(self.retries, 0):
             raise RecipeError(f"Remote(retries={self.retries!r}): not a number of 0 or more", "Write retries=1.")
 
     def place(self, host: str, recipe: str) -> str:
