@@ -16,10 +16,11 @@ from .ending import end
 from .errors import NothingMatched
 from .findings import Finding, guarded, once, summary
 from .locks import look_at_locks
+from .place import Place
 from .plan import known_secrets
 from .redact import redact
 from .report import FAILED, Result, error_text, exit_code
-from .survey import Place, survey
+from .survey import survey
 
 
 def check(asked: Asked) -> int:

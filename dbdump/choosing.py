@@ -10,11 +10,12 @@ from .asked import Asked, asked_jobs
 from .catalog import GLOBALS, STAMP, encode, printable
 from .errors import BadDump, DumpError, NothingMatched, RecipeError, UsageError, interrupted
 from .local_copy import read_copy
+from .place import Place
 from .plan import Job, matches
 from .report import Result, error_text
 from .standing import fault_of
 from .stored import Listing, Stored, Stray
-from .survey import Place, survey
+from .survey import survey
 
 _MOST = 10  # names in a hint
 

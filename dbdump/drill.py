@@ -20,13 +20,13 @@ from .backends.base import Backend
 from .backends.postgresql import PostgreSQL
 from .catalog import GLOBALS, utc_now
 from .errors import BadDump, Gone, StageError
+from .place import Place
 from .plan import Job
 from .scratch import Held, Scratch
 from .scratch_host import scratch_database
 from .scratch_postgresql import load_globals
 from .second_pass import SecondPass
 from .stored import Drill, Stored
-from .survey import Place
 from .throwaway import ThrowAway
 from .unwrap import unwrapping
 

@@ -17,10 +17,10 @@ from .errors import RecipeError, StageError
 from .host import is_here
 from .intake import Fault, Intake
 from .pipeline import Ended, Pipeline
+from .place import Place
 from .script import Stage
 from .signatures import Signatures
 from .stored import Level, Record, Stored
-from .survey import Place
 from .unwrap import signing, unwrapping
 from .wrappers.gpg import GPG
 from .wrappers.gpg_verify import HINTS, decryption_fault, locked, signature_fault

@@ -14,11 +14,12 @@ from .asked import Asked, asked_jobs
 from .catalog import printable
 from .ending import end
 from .errors import NothingMatched
+from .place import Place
 from .plan import is_directory_of, matches
 from .report import error_text, exit_code
 from .spans import age, ago
 from .stored import Stored, Stray
-from .survey import Place, survey
+from .survey import survey
 from .writers.base import Store
 
 

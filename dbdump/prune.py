@@ -11,11 +11,12 @@ from .asked import Asked, asked_jobs
 from .ending import end
 from .errors import NothingMatched
 from .locks import only_run
+from .place import Place
 from .plan import matches
 from .progress import Plain
 from .pruning import Pruned, prune_place
 from .report import error_text, exit_code
-from .survey import Place, survey
+from .survey import survey
 
 
 def prune(asked: Asked, *, dry_run: bool) -> int:

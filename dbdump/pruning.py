@@ -12,13 +12,13 @@ from rich.filesize import decimal
 from .attempt import attempt
 from .catalog import new_stamp, printable
 from .errors import DumpError, Interrupted, Locked, StageError, WriteError
+from .place import Place
 from .progress import Display, Plain
 from .report import Result
 from .retention import Dated, Keep, retain
 from .signatures import Signatures
 from .standing import fault_of
 from .stored import Listing, Stored
-from .survey import Place
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from .catalog import GLOBALS, printable
 from .choosing import Chosen, choose, choose_file
 from .elsewhere import job_there, jobs_at
 from .errors import DbdumpError, DumpError, Interrupted, UsageError, interrupted
+from .place import Place
 from .plan import Job, known_secrets
 from .progress import Plain, display
 from .redact import redact
 from .restorer import Contents, Restorer, told_things
 from .second_pass import SecondPass, verified
 from .standard_output import refuse_terminal, standard_output
-from .survey import Place, survey
+from .survey import survey
 
 Value = TypeVar("Value")
 

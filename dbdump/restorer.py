@@ -14,12 +14,12 @@ from .choosing import Chosen
 from .errors import DbdumpError, ReadError, StageError
 from .examine import Examined
 from .left import UNKNOWN, Left
+from .place import Place
 from .plan import Job
 from .probe import PROGRAMS
 from .progress import Plain
 from .second_pass import SecondPass, Target, verified
 from .stored import Stored
-from .survey import Place
 
 
 @dataclass(frozen=True)

@@ -128,8 +128,8 @@ class Runner:
         return [plan.name.database for plan, result in zip(plans, done, strict=True) if result.status == "stored"]
 
     def _prune(self, bound: Bound, databases: Sequence[str]) -> list[Result]:
+        from .place import Place  # noqa: PLC0415
         from .pruning import prune_after  # noqa: PLC0415  only where something is kept, and so pruned
-        from .survey import Place  # noqa: PLC0415
 
         return prune_after(Place(bound.job, bound.store, self.machines), databases, self._display)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from .backends.base import Backend
 from .errors import ConnectError, DumpError, Interrupted, StageError
 from .machines import Machines
+from .place import Place
 from .plan import Job
 from .scratch import Scratch
 from .stored import Stored
-from .survey import Place
 from .throwaway import scratch_name
 
 

@@ -15,12 +15,12 @@ from .examine import Examined, examine
 from .gate import Gate
 from .pieces import Changed, same
 from .pipeline import Pipeline, Write
+from .place import Place
 from .plan import checked_argv, checked_backend, checked_secrets
 from .probe import become
 from .script import Stage
 from .shell import Shell
 from .stored import Stored
-from .survey import Place
 from .unwrap import unwrapping
 from .user import User
 

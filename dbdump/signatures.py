@@ -9,9 +9,9 @@ from functools import cached_property
 from .errors import ReadError, StageError
 from .host import is_here
 from .pipeline import Pipeline, asker
+from .place import Place
 from .script import Stage
 from .stored import Stored
-from .survey import Place
 from .unwrap import signing
 from .wrappers.gpg_verify import allowed, checking, signature_fault
 

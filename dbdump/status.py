@@ -14,13 +14,14 @@ from .ending import end
 from .errors import BadDump, DbdumpError, NothingMatched, UsageError, with_hint
 from .monitor import nagios as nagios_line
 from .monitor import write_metrics
+from .place import Place
 from .plan import Job, is_glob, matches, selected
 from .progress import Plain
 from .report import Result, error_text, exit_code
 from .retention import SHRINK_ALARM
 from .spans import age, ago, parse_span
 from .standing import WORST_FIRST, Rule, Standing, own_fault, standings
-from .survey import Place, survey
+from .survey import survey
 from .unwrap import signing
 
 _MAX_AGE = "26h"  # a day, and time for a dump that takes longer than yesterday's

@@ -14,10 +14,10 @@ from .backends.postgresql import PostgreSQL
 from .catalog import GLOBALS, SCRATCH
 from .errors import DumpError, StageError
 from .examine import examine
+from .place import Place
 from .scratch import Held, Scratch
 from .second_pass import SecondPass
 from .stored import Stored
-from .survey import Place
 
 
 def scratch_name() -> str:

@@ -17,11 +17,12 @@ from .elsewhere import job_there, jobs_at
 from .ending import end
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
 from .examine import Examined, examine
+from .place import Place
 from .plan import Job, is_directory_of, is_glob, known_secrets, matches
 from .progress import Plain, display
 from .report import Result, error_text
 from .stored import Listing, Stored, Stray, remembered
-from .survey import Place, survey
+from .survey import survey
 from .verdicts import Verdict, dump_name, exit_of, of_dump, of_future, of_nothing, of_stray, summary
 
 

@@ -25,11 +25,11 @@ from dbdump.errors import StageError
 from dbdump.examine import examine
 from dbdump.host import LocalShell, localhost
 from dbdump.machines import Machines
+from dbdump.place import Place
 from dbdump.plan import Job
 from dbdump.recipes import Dump
 from dbdump.scratch import servant
 from dbdump.stored import read_listing
-from dbdump.survey import Place
 from dbdump.writers.directory import Directory
 
 # Restored, each row of it is looked at for ten minutes.
