@@ -112,7 +112,7 @@ def dump(asked: Asked, dry_run: bool) -> int:
 @_flagged(*SELECTION, *OVERRIDES, "json", name="list")
 def list_(asked: Asked) -> int:
     """List the dumps that are stored, the newest first, and what is there and is no dump."""
-    from .listing import show_list
+    from .list import show_list
 
     return show_list(asked)
 

@@ -12,7 +12,7 @@ from rich.filesize import decimal
 from .catalog import printable
 from .errors import BadDump, with_hint
 from .examine import Examined
-from .listing import dump_item
+from .list import dump_item
 from .report import Result, exit_code
 from .stored import Record, Stored, Stray
 
