@@ -12,7 +12,6 @@ from pathlib import PurePath
 
 from .backends.base import Backend
 from .catalog import utc_now
-from .ends import Ends
 from .errors import RecipeError, StageError
 from .host import is_here
 from .intake import Fault, Intake
@@ -21,6 +20,7 @@ from .place import Place
 from .script import Stage
 from .signatures import Signatures
 from .stored import Level, Record, Stored
+from .stream_ends import Ends
 from .unwrap import signing, unwrapping
 from .wrappers.gpg import GPG
 from .wrappers.gpg_verify import HINTS, decryption_fault, locked, signature_fault

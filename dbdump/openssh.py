@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .channel import LOST_HINT
+from .connect_errors import absent, changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
 from .down import Down, Turns
 from .errors import ConnectError, ConnectionLost
 from .host import LocalRunning
-from .refused import absent, changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
 from .remote_shell import NoShell
 from .script import Said
 from .shell import Running, Stalled

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .channel import LOST_HINT, ChannelRunning, closed
+from .connect_errors import absent, changed_key, denied, open_to_others, own_name, unknown_key
 from .down import Down
 from .errors import ConnectError, ConnectionLost
 from .known_hosts import known_keys
-from .refused import absent, changed_key, denied, open_to_others, own_name, unknown_key
 from .remote_shell import NoShell
 from .script import Said
 from .shell import Running
