@@ -31,12 +31,13 @@ from .plan import (
     matches,
     retries_of,
     selected,
+    wanted_wrappers,
 )
 from .probe import probe
 from .redact import redact
 from .script import Stage, restore_line
 from .wrappers.base import Wrapper
-from .wrappers.compress import Compress
+from .wrappers.compress import COMPRESSORS, Compress
 from .wrappers.gpg import PinnedGPG
 
 # stdio writes 4 KiB at once, and each time whoever reads wakes up; zstd reads as many bytes as these at once.
@@ -58,8 +59,8 @@ class Bound:
         self._stamp = stamp
         checked_backend(job.dump.backend)
         self._secrets = checked_secrets(job.dump.backend)
-        wanted = [Compress()] if job.dump.wrap is None else job.dump.wrap
-        programs = {"zstd", "gzip", "pigz", _LARGE_PIECES[0], *(each.program for each in wanted)}
+        wanted = wanted_wrappers(job.dump.wrap)
+        programs = {*COMPRESSORS, _LARGE_PIECES[0], *(each.program for each in wanted)}
         facts = probe(self.shell, sorted(programs), job.dump.backend.su)
         self._user = facts.user
         larger = job.dump.backend.by_stdio and _LARGE_PIECES[0] in facts.programs

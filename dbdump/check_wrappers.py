@@ -9,20 +9,20 @@ from .check_keys import key_findings
 from .findings import Finding, guarded
 from .links import Reach
 from .pipeline import asker
-from .plan import Job, chosen_wrappers
+from .plan import Job, chosen_wrappers, wanted_wrappers
 from .probe import probe
 from .shell import Asker
 from .wrappers.base import Wrapper
-from .wrappers.compress import Compress
+from .wrappers.compress import COMPRESSORS, Compress
 from .wrappers.gpg import GPG
 
-_KNOWN = ("zstd", "gzip", "pigz", "gpg")  # what another program would do with --version, nobody knows
+_KNOWN = (*COMPRESSORS, GPG.program)  # what another program would do with --version, nobody knows
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
 
 def wrapper_findings(job: Job, reach: Reach) -> Iterator[Finding]:
     """Yield what there is to say of each wrapper of a job, on the machine that wraps. Raises ConnectError."""
-    wanted = [Compress()] if job.dump.wrap is None else list(job.dump.wrap)
+    wanted = wanted_wrappers(job.dump.wrap)
     if not wanted:
         return
     shell = reach.controller if job.dump.wrap_at == "controller" else reach.host

@@ -111,6 +111,11 @@ def selected(database: str, backend: Backend) -> bool:
     return (not backend.include or matches(database, backend.include)) and not matches(database, backend.exclude)
 
 
+def wanted_wrappers(wrap: Sequence[Wrapper] | None) -> list[Wrapper]:
+    """Return the wrappers that a recipe wants; one that says nothing wants its dumps compressed."""
+    return [Compress()] if wrap is None else list(wrap)
+
+
 def chosen_wrappers(wanted: Sequence[Wrapper], programs: AbstractSet[str], ask: Asker) -> list[Wrapper]:
     """Return the wrappers for a host whose PATH has `programs`, and where `ask` runs a command.
 

@@ -16,8 +16,6 @@ from .retention import Keep
 from .wrappers.base import Wrapper, wrapper_fault
 from .writers.base import Writer
 
-DEFAULT_DATADIR = "/var/backups"
-
 
 @dataclass(frozen=True)
 class Dump:
