@@ -9,10 +9,8 @@ from .errors import DbdumpError
 from .findings import Finding, error_of, expiry, guarded
 from .shell import Asker
 from .wrappers.gpg import GPG, PinnedGPG
-from .wrappers.gpg_keys import Key, read_keys
+from .wrappers.gpg_keys import ANYWAY, Key, read_keys
 from .wrappers.gpg_verify import gpg as reader
-
-_ANYWAY = '"$@" </dev/null 2>/dev/null; exit 0'
 
 
 def key_findings(gpg: GPG, ask: Asker, here: Asker, *, prunes: bool) -> Iterator[Finding]:
@@ -66,4 +64,4 @@ def _here(pinned: PinnedGPG, here: Asker, *, prunes: bool) -> Iterator[Finding]:
 
 def _listed(pinned: PinnedGPG, listing: str, names: Sequence[str], here: Asker) -> list[Key]:
     argv = [*reader(pinned.homedir), "--with-colons", listing, "--", *names]
-    return read_keys(here(["sh", "-c", _ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace"))
+    return read_keys(here(["sh", "-c", ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace"))

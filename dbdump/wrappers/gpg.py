@@ -9,17 +9,13 @@ from dataclasses import dataclass, replace
 
 from ..errors import RecipeError, StageError
 from ..shell import Asker
-from .gpg_keys import Key, chosen, lookup, read_keys
-
-_FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
+from .gpg_keys import ANYWAY, FINGERPRINT, Key, chosen, lookup, read_keys
 
 # No gpg.conf: an option there could add a recipient, or armour. No question is asked, and no network (row 116 of
 # tests/FAULTS.md).
 _QUIETLY = ("--batch", "--no-tty", "--quiet", "--no-options", "--pinentry-mode", "error",
             "--no-auto-key-locate", "--disable-dirmngr")  # fmt: skip
 
-# Answers with all that a command says, its exit status last: a failure is an answer too.
-_ANYWAY = 'IFS=; "$@" </dev/null 2>&1; printf "\\nexit %d\\n" $?'
 # Wraps nothing: how many bytes that makes, what is said, and how the agent holds the keys. $1 is the homedir.
 _TRY = """\
 [ -z "$1" ] || export GNUPGHOME="$1"; shift
@@ -49,7 +45,7 @@ class GPG:
     def __post_init__(self) -> None:
         if isinstance(self.encrypt, str):
             raise RecipeError(f"GPG(encrypt={self.encrypt!r}): not a list", f"Write encrypt=[{self.encrypt!r}].")
-        if isinstance(self.accept, str) or not all(_FINGERPRINT.fullmatch(each) for each in self.accept):
+        if isinstance(self.accept, str) or not all(FINGERPRINT.fullmatch(each) for each in self.accept):
             raise RecipeError(f"GPG(accept={self.accept!r}): not a list of fingerprints", "Give all 40 digits of each.")
         for option, value in (("sign", self.sign), ("homedir", self.homedir)):
             if not isinstance(value, str | None):
@@ -92,7 +88,7 @@ class GPG:
         """Return the key that `name` means: one to sign with, or to encrypt for. Raises StageError."""
         listing = "--list-secret-keys" if secret else "--list-keys"
         argv = [*_gpg(self.homedir), "--with-colons", "--with-keygrip", listing, "--", lookup(name)]
-        answer = ask(["sh", "-c", _ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace")
+        answer = ask(["sh", "-c", ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace")
         said, _, status = answer.rstrip("\n").rpartition("\nexit ")
         keys = read_keys(said)
         trouble = [line for line in said.splitlines() if line.startswith("gpg: ") and "error reading key" not in line]
@@ -116,8 +112,8 @@ class PinnedGPG:
     encrypt_for: tuple[str, ...]
     empty_bytes: int = 0
 
-    suffix = ".gpg"
-    program = "gpg"
+    suffix = GPG.suffix
+    program = GPG.program
 
     @property
     def proof(self) -> tuple[str, ...]:

@@ -15,9 +15,8 @@ from collections.abc import Set as AbstractSet
 from ..errors import StageError
 from ..shell import Asker
 from .gpg import GPG
-from .gpg_keys import Key, lookup, read_keys
+from .gpg_keys import ANYWAY, FINGERPRINT, Key, lookup, read_keys
 
-_FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 _VALIDSIG_FIELDS = 11  # the last of them is the primary key's fingerprint
 
 # Each of these words, and what it says of a dump; of several, the first one here.
@@ -43,9 +42,6 @@ HINTS = (
 # $1 is the signature as octal escapes, the data is on stdin; the rest is the command of GnuPG.
 _VERIFY = 'exec 4<&0; sig=$1; shift; printf "$sig" | "$@" --enable-special-filenames --verify -- - "-&4"'
 _LONGEST_SIGNATURE = 16 << 10  # bytes: as an argument it is four times as long, and 128 KiB is the most
-
-# Answers with all that a command says, its exit status last: a failure is an answer too.
-_ANYWAY = '"$@" </dev/null 2>&1; printf "\\nexit %d\\n" $?'
 
 
 def signature_fault(lines: Sequence[str], allowed: AbstractSet[str]) -> str:
@@ -134,12 +130,12 @@ def allowed(wrapper: GPG, ask: Asker) -> frozenset[str]:
     name = wrapper.sign or ""
     plain = name.upper().removeprefix("0X").removesuffix("!")
     listing = [*gpg(wrapper.homedir), "--with-colons", "--list-keys", "--", lookup(name)]
-    said = ask(["sh", "-c", _ANYWAY, "sh", *listing]).decode("utf-8", "backslashreplace")
+    said = ask(["sh", "-c", ANYWAY, "sh", *listing]).decode("utf-8", "backslashreplace")
     return frozenset({_primary(read_keys(said), name, plain), *wrapper.accept})
 
 
 def _primary(keys: Sequence[Key], name: str, plain: str) -> str:
-    if _FINGERPRINT.fullmatch(plain) and (not keys or any(key.fingerprint == plain for key in keys)):
+    if FINGERPRINT.fullmatch(plain) and (not keys or any(key.fingerprint == plain for key in keys)):
         return plain
     if not keys:
         raise StageError(
