@@ -27,7 +27,7 @@ PART = re.compile(rf"\.{_STAMP}\.[\w.]+\.[0-9a-f]{{8}}\.part")  # what `part_nam
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half a character: JSON can hold one, and no name of a file
+LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # JSON can hold half a character, and no name of a file can
 _CUT = re.compile(r"[\w.%~-]{120}~sha256-[0-9a-f]{64}", re.ASCII)  # the directory of a long name
 _LONGEST = 200  # bytes; a file name may have 255, and a temporary one is longer than its final one
 
@@ -144,6 +144,6 @@ def printable(name: str) -> str:
     """Return `name` for a line of text: what would break the line, or is not text, is escaped."""
     if name.isascii() and name.isprintable():
         return name  # as most are
-    whole = HALF.sub(lambda match: repr(match[0])[1:-1], name)
+    whole = LONE_SURROGATE.sub(lambda match: repr(match[0])[1:-1], name)
     escaped = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in escaped)

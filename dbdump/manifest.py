@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .catalog import HALF
+from .catalog import LONE_SURROGATE
 from .errors import WriteError
 
 SCHEMA = 1
@@ -73,7 +73,7 @@ class Manifest:
         keys = [*self.recipients, *([] if self.signer is None else [self.signer])]
         if not all(isinstance(each, str) for each in (*texts, *keys)):
             raise TypeError("a name that is no text")
-        if HALF.search("".join([*texts, *keys])):
+        if LONE_SURROGATE.search("".join([*texts, *keys])):
             raise ValueError("a name that no file system has")
         if type(self.stored_bytes) is not int or type(self.raw_bytes) not in (int, type(None)):
             raise TypeError("a size that is no number")

@@ -24,11 +24,10 @@ from .safe import (
     hold,
     new_part,
     open_directories,
+    read_file,
     remove,
     translated,
 )
-
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -98,10 +97,8 @@ class Directory:
                     yield from _files(directory.path, directory.name)
 
     def read(self, name: DumpName) -> Iterator[bytes]:
-        """Yield the bytes of a stored dump, 1 MiB at a time."""
-        with translated(self.location(name)), Path(self.location(name)).open("rb") as file:
-            while piece := file.read(_PIECE):
-                yield piece
+        """Yield the bytes of a stored dump; see Store."""
+        return read_file(Path(self.location(name)))
 
     def signature(self, name: DumpName) -> bytes:
         """Return the signature of a manifest; see Store."""

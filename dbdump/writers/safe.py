@@ -15,6 +15,7 @@ from pathlib import Path
 from ..catalog import PART, part_name
 from ..errors import Locked, WriteError
 from ..holders import holders, told
+from ..pieces import PIECE
 from .base import Condition
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -43,6 +44,13 @@ def translated(where: str | Path) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WriteError(f"{where}: {reason.lower()}", _HINTS.get(error.errno or 0, "")) from error
+
+
+def read_file(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, in the pieces that whoever compares them wants. Raises WriteError."""
+    with translated(path), path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def open_directories(root: Path, names: Sequence[str], *, create: bool) -> int:
