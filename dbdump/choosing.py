@@ -104,6 +104,7 @@ def _all_kept(jobs: Sequence[Job], *, here: bool) -> tuple[list[_Kept], list[Res
     """Return what is stored of each job, and of which that cannot be told; raises DumpError where of none."""
 
     def look(place: Place) -> Iterator[_Kept]:
+        """Yield what is stored of one job."""
         yield _Kept(place.job, place.listing())
 
     seen = survey(jobs, look, here=here)

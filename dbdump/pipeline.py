@@ -180,6 +180,7 @@ class Pipeline:
         answer = bytearray()
 
         def add(piece: memoryview) -> None:
+            """Take the next bytes of the answer. Raises StageError for one that is far too long."""
             answer.extend(piece)
             if len(answer) > _LONGEST_ANSWER:
                 raise StageError(self.stages[0].name, f"answered more than {_LONGEST_ANSWER} bytes")

@@ -32,9 +32,11 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
             plain.notice(f"{job.id}: the recipe has no keep: nothing is pruned")
 
     def named(database: str) -> bool:
+        """Whether a database is one that was asked for."""
         return matches(database, asked.databases)
 
     def work(place: Place) -> Iterable[Pruned]:
+        """Prune one place, and nobody dumps there meanwhile."""
         with contextlib.nullcontext() if dry_run else only_run(place.job):
             return prune_place(place, named if asked.databases else None, plain.hand_over, dry_run=dry_run)
 

@@ -185,12 +185,14 @@ def prune_after(place: Place, databases: Collection[str], display: Display) -> l
     pruned: list[Pruned] = []
 
     def say(text: str) -> None:
+        """Say what goes. Raises WriteError where neither stream takes it."""
         try:
             display.hand_over(text)
         except WriteError:
             Plain(to_stderr=True).hand_over(text)
 
     def prune() -> None:
+        """Prune what was dumped, and note what became of it."""
         pruned.extend(prune_place(place, lambda name: name in databases, say, brief=True))
 
     failure = attempt(place.job.id, (), prune) if databases else None

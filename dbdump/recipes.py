@@ -157,6 +157,7 @@ def recipe(host: Host, *, tags: Sequence[str] = ()) -> Callable[[RecipeFunction]
         raise RecipeError(f"@recipe({host!r}): not a host", 'Write @recipe(Host("db1")) or @recipe(localhost).')
 
     def declare(function: RecipeFunction) -> RecipeFunction:
+        """Note the function as a recipe of that host."""
         _declare(function, [host], tags, None)
         return function
 
@@ -211,6 +212,7 @@ class Site:
             raise RecipeError(f"only={strangers[0]!r}: not a host of this site", f"It has: {', '.join(names)}.")
 
         def declare(function: RecipeFunction) -> RecipeFunction:
+            """Note the function as a recipe of each of those hosts."""
             hosts = [host for host in self.hosts if only is None or host.name in only]
             _declare(function, hosts, tags, self)
             return function

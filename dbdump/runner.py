@@ -57,6 +57,7 @@ def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> tuple[list[Pla
     secrets = [*known_secrets(job.dump.backend)]
 
     def plan() -> None:
+        """Ask the host, and plan. Raises what either raises."""
         bound = Bound(job, machines.reach(job), new_stamp())
         secrets.extend(bound.secrets)
         plans.extend(bound.plan(databases))
@@ -195,6 +196,7 @@ class Runner:
         sink = planned.store.open(planned.name)
 
         def write(piece: memoryview) -> None:
+            """Store the next bytes, and show that they came."""
             sink.write(piece)
             self._display.advanced(planned.name.id, len(piece))
 
@@ -229,6 +231,7 @@ class Runner:
         outcomes: list[Outcome] = []
 
         def feed(to_wrappers: Write) -> None:
+            """Have the host dump into the wrappers here."""
             outcomes.append(planned.pipeline.run(planned.shell, to_wrappers, None, look))
 
         wrapped = planned.wrapping.run(self.machines.local, write, feed, look)

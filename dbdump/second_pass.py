@@ -113,6 +113,7 @@ class SecondPass:
         feed = self._bytes if alone else self._raw
 
         def hear(piece: memoryview) -> None:
+            """Take what the gate says. Raises Interrupted after a signal."""
             if target.shell.ended:
                 raise Interrupted("ended before it was restored")
             gate.hear(piece)
