@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .backends.registry import BUILT_IN
-from .catalog import printable
 from .discover import discover, recipe_directory, select
-from .errors import DbdumpError, NoSuchBackend, NothingMatched, RecipeError, UsageError, WriteError
-from .options import Overrides, ad_hoc, jobs_of
+from .errors import NoSuchBackend, NothingMatched, RecipeError, UsageError
+from .overrides import Overrides, ad_hoc, jobs_of
 from .plan import Job
-from .report import COMMANDS, document, hand_over
 
 
 @dataclass(frozen=True)
@@ -68,34 +63,3 @@ def load_recipes(directory: str | None) -> Sequence[RecipeError]:
     if not directory and not recipe_directory(None).is_dir():
         return ()
     return discover(recipe_directory(directory)).errors
-
-
-def told(error: DbdumpError) -> str:
-    """Return an error in words, with its hint on a line of its own."""
-    hint = f"\n         hint: {error.hint}" if error.hint else ""
-    return f"{printable(error.message)}{hint}"
-
-
-def complain(error: DbdumpError, command: str = "", *, as_json: bool = False, nagios: bool = False) -> int:
-    """Print an error that ended it all on stderr, and return its exit status.
-
-    stdout gets what it was promised to: the JSON document of `command`, or the line for Nagios.
-    """
-    with contextlib.suppress(OSError):  # nobody hears it there
-        print(f"dbdump: {told(error)}", file=sys.stderr, flush=True)  # noqa: T201
-    if nagios:
-        from .monitor import unknown  # noqa: PLC0415  as below
-
-        return unknown(error.message)
-    if as_json and command in COMMANDS:
-        with contextlib.suppress(WriteError):  # the first error is the one to tell
-            hand_over(document(command, error.exit_code, (), [error]))
-    return error.exit_code
-
-
-def bug_for_nagios(error: Exception) -> int:
-    """Print the traceback of an error that no operator can cause, and the line for Nagios; return its exit status."""
-    from .monitor import unknown  # noqa: PLC0415  only for Nagios
-
-    traceback.print_exception(error)
-    return unknown(f"bug: {type(error).__name__}: {error}")

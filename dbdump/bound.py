@@ -15,7 +15,7 @@ from .backends.base import Backend
 from .catalog import GLOBALS, SCRATCH, DumpName
 from .errors import DumpError, ListError, RecipeError, Skip, StageError
 from .links import Reach
-from .pipeline import Pipeline
+from .pipeline import Pipeline, asker
 from .plan import (
     Job,
     Plan,
@@ -27,15 +27,17 @@ from .plan import (
     checked_secrets,
     chosen_wrappers,
     empty_bytes,
+    is_glob,
     matches,
     retries_of,
     selected,
+    wanted_wrappers,
 )
 from .probe import probe
 from .redact import redact
 from .script import Stage, restore_line
 from .wrappers.base import Wrapper
-from .wrappers.compress import Compress
+from .wrappers.compress import COMPRESSORS, Compress
 from .wrappers.gpg import PinnedGPG
 
 # stdio writes 4 KiB at once, and each time whoever reads wakes up; zstd reads as many bytes as these at once.
@@ -57,15 +59,15 @@ class Bound:
         self._stamp = stamp
         checked_backend(job.dump.backend)
         self._secrets = checked_secrets(job.dump.backend)
-        wanted = [Compress()] if job.dump.wrap is None else job.dump.wrap
-        programs = {"zstd", "gzip", "pigz", _LARGE_PIECES[0], *(each.program for each in wanted)}
+        wanted = wanted_wrappers(job.dump.wrap)
+        programs = {*COMPRESSORS, _LARGE_PIECES[0], *(each.program for each in wanted)}
         facts = probe(self.shell, sorted(programs), job.dump.backend.su)
         self._user = facts.user
         larger = job.dump.backend.by_stdio and _LARGE_PIECES[0] in facts.programs
         self._starter = _LARGE_PIECES if larger else ()
         if self.wrapper_shell is not self.shell:
             facts = probe(self.wrapper_shell, sorted(programs), None)
-        self._choose = cache(partial(chosen_wrappers, wanted, facts.programs, self._ask_wrapper))
+        self._choose = cache(partial(chosen_wrappers, wanted, facts.programs, asker(self.wrapper_shell)))
         self._wrap: list[Wrapper] = []
         self.backend = job.dump.backend.on(self._ask, here=self.shell.here)
         self.notice = ""
@@ -140,7 +142,7 @@ class Bound:
 
     def _not_listed(self, names: Sequence[str]) -> list[str]:
         """Return what the recipe includes by its name, and is not there, or not for who asks."""
-        wanted = [each for each in self.backend.include if selected(each, self.backend) and not set("*?[") & set(each)]
+        wanted = [each for each in self.backend.include if selected(each, self.backend) and not is_glob(each)]
         return [each for each in wanted if each not in (*names, GLOBALS)]
 
     def _absent(self, database: str) -> Plan:
@@ -195,9 +197,6 @@ class Bound:
         return Stage(
             name, words, secrets=tuple(self._secrets), user=self._user, without=tuple(self.backend.hidden_variables)
         )
-
-    def _ask_wrapper(self, argv: Sequence[str]) -> bytes:
-        return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self.wrapper_shell)
 
     def _ask(self, argv: Sequence[str]) -> bytes:
         return Pipeline((self._stage(argv),), self._secrets).answer(self.shell)

@@ -1,30 +1,35 @@
-"""What is on disk: the names of dumps, and their manifests."""
+"""What is on disk, by name: the directories and files of dumps, and their stamps."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from .errors import WriteError
 
-SCHEMA = 1
 GLOBALS = "@globals"  # no encoded database name begins with @
 SCRATCH = "dbdump_drill_"  # what a drill restores into is called so, and eight digits
 MANIFEST_SUFFIX = ".json"
+SIGNATURE_SUFFIX = MANIFEST_SUFFIX + ".sig"
 RECORD_SUFFIX = ".verified"
+BESIDE = (MANIFEST_SUFFIX, ".sig", RECORD_SUFFIX)  # what the names of the files beside a dump end with
+
+_STAMP = r"\d{8}T\d{6}Z"
+STAMP = re.compile(_STAMP)
+DUMP_FILE = re.compile(rf"(?P<stamp>{_STAMP})(?P<suffix>(?:\.\w+)+)")  # those beside it match, too
+PART = re.compile(rf"\.{_STAMP}\.[\w.]+\.[0-9a-f]{{8}}\.part")  # what `part_name` makes of the name of one
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half a character: JSON can hold one, and no name of a file
+LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # JSON can hold half a character, and no name of a file can
 _CUT = re.compile(r"[\w.%~-]{120}~sha256-[0-9a-f]{64}", re.ASCII)  # the directory of a long name
 _LONGEST = 200  # bytes; a file name may have 255, and a temporary one is longer than its final one
-_MOST_TOLD = 200  # characters of what is wrong with a file
 
 
 @lru_cache(maxsize=4096)  # a listing asks for each name as often as it has dumps
@@ -81,7 +86,9 @@ def place_of(host: str, recipe: str) -> tuple[str, str]:
     return encode(host), encode(recipe)
 
 
-_FILE = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)(?P<suffix>(?:\.\w+)+)")
+def part_name(final: str) -> str:
+    """Return a temporary name for the file `final`, which no other run has."""
+    return f".{final}.{os.urandom(4).hex()}.part"
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class DumpName:
     @property
     def signature_file(self) -> str:
         """The name of the detached signature of its manifest, where it is signed."""
-        return self.manifest_file + ".sig"
+        return self.file + SIGNATURE_SUFFIX
 
     @property
     def record_file(self) -> str:
@@ -122,7 +129,7 @@ class DumpName:
     @classmethod
     def of_file(cls, host: str, recipe: str, database: str, file: str) -> DumpName:
         """Return the name whose file is called `file`. Raises WriteError where that is none of ours."""
-        match = _FILE.fullmatch(file)
+        match = DUMP_FILE.fullmatch(file)
         if not match:
             raise WriteError(f"not the name of a dump: {file!r}")
         return cls(host, recipe, database, match["stamp"], match["suffix"])
@@ -137,78 +144,6 @@ def printable(name: str) -> str:
     """Return `name` for a line of text: what would break the line, or is not text, is escaped."""
     if name.isascii() and name.isprintable():
         return name  # as most are
-    whole = _HALF.sub(lambda match: repr(match[0])[1:-1], name)
+    whole = LONE_SURROGATE.sub(lambda match: repr(match[0])[1:-1], name)
     escaped = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in escaped)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The commit record of a dump: one JSON object in the file beside it.
-
-    `file` is the name that the dump was given. `started` and `finished` are UTC, ISO 8601. `raw_bytes` is the
-    size before the wrappers, None where to know it would have cost a copy; `stored_bytes` and `sha256` are those
-    of the file. `stages` has each stage's `name`, `argv` with secrets masked, and exit `status`. `restore` is the
-    shell line that restores the file without dbdump. `signer` and `recipients` are of GnuPG.
-    """
-
-    schema: int
-    host: str
-    recipe: str
-    backend: str
-    database: str
-    file: str
-    started: str
-    finished: str
-    raw_bytes: int | None
-    stored_bytes: int
-    sha256: str
-    stages: tuple[dict[str, Any], ...]
-    versions: dict[str, str]
-    signer: str | None
-    recipients: tuple[str, ...]
-    restore: str
-
-    @property
-    def begun(self) -> datetime:
-        """When it was started."""
-        return datetime.fromisoformat(self.started).astimezone(UTC)
-
-    def to_json(self) -> bytes:
-        """Return it as one JSON object, ASCII, with a line end."""
-        return json.dumps(asdict(self), indent=2).encode() + b"\n"
-
-    @classmethod
-    def from_json(cls, text: bytes) -> Manifest:
-        """Return the manifest in `text`.
-
-        Raises WriteError where it is no manifest, or one of a schema that this version does not know.
-        """
-        try:
-            keys = json.loads(text)
-            if keys["schema"] != SCHEMA:
-                raise WriteError(f"manifest of schema {keys['schema']!r:.60}", "A newer dbdump wrote it.")
-            stages = tuple(map(dict, keys.pop("stages")))
-            manifest = cls(stages=stages, recipients=tuple(keys.pop("recipients")), **keys)
-            manifest.refuse_odd_types()
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-            raise WriteError(f"not a manifest: {str(error)[:_MOST_TOLD]}") from error
-        return manifest
-
-    def refuse_odd_types(self) -> None:
-        """Raise TypeError or ValueError for a value that no dump of ours has: anybody may have written the file."""
-        texts = (self.host, self.recipe, self.backend, self.database, self.file, self.sha256, self.restore)
-        keys = [*self.recipients, *([] if self.signer is None else [self.signer])]
-        if not all(isinstance(each, str) for each in (*texts, *keys)):
-            raise TypeError("a name that is no text")
-        if _HALF.search("".join([*texts, *keys])):
-            raise ValueError("a name that no file system has")
-        if type(self.stored_bytes) is not int or type(self.raw_bytes) not in (int, type(None)):
-            raise TypeError("a size that is no number")
-        if not 0 <= self.stored_bytes < 1 << 63:
-            raise ValueError("a size that no file has")
-        if any(datetime.fromisoformat(each).tzinfo is None for each in (self.started, self.finished)):
-            raise ValueError("a time without a zone")
-        _ = self.begun  # OverflowError, where UTC has no such year
-        if not self.stages:
-            raise ValueError("no stages")

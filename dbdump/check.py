@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from .aside import prints_aside
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .check_databases import DATABASES, database_findings
 from .check_host import host_findings
 from .check_readers import reader_findings
@@ -16,11 +16,12 @@ from .check_wrappers import wrapper_findings
 from .ending import end
 from .errors import NothingMatched
 from .findings import Finding, guarded, once, summary
+from .place import Place
 from .plan import known_secrets
 from .redact import redact
-from .report import FAILED, Result, exit_code
+from .report import FAILED, Result, error_text, exit_code
 from .state import look_at_locks
-from .survey import Place, survey
+from .survey import survey
 
 
 def check(asked: Asked) -> int:
@@ -46,7 +47,7 @@ def check(asked: Asked) -> int:
     code = exit_code([], broken_files=bool(errors), signal=seen.signal)
     if seen.signal is None and any(each.severity == "error" for each in findings):
         code = FAILED
-    broken = [f"ERROR    recipes  {told(error)}" for error in errors]
+    broken = [f"ERROR    recipes  {error_text(error)}" for error in errors]
     return end(
         "check", code, bugs=[*(each.bug for each in seen.found), *(each.bug for each in seen.failures)],
         lines=[*(() if asked.as_json else _lines(findings)), *broken, summary(findings, len(errors))],

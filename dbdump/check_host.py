@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from .boot import RemoteShell
 from .findings import Finding, clock
 from .links import Reach
 from .pipeline import Pipeline
 from .plan import Job
+from .remote_shell import RemoteShell
 from .script import Stage
 from .shell import Shell
 

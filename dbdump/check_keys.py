@@ -7,15 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from .errors import DbdumpError
 from .findings import Finding, error_of, expiry, guarded
-from .plan import Ask
+from .shell import Asker
 from .wrappers.gpg import GPG, PinnedGPG
-from .wrappers.gpg_keys import Key, read_keys
+from .wrappers.gpg_keys import ANYWAY, Key, read_keys
 from .wrappers.gpg_verify import gpg as reader
 
-_ANYWAY = '"$@" </dev/null 2>/dev/null; exit 0'
 
-
-def key_findings(gpg: GPG, ask: Ask, here: Ask, *, prunes: bool) -> Iterator[Finding]:
+def key_findings(gpg: GPG, ask: Asker, here: Asker, *, prunes: bool) -> Iterator[Finding]:
     """Yield how each key of `gpg` is where it wraps, which `ask` asks, and what is known of it `here`, to verify.
 
     Where the recipe `prunes`, signatures have to be checked after each dump.
@@ -42,13 +40,13 @@ def key_findings(gpg: GPG, ask: Ask, here: Ask, *, prunes: bool) -> Iterator[Fin
         yield from guarded(_here(pinned, here, prunes=prunes), "gpg")
 
 
-def _tried(pinned: PinnedGPG, signer: Key | None, ask: Ask) -> Iterator[Finding]:
+def _tried(pinned: PinnedGPG, signer: Key | None, ask: Asker) -> Iterator[Finding]:
     pinned.tried(ask, signer)
     done = [*(["signs"] if pinned.signer else []), *(["encrypts"] if pinned.recipients else [])]
     yield Finding("ok", "gpg", f"{' and '.join(done)}, and asks for nothing")
 
 
-def _here(pinned: PinnedGPG, here: Ask, *, prunes: bool) -> Iterator[Finding]:
+def _here(pinned: PinnedGPG, here: Asker, *, prunes: bool) -> Iterator[Finding]:
     """Yield whether verify can check the signature, and decrypt: the latter it need not."""
     signer, recipients = pinned.signer, pinned.recipients
     if signer and not _listed(pinned, "--list-keys", [signer], here):
@@ -64,6 +62,6 @@ def _here(pinned: PinnedGPG, here: Ask, *, prunes: bool) -> Iterator[Finding]:
         yield Finding("ok", "gpg", f"verify {told}")
 
 
-def _listed(pinned: PinnedGPG, listing: str, names: Sequence[str], here: Ask) -> list[Key]:
+def _listed(pinned: PinnedGPG, listing: str, names: Sequence[str], here: Asker) -> list[Key]:
     argv = [*reader(pinned.homedir), "--with-colons", listing, "--", *names]
-    return read_keys(here(["sh", "-c", _ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace"))
+    return read_keys(here(["sh", "-c", ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from .errors import ReadError, WriteError
 from .findings import Finding, Severity, clock, guarded, space
-from .survey import Place
+from .place import Place
 
 _LOOK = "Look at it as the account that stores there; every directory down to it has to be that account's own."
 

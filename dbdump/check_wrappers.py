@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import PurePath
 
 from .backends.base import Reader
 from .check_keys import key_findings
 from .check_readers import missing
 from .findings import Finding, guarded
 from .links import Reach
-from .pipeline import Pipeline
-from .plan import Ask, Job, chosen_wrappers
+from .pipeline import asker
+from .plan import Job, chosen_wrappers, wanted_wrappers
 from .probe import probe
-from .script import Stage
-from .shell import Shell
+from .shell import Asker, Shell
 from .wrappers.base import Wrapper
-from .wrappers.compress import Compress
+from .wrappers.compress import COMPRESSORS, Compress
 from .wrappers.gpg import GPG
 
-_KNOWN = ("zstd", "gzip", "pigz", "gpg")  # what another program would do with --version, nobody knows
+_KNOWN = (*COMPRESSORS, GPG.program)  # what another program would do with --version, nobody knows
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
 
 def wrapper_findings(job: Job, reach: Reach) -> Iterator[Finding]:
     """Yield what there is to say of each wrapper of a job, on the machine that wraps. Raises ConnectError."""
-    wanted = [Compress()] if job.dump.wrap is None else list(job.dump.wrap)
+    wanted = wanted_wrappers(job.dump.wrap)
     if not wanted:
         return
     shell = reach.controller if job.dump.wrap_at == "controller" else reach.host
@@ -43,12 +41,7 @@ def wrapper_findings(job: Job, reach: Reach) -> Iterator[Finding]:
             yield from guarded(_program(each, programs, ask, reach.controller), each.program)
 
 
-def asker(shell: Shell) -> Ask:
-    """Return what runs an argv on `shell` and gives its stdout."""
-    return lambda argv: Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(shell)
-
-
-def _program(wrapper: Wrapper, programs: frozenset[str], ask: Ask, here: Shell) -> Iterator[Finding]:
+def _program(wrapper: Wrapper, programs: frozenset[str], ask: Asker, here: Shell) -> Iterator[Finding]:
     (chosen,) = chosen_wrappers([wrapper], programs, ask)
     yield Finding("ok", chosen.program, _version(ask, chosen.program) if chosen.program in _KNOWN else "is there")
     yield from missing(here, [_unwraps(chosen.inverse()[0])])
@@ -58,7 +51,7 @@ def _unwraps(program: str) -> Reader:
     return Reader([program], "neither verify nor restore can read its dumps here", program)
 
 
-def _version(ask: Ask, program: str) -> str:
+def _version(ask: Asker, program: str) -> str:
     said = ask(["sh", "-c", '"$1" --version </dev/null 2>&1; exit 0', "sh", program]).decode("utf-8", "replace")
     match = _VERSION.search(said)
     return match[0] if match else "is there, and does not say its version"

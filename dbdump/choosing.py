@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from .asked import Asked, asked_jobs, told
-from .catalog import GLOBALS, encode, printable
-from .errors import BadDump, DumpError, NothingMatched, RecipeError, UsageError
+from .asked import Asked, asked_jobs
+from .catalog import GLOBALS, STAMP, encode, printable
+from .errors import BadDump, DumpError, NothingMatched, RecipeError, UsageError, interrupted
 from .local_copy import read_copy
+from .place import Place
 from .plan import Job, matches
-from .report import Result
+from .report import Result, error_text
 from .standing import fault_of
 from .stored import Listing, Stored, Stray
-from .survey import Place, survey
+from .survey import survey
 
-_STAMP = re.compile(r"\d{8}T\d{6}Z")
 _MOST = 10  # names in a hint
 
 
@@ -44,7 +43,7 @@ def choose(asked: Asked, at: str | None, *, with_globals: bool) -> Chosen:
 
     Raises UsageError where that is more than one, and BadDump where it is none, or bad already by its manifest.
     """
-    if at not in (None, "latest") and not _STAMP.fullmatch(at or ""):
+    if at not in (None, "latest") and not STAMP.fullmatch(at or ""):
         raise UsageError(f"--at={at}: no stamp", "It is latest, or a stamp that invoke list shows: 20261122T203000Z.")
     jobs, errors = asked_jobs(asked)
     kept, failures = _all_kept(jobs, here=asked.here)
@@ -62,7 +61,7 @@ def choose(asked: Asked, at: str | None, *, with_globals: bool) -> Chosen:
     first = _globals_of(one, stored) if with_globals else None
     if first and first.name.stamp != stored.name.stamp:
         notes.append(f"{first.name.id}: that run stored none; these are of {first.name.stamp}, their passwords too")
-    return Chosen(one.job, stored, first, (*notes, *map(told, errors)))
+    return Chosen(one.job, stored, first, (*notes, *map(error_text, errors)))
 
 
 def choose_file(asked: Asked, path: str) -> Chosen:
@@ -98,13 +97,14 @@ def choose_file(asked: Asked, path: str) -> Chosen:
             f"Say how to restore it: --backend={printable(manifest.backend)}, and its options.",
         )
     job = Job(jobs[0].host, jobs[0].recipe, replace(jobs[0].dump, to=writer))
-    return Chosen(job, stored, None, tuple(map(told, errors)))
+    return Chosen(job, stored, None, tuple(map(error_text, errors)))
 
 
 def _all_kept(jobs: Sequence[Job], *, here: bool) -> tuple[list[_Kept], list[Result]]:
     """Return what is stored of each job, and of which that cannot be told; raises DumpError where of none."""
 
     def look(place: Place) -> Iterator[_Kept]:
+        """Yield what is stored of one job."""
         yield _Kept(place.job, place.listing())
 
     seen = survey(jobs, look, here=here)
@@ -127,7 +127,7 @@ def _one_of(kept: Sequence[_Kept], wanted: Sequence[str], errors: Sequence[Recip
     there = sorted({stored.name.id for each in kept for stored in each.listing.dumps})
     what = ", ".join(map(printable, wanted)) or "anything"
     hint = f"There is: {_some(there)}." if there else "Nothing is stored; see invoke recipes for where that would be."
-    raise BadDump(f"no dump of {what} is stored", told(errors[0]) if errors and not there else hint)
+    raise BadDump(f"no dump of {what} is stored", error_text(errors[0]) if errors and not there else hint)
 
 
 def _names(listing: Listing, wanted: Sequence[str]) -> set[str]:
@@ -150,8 +150,8 @@ def _of_stamp(kept: _Kept, database: str, stamp: str | None, now: datetime) -> S
         (each for each in dumps if stamp == each.name.stamp or (stamp is None and not each.is_future(now))), None
     )
     bad = [each for each in listing.strays if (each.bad or each.lost) and each.directory == encode(database)]
-    newest = max(bad, key=_stamp, default=None)
-    if newest and stamp is None and (good is None or _stamp(newest) > good.name.stamp):
+    newest = max(bad, key=lambda each: each.stamp, default=None)
+    if newest and stamp is None and (good is None or newest.stamp > good.name.stamp):
         older = f" Or restore the last good one: --at={good.name.stamp}." if good else ""
         raise BadDump(_says(kept, newest), f"Find out who touched it.{older}")
     if good is not None and stamp is None and good.record and good.record.fault:
@@ -160,7 +160,7 @@ def _of_stamp(kept: _Kept, database: str, stamp: str | None, now: datetime) -> S
     if good is not None:
         return good
     for each in bad:
-        if _stamp(each) == stamp:
+        if each.stamp == stamp:
             raise BadDump(_says(kept, each), "Find out who touched it, and restore another one.")
     if dumps and stamp is None:
         why = "no dump but from the future: a clock is wrong"
@@ -180,16 +180,12 @@ def _instead(bad: Stored, sound: Stored | None) -> str:
 def _globals_of(kept: _Kept, stored: Stored) -> Stored:
     """Return the globals of the same run, or the newest before where it stored none. Raises BadDump."""
     for stray in kept.listing.strays:
-        if (stray.bad or stray.lost) and stray.directory == encode(GLOBALS) and _stamp(stray) == stored.name.stamp:
+        if (stray.bad or stray.lost) and stray.directory == encode(GLOBALS) and stray.stamp == stored.name.stamp:
             raise BadDump(_says(kept, stray), "Leave --globals out, or restore those of another run by themselves.")
     for each in kept.listing.of(GLOBALS):
         if each.name.stamp <= stored.name.stamp:
             return each
     raise BadDump(f"{kept.job.id}: no globals of {stored.name.stamp} or before are stored", "Leave --globals out.")
-
-
-def _stamp(stray: Stray) -> str:
-    return stray.path.partition("/")[2][: len("20261122T203000Z")]
 
 
 def _says(kept: _Kept, stray: Stray) -> str:
@@ -199,10 +195,3 @@ def _says(kept: _Kept, stray: Stray) -> str:
 def _some(names: Sequence[str]) -> str:
     more = f", and {len(names) - _MOST} more" if len(names) > _MOST else ""
     return ", ".join(names[:_MOST]) + more
-
-
-def interrupted(signal: int, left: str) -> DumpError:
-    """Return the error of a run that a signal ended."""
-    error = DumpError(f"interrupted: {left}")
-    error.exit_code = 128 + signal
-    return error

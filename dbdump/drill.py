@@ -20,13 +20,13 @@ from .backends.base import Backend
 from .backends.postgresql import PostgreSQL
 from .catalog import GLOBALS, utc_now
 from .errors import BadDump, Gone, StageError
+from .place import Place
 from .plan import Job
-from .restoring import SecondPass
 from .scratch import Held, Scratch
-from .scratch_host import on_host
+from .scratch_host import scratch_database
 from .scratch_postgresql import load_globals
+from .second_pass import SecondPass
 from .stored import Drill, Stored
-from .survey import Place
 from .throwaway import ThrowAway
 from .unwrap import unwrapping
 
@@ -57,7 +57,7 @@ def drill(place: Place, stored: Stored, marks: bytes, to: Job | None, advanced: 
     at = utc_now()
     dump = SecondPass(place, stored, marks, advanced)
     if to is not None and not place.job.dump.backend.is_file:
-        with on_host(place, stored, to) as hosted:
+        with scratch_database(place, stored, to) as hosted:
             done = _Trial(place, stored, hosted.scratch, hosted.into).drill(at, dump)
         return replace(done, fault="; ".join(filter(None, [done.fault, hosted.left])))
     with _trial_here(place, stored) as trial:

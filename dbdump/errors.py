@@ -125,3 +125,15 @@ class Interrupted(DumpError):  # noqa: N818  what happened, not what is wrong
 
 class Skip(Exception):  # noqa: N818  like pytest's: raised to say why, not that something is wrong
     """Raised by a backend's `get_command` to skip one database, with the reason that is reported."""
+
+
+def interrupted(signal: int, left: str) -> DumpError:
+    """Return the error of a run that a signal ended; `left` says how things are now."""
+    error = DumpError(f"interrupted: {left}")
+    error.exit_code = 128 + signal
+    return error
+
+
+def with_hint(line: str, hint: str) -> list[str]:
+    """Return a line for people, and below it the hint, where there is one."""
+    return [line, f"         hint: {hint}"] if hint else [line]

@@ -5,24 +5,22 @@ It is read once: its bytes are counted and hashed while they are unwrapped and r
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from .backends.base import Backend
 from .catalog import utc_now
-from .ends import Ends
 from .errors import RecipeError, StageError
-from .host import clean_environment
+from .host import is_here
 from .intake import Fault, Intake
 from .pipeline import Ended, Pipeline
+from .place import Place
 from .script import Stage
 from .signatures import Signatures
 from .stored import Level, Record, Stored
-from .survey import Place
+from .stream_ends import Ends
 from .unwrap import signing, unwrapping
 from .wrappers.gpg import GPG
 from .wrappers.gpg_verify import HINTS, decryption_fault, locked, signature_fault
@@ -52,7 +50,7 @@ class Examined:
     marks: bytes = field(default=b"", repr=False)
 
 
-def look(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Examined:
+def examine(place: Place, stored: Stored, advanced: Callable[[int], object]) -> Examined:
     """Read one dump back, all of it, and return what was found.
 
     `advanced` is told of the bytes as they come. Raises DumpError where it could not be looked at: a lost connection,
@@ -96,7 +94,7 @@ class _Examination:
         return self._intake.marks
 
     def level(self) -> Level:
-        """Return the level that was reached. Raises _Bad, and what `look` does."""
+        """Return the level that was reached. Raises _Bad, and what `examine` does."""
         _refuse(None, self._intake.fault_of_size())
         keys = self._signers()
         unwrap = unwrapping(self._stored, self._wrappers)
@@ -140,7 +138,7 @@ class _Examination:
         if not argv:
             return None
         name = PurePath(argv[0]).name if backend is None or backend.stage is None else backend.stage
-        if _is_here(argv[0]):
+        if is_here(argv[0]):
             return Stage(name, ("sh", "-c", _TO_THE_END, "sh", *argv))
         self.notes.append(f"structure not read: no {name} here")
         return None
@@ -199,10 +197,6 @@ def _hint(fault: str) -> str:
     return next((hint for pattern, hint in HINTS if re.search(pattern, fault)), "Take another dump.")
 
 
-def _is_here(program: str) -> bool:
-    return shutil.which(program, path=clean_environment(os.environ)["PATH"]) is not None
-
-
 def _refuse_missing(program: str) -> None:
-    if not _is_here(program):
+    if not is_here(program):
         raise StageError(program, "not found on PATH here", f"Install {program} on this machine.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .catalog import printable
-from .errors import DbdumpError, DumpError, Interrupted
+from .errors import DbdumpError, DumpError, Interrupted, with_hint
 
 Severity = Literal["ok", "warning", "error"]
 
@@ -42,7 +42,7 @@ class Finding:
         """The line that says it, and the hint where there is one."""
         name = "/".join(filter(None, [self.host, self.recipe, printable(self.database)]))
         line = f"{_WORDS[self.severity]:<8} {name}  {self.stage}: {printable(self.message)}"
-        return [line, f"         hint: {printable(self.hint)}"] if self.hint else [line]
+        return with_hint(line, printable(self.hint))
 
     @property
     def item(self) -> dict[str, object]:

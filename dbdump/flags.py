@@ -67,7 +67,7 @@ OVERRIDES = ("backend", "datadir", "remote", "sign", "encrypt", "su", "defaults"
 def asked_of(given: Mapping[str, Any]) -> Asked:
     """Return what the flags ask for. Raises UsageError for one that is empty, or makes no sense."""
     from .asked import Asked
-    from .options import Overrides, positive, refuse_empty, split_options
+    from .overrides import Overrides, positive, refuse_empty, split_options
 
     flags = {name: flag.default for name, flag in FLAGS.items()} | dict(given)
     free = ("psql_options", "pg_dump_options", "option")  # an empty one says that there are none
@@ -93,8 +93,8 @@ def told_usage(error: str, words: Sequence[str], tasks: Collection[str]) -> tupl
     return message, f"dbdump {words[0]} --help has its flags; a database is named with --database=NAME."
 
 
-def original_spelling(argv: Sequence[str]) -> list[str]:
-    """Return `argv` with what the original program took put as invoke takes it.
+def as_invoke_spells(argv: Sequence[str]) -> list[str]:
+    """Return `argv` as invoke takes it, where a flag may come without a task, and one has two spellings.
 
     `dbdump --backend=…` means `dbdump dump --backend=…`, and --pg_dump-options is --pg-dump-options.
     """

@@ -63,7 +63,7 @@ _BLOCK = 64 * _UNIT  # a dd for each: 4 MiB make its start-up cheap
 _BEAT = 1.0  # seconds
 
 
-class Ended(OSError):  # noqa: N818  what happened
+class TakesNoMore(OSError):  # noqa: N818  what happened
     """The command has ended, and did not succeed: it takes no more."""
 
 
@@ -110,7 +110,7 @@ class Gate:
         try:
             feed(lambda piece: self._add(write, piece))
             self._flush(write, 1)
-        except Ended:
+        except TakesNoMore:
             pass  # its exit status says why
         else:
             self._end(write, before_end)
@@ -150,7 +150,7 @@ class Gate:
         """Send what is held, as far as it is whole units."""
         if self._over is not None:
             if self._over:
-                raise Ended("the command that restores has ended")
+                raise TakesNoMore("the command that restores has ended")
             self._held.clear()  # it needs no more, and yet all is read
         size = len(self._held) // unit * unit
         if size:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pwd
 import select
+import shutil
 import signal
 import subprocess  # noqa: TID251  this is the room for it
 import threading
@@ -52,9 +53,9 @@ class Host:
             raise UsageError(f"Host({self.name!r}): a host's name has no /", 'Write Host("db1", ssh="ssh://dump@db1").')
         if self.transport not in ("fabric", "openssh"):
             raise UsageError(f"Host(transport={self.transport!r})", 'There are "fabric" and "openssh".')
-        if not is_number(self.per_host, 1):
+        if not is_none_or_whole(self.per_host, 1):
             raise UsageError(f"Host(per_host={self.per_host!r}): not a number of 1 or more", "Write per_host=2.")
-        if not is_number(self.retries, 0):
+        if not is_none_or_whole(self.retries, 0):
             raise UsageError(f"Host(retries={self.retries!r}): not a number of 0 or more", "Write retries=1.")
 
     @property
@@ -68,7 +69,7 @@ class Host:
         return self.ssh or self.name
 
 
-def is_number(value: object, least: int) -> bool:
+def is_none_or_whole(value: object, least: int) -> bool:
     """Whether a value is None, or a whole number of `least` or more."""
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least)
 
@@ -224,3 +225,8 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
         with contextlib.suppress(KeyError):
             kept["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
     return kept
+
+
+def is_here(program: str) -> bool:
+    """Whether a script of this machine would find a program on its PATH."""
+    return shutil.which(program, path=clean_environment(os.environ)["PATH"]) is not None

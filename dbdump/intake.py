@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from .errors import Interrupted, StageError
 from .pieces import Hashed
 from .pipeline import Write
+from .place import Place
 from .shell import Stalled
 from .stored import Stored
-from .survey import Place
 
 _MOVED = "Somebody moved files where it is stored: take another dump, and find out who."
 _STALLED = "A stopped process or a stuck disk here; if this machine is only slow, raise stall_timeout."

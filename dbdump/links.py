@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol, TypeVar, cast
 
-from .boot import LateShell, Link, RemoteShell
 from .down import Turns
 from .known_hosts import for_ssh_alone
 from .openssh import OpenSSHLink
+from .remote_shell import LateShell, Link, RemoteShell
 from .shell import Shell
 from .ssh_line import MOST_JUMPS, ask_ssh, first_machine, too_many
-from .target import (
+from .ssh_words import (
     Settings,
     destination,
     jump_words,
@@ -24,7 +24,7 @@ from .target import (
     parse_settings,
     quick_ciphers,
     settings_of,
-    split_target,
+    split_remote,
     wants_its_agent,
     wants_kerberos,
     without_ssh,
@@ -59,7 +59,7 @@ class Links:
 
         Raises RecipeError for what ssh does not take. Nothing is connected yet.
         """
-        return self._added(RemoteShell(self._link(split_target(remote), transport)))
+        return self._added(RemoteShell(self._link(split_remote(remote), transport)))
 
     def late(self, shell: RemoteShell) -> LateShell:
         """Return a shell of the same account for what is not to be cut in the middle."""

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
-from .catalog import MANIFEST_SUFFIX, DumpName, Manifest, encode
+from .catalog import MANIFEST_SUFFIX, SIGNATURE_SUFFIX, DumpName, encode
 from .errors import BadDump, DumpError, WriteError
 from .links import Reach
+from .manifest import Manifest
 from .paths import absolute
-from .stored import SIGNATURE_SUFFIX, Entry, Stored, read_listing
-from .writers.safe import translated
-
-_PIECE = 1 << 20  # bytes
+from .stored import Entry, Stored, read_listing
+from .writers.safe import read_file, translated
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,8 @@ class LocalCopy:
             yield Entry(directory, signature.name, signature.stat().st_size)
 
     def read(self, name: DumpName) -> Iterator[bytes]:  # noqa: ARG002  as above
-        """Yield its bytes, 1 MiB at a time."""
-        with translated(self.path), self.path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                yield piece
+        """Yield its bytes."""
+        return read_file(self.path)
 
     def signature(self, name: DumpName) -> bytes:  # noqa: ARG002  as above
         """Return the signature of its manifest; see Store."""

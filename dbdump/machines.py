@@ -16,7 +16,7 @@ from .shell import Shell
 PER_HOST = 2  # databases dumped at once on another machine, where its recipe does not say
 
 Value = TypeVar("Value")
-Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 
 class Machines:
@@ -59,7 +59,7 @@ class Queues:
         self._lock = threading.Lock()
         self._hosts: dict[str, ThreadPoolExecutor] = {}
 
-    def submit(self, host: str, at_once: int | None, work: Callable[[Value], Result], value: Value) -> Future[Result]:
+    def submit(self, host: str, at_once: int | None, work: Callable[[Value], Answer], value: Value) -> Future[Answer]:
         """Have `work` done with `value`, at most `at_once` on that host; a slow host holds no slot of the others."""
         with self._lock:
             if host not in self._hosts:
@@ -72,6 +72,6 @@ class Queues:
         for each in self._hosts.values():
             each.shutdown()
 
-    def _in_a_slot(self, work: Callable[[Value], Result], value: Value) -> Result:
+    def _in_a_slot(self, work: Callable[[Value], Answer], value: Value) -> Answer:
         with self._free:
             return work(value)

@@ -1,63 +1,86 @@
-"""What came of a dump whose commands have all ended: whether it is whole, its warnings, and its manifest. Pure."""
+"""The manifest of a dump: what is in it, and what is none."""
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from .catalog import SCHEMA, Manifest, utc_now
-from .errors import StageError
-from .pipeline import Outcome, Pipeline
-from .plan import Planned
-from .redact import redact
+from .catalog import LONE_SURROGATE
+from .errors import WriteError
 
-_LONG = 200  # characters of an argument with line ends in it
-
-
-def warnings_of(planned: Planned, outcome: Outcome) -> list[str]:
-    """Return what the dump program warns of though it exits 0: mostly that it leaves something out."""
-    program = PurePath(planned.pipeline.stages[0].argv[0]).name
-    told = [each for each in outcome.said.messages if each.startswith(f"{program}: ") and "warning" in each.lower()]
-    return [redact(each, planned.pipeline.values.values()) for each in told]
+SCHEMA = 1
+_MOST_TOLD = 200  # characters of what is wrong with a file
 
 
-def refuse_bad_stream(planned: Planned, outcome: Outcome) -> None:
-    """Raise StageError where every stage exited 0, and yet the stream is not that of a whole dump."""
-    stage = planned.pipeline.stages[0].name
-    if outcome.stored_bytes <= planned.empty_bytes:
-        raise StageError(stage, "exited 0, but the dump is empty", "Run the backend's command by hand.")
-    if planned.pipeline.check_stream:
-        shape = planned.backend.shape_of(planned.name.database)
-        if fault := shape.fault(outcome.said.first or b"", outcome.said.end):
-            raise StageError(stage, f"exited 0, but {fault}", "Run the backend's command by hand.")
+@dataclass(frozen=True)
+class Manifest:
+    """The commit record of a dump: one JSON object in the file beside it.
 
+    `file` is the name that the dump was given. `started` and `finished` are UTC, ISO 8601. `raw_bytes` is the
+    size before the wrappers, None where to know it would have cost a copy; `stored_bytes` and `sha256` are those
+    of the file. `stages` has each stage's `name`, `argv` with secrets masked, and exit `status`. `restore` is the
+    shell line that restores the file without dbdump. `signer` and `recipients` are of GnuPG.
+    """
 
-def manifest_of(planned: Planned, outcome: Outcome, started: str) -> Manifest:
-    """Return the manifest of a dump that was `started` then."""
-    name, pipeline = planned.name, planned.pipeline
-    return Manifest(
-        schema=SCHEMA,
-        host=name.host,
-        recipe=name.recipe,
-        backend=planned.backend.name,
-        database=name.database,
-        file=name.file,
-        started=started,
-        finished=utc_now("milliseconds"),
-        raw_bytes=outcome.said.raw_bytes,
-        stored_bytes=outcome.stored_bytes,
-        sha256=outcome.sha256,
-        stages=tuple(
-            {"name": stage.name, "argv": [_shown(word, pipeline) for word in stage.argv], "status": status}
-            for stage, status in zip(planned.stages, outcome.statuses, strict=True)
-        ),
-        versions=dict(planned.versions),
-        signer=planned.keys.signer if planned.keys else None,
-        recipients=planned.keys.recipients if planned.keys else (),
-        restore=planned.restore(planned.store.source(name)),
-    )
+    schema: int
+    host: str
+    recipe: str
+    backend: str
+    database: str
+    file: str
+    started: str
+    finished: str
+    raw_bytes: int | None
+    stored_bytes: int
+    sha256: str
+    stages: tuple[dict[str, Any], ...]
+    versions: dict[str, str]
+    signer: str | None
+    recipients: tuple[str, ...]
+    restore: str
 
+    @property
+    def begun(self) -> datetime:
+        """When it was started."""
+        return datetime.fromisoformat(self.started).astimezone(UTC)
 
-def _shown(word: str, pipeline: Pipeline) -> str:
-    """Return an argument as the manifest shows it: no secret, and not a whole program."""
-    word = redact(word, pipeline.values.values())
-    return word if "\n" not in word or len(word) < _LONG else f"<{len(word)} characters of program>"
+    def to_json(self) -> bytes:
+        """Return it as one JSON object, ASCII, with a line end."""
+        return json.dumps(asdict(self), indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Manifest:
+        """Return the manifest in `text`.
+
+        Raises WriteError where it is no manifest, or one of a schema that this version does not know.
+        """
+        try:
+            keys = json.loads(text)
+            if keys["schema"] != SCHEMA:
+                raise WriteError(f"manifest of schema {keys['schema']!r:.60}", "A newer dbdump wrote it.")
+            stages = tuple(map(dict, keys.pop("stages")))
+            manifest = cls(stages=stages, recipients=tuple(keys.pop("recipients")), **keys)
+            manifest.refuse_odd_types()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+            raise WriteError(f"not a manifest: {str(error)[:_MOST_TOLD]}") from error
+        return manifest
+
+    def refuse_odd_types(self) -> None:
+        """Raise TypeError or ValueError for a value that no dump of ours has: anybody may have written the file."""
+        texts = (self.host, self.recipe, self.backend, self.database, self.file, self.sha256, self.restore)
+        keys = [*self.recipients, *([] if self.signer is None else [self.signer])]
+        if not all(isinstance(each, str) for each in (*texts, *keys)):
+            raise TypeError("a name that is no text")
+        if LONE_SURROGATE.search("".join([*texts, *keys])):
+            raise ValueError("a name that no file system has")
+        if type(self.stored_bytes) is not int or type(self.raw_bytes) not in (int, type(None)):
+            raise TypeError("a size that is no number")
+        if not 0 <= self.stored_bytes < 1 << 63:
+            raise ValueError("a size that no file has")
+        if any(datetime.fromisoformat(each).tzinfo is None for each in (self.started, self.finished)):
+            raise ValueError("a time without a zone")
+        _ = self.begun  # OverflowError, where UTC has no such year
+        if not self.stages:
+            raise ValueError("no stages")

@@ -7,16 +7,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .boot import NoShell
 from .channel import LOST_HINT
+from .connect_errors import absent, changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
 from .down import Down, Turns
 from .errors import ConnectError, ConnectionLost
 from .host import LocalRunning
-from .refused import absent, changed_key, denied, open_to_others, own_name, revoked_key, unknown_key
+from .remote_shell import NoShell
 from .script import Said
 from .shell import Running, Stalled
 from .ssh_line import address_of, ssh_line
-from .target import Settings, destination
+from .ssh_words import Settings, destination
 
 _PIECE = 65536  # bytes
 LOST_STATUS = 255  # ssh(1): an error of ssh's own; a far end that was killed gives it as well

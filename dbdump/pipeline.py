@@ -16,7 +16,7 @@ from .errors import ConnectionLost, Interrupted, StageError
 from .host import PIPE_BYTES
 from .redact import redact
 from .script import SIGPIPE_STATUS, Said, Stage, render
-from .shell import Running, Shell, Stalled
+from .shell import Asker, Running, Shell, Stalled
 
 ANSWER_TIMEOUT = 120.0  # seconds without a byte, for a command that only answers a question
 _LONGEST_ANSWER = 64 << 20  # bytes: the names of a million databases fit
@@ -180,6 +180,7 @@ class Pipeline:
         answer = bytearray()
 
         def add(piece: memoryview) -> None:
+            """Take the next bytes of the answer. Raises StageError for one that is far too long."""
             answer.extend(piece)
             if len(answer) > _LONGEST_ANSWER:
                 raise StageError(self.stages[0].name, f"answered more than {_LONGEST_ANSWER} bytes")
@@ -234,6 +235,11 @@ class Pipeline:
     def _cause(self, said: Said, stage: Stage) -> str:
         told = cause(said.messages, PurePath(stage.argv[0]).name)
         return redact(told, self.values.values())[:_LONGEST_CAUSE]
+
+
+def asker(shell: Shell) -> Asker:
+    """Return what runs an argv on `shell`, as the user that it is of, and gives its stdout."""
+    return lambda argv: Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(shell)
 
 
 def to_blame(statuses: Sequence[int | None]) -> int | None:

@@ -17,13 +17,11 @@ from .pipeline import Pipeline
 from .recipes import Dump
 from .redact import looks_secret, redact
 from .script import Stage
-from .shell import Shell
+from .shell import Asker, Shell
 from .wrappers.base import Wrapper
 from .wrappers.compress import Compress
 from .wrappers.gpg import PinnedGPG
 from .writers.base import Store
-
-Ask = Callable[[Sequence[str]], bytes]
 
 _SUFFIX = re.compile(r"(?:\.\w+)+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -94,6 +92,11 @@ def matches(name: str, globs: Iterable[str]) -> bool:
     return any(name == glob or fnmatchcase(name, glob) for glob in globs)
 
 
+def is_glob(pattern: str) -> bool:
+    """Whether it may match names other than itself."""
+    return bool(set("*?[") & set(pattern))
+
+
 def is_directory_of(directory: str, globs: Iterable[str]) -> bool:
     """Whether a directory is that of a database whose name is one of `globs`, or matches one.
 
@@ -108,7 +111,12 @@ def selected(database: str, backend: Backend) -> bool:
     return (not backend.include or matches(database, backend.include)) and not matches(database, backend.exclude)
 
 
-def chosen_wrappers(wanted: Sequence[Wrapper], programs: AbstractSet[str], ask: Ask) -> list[Wrapper]:
+def wanted_wrappers(wrap: Sequence[Wrapper] | None) -> list[Wrapper]:
+    """Return the wrappers that a recipe wants; one that says nothing wants its dumps compressed."""
+    return [Compress()] if wrap is None else list(wrap)
+
+
+def chosen_wrappers(wanted: Sequence[Wrapper], programs: AbstractSet[str], ask: Asker) -> list[Wrapper]:
     """Return the wrappers for a host whose PATH has `programs`, and where `ask` runs a command.
 
     Raises StageError where it has not what the recipe wants.

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from rich.filesize import decimal
 
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .ending import end
 from .errors import NothingMatched
 from .locks import only_run
+from .place import Place
 from .plan import matches
 from .progress import Plain
 from .pruning import Pruned, prune_place
-from .report import exit_code
-from .survey import Place, survey
+from .report import error_text, exit_code
+from .survey import survey
 
 
 def prune(asked: Asked, *, dry_run: bool) -> int:
@@ -31,9 +32,11 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
             plain.notice(f"{job.id}: the recipe has no keep: nothing is pruned")
 
     def named(database: str) -> bool:
+        """Whether a database is one that was asked for."""
         return matches(database, asked.databases)
 
     def work(place: Place) -> Iterable[Pruned]:
+        """Prune one place, and nobody dumps there meanwhile."""
         with contextlib.nullcontext() if dry_run else only_run(place.job):
             return prune_place(place, named if asked.databases else None, plain.hand_over, dry_run=dry_run)
 
@@ -44,7 +47,7 @@ def prune(asked: Asked, *, dry_run: bool) -> int:
         raise NothingMatched("no dump matches", "invoke list says what is stored.")
     done = [_summary(seen.found, dry_run=dry_run)] if seen.found else []
     code = exit_code(failures, broken_files=bool(errors), signal=seen.signal)
-    wrong = [*(line for each in failures for line in each.lines), *map(told, errors)]
+    wrong = [*(line for each in failures for line in each.lines), *map(error_text, errors)]
     return end("prune", code, bugs=[each.bug for each in failures], lines=[*done, *wrong], aside=bool(plain.lost))
 
 

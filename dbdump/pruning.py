@@ -12,13 +12,13 @@ from rich.filesize import decimal
 from .attempt import attempt
 from .catalog import new_stamp, printable
 from .errors import DumpError, Interrupted, Locked, StageError, WriteError
+from .place import Place
 from .progress import Display, Plain
 from .report import Result
 from .retention import Dated, Keep, retain
 from .signatures import Signatures
 from .standing import fault_of
 from .stored import Listing, Stored
-from .survey import Place
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,14 @@ def prune_after(place: Place, databases: Collection[str], display: Display) -> l
     pruned: list[Pruned] = []
 
     def say(text: str) -> None:
+        """Say what goes. Raises WriteError where neither stream takes it."""
         try:
             display.hand_over(text)
         except WriteError:
             Plain(to_stderr=True).hand_over(text)
 
     def prune() -> None:
+        """Prune what was dumped, and note what became of it."""
         pruned.extend(prune_place(place, lambda name: name in databases, say, brief=True))
 
     failure = attempt(place.job.id, (), prune) if databases else None

@@ -13,10 +13,8 @@ from .backends.base import Backend
 from .errors import DbdumpError, RecipeError, UsageError
 from .host import Host
 from .retention import Keep
-from .wrappers.base import Wrapper, fault_of
+from .wrappers.base import Wrapper, wrapper_fault
 from .writers.base import Writer
-
-DEFAULT_DATADIR = "/var/backups"
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def refuse_odd(said: Dump | Site) -> None:
     if not isinstance(wrap, list | tuple | None):
         raise RecipeError(f"wrap={_shown(wrap)}: not a list of wrappers", "Write wrap=[Zstd()], or [] for none.")
     for each in wrap or ():
-        if fault := fault_of(each):
+        if fault := wrapper_fault(each):
             hint = "Write wrap=[Zstd()]; what a wrapper of your own has to have is in dbdump/wrappers/base.py."
             raise RecipeError(f"wrap: {_shown(each)}: {fault}", hint)
     if wrap and [each.suffix for each in wrap].count(".gpg") > 1:
@@ -159,6 +157,7 @@ def recipe(host: Host, *, tags: Sequence[str] = ()) -> Callable[[RecipeFunction]
         raise RecipeError(f"@recipe({host!r}): not a host", 'Write @recipe(Host("db1")) or @recipe(localhost).')
 
     def declare(function: RecipeFunction) -> RecipeFunction:
+        """Note the function as a recipe of that host."""
         _declare(function, [host], tags, None)
         return function
 
@@ -213,6 +212,7 @@ class Site:
             raise RecipeError(f"only={strangers[0]!r}: not a host of this site", f"It has: {', '.join(names)}.")
 
         def declare(function: RecipeFunction) -> RecipeFunction:
+            """Note the function as a recipe of each of those hosts."""
             hosts = [host for host in self.hosts if only is None or host.name in only]
             _declare(function, hosts, tags, self)
             return function

@@ -12,7 +12,8 @@ from typing import Literal
 
 from rich.filesize import decimal
 
-from .errors import DbdumpError, Locked, WriteError
+from .catalog import printable
+from .errors import DbdumpError, Locked, WriteError, with_hint
 
 STORED, FAILED, USAGE = 0, 1, 2  # the others are in errors.py, and 128 + the signal
 DOCUMENT_SCHEMA = 1
@@ -50,7 +51,7 @@ class Result:
     @property
     def lines(self) -> list[str]:
         """The line, and the hint where there is one."""
-        return [self.line, f"         hint: {self.hint}"] if self.hint else [self.line]
+        return with_hint(self.line, self.hint)
 
     @property
     def item(self) -> dict[str, object]:
@@ -61,6 +62,11 @@ class Result:
             "database": self.database if self.database is not None or not database else database[0],
             "message": self.text, "hint": self.hint, "stored_bytes": self.stored_bytes, "seconds": self.seconds,
         }  # fmt: skip
+
+
+def error_text(error: DbdumpError) -> str:
+    """Return an error in words, with its hint on a line of its own."""
+    return "\n".join(with_hint(printable(error.message), error.hint))
 
 
 def document(

@@ -13,16 +13,17 @@ from rich.filesize import decimal
 from .asked import Asked
 from .attempt import failed
 from .catalog import GLOBALS, printable
-from .choosing import Chosen, choose, choose_file, interrupted
+from .choosing import Chosen, choose, choose_file
 from .elsewhere import job_there, jobs_at
-from .errors import DbdumpError, DumpError, Interrupted, UsageError
+from .errors import DbdumpError, DumpError, Interrupted, UsageError, interrupted
+from .place import Place
 from .plan import Job, known_secrets
 from .progress import Plain, display
 from .redact import redact
-from .restorer import Look, Restorer, told_things
-from .restoring import SecondPass, verified
+from .restorer import Contents, Restorer, told_things
+from .second_pass import SecondPass, verified
 from .standard_output import refuse_terminal, standard_output
-from .survey import Place, survey
+from .survey import survey
 
 Value = TypeVar("Value")
 
@@ -56,11 +57,11 @@ def restore(asked: Asked, wanted: Wanted) -> int:
             return _status_of(chosen, lambda: _alone(chosen.job, partial(_pour, chosen, shown), here=asked.here), shown)
     job = job_there(jobs_at(asked, wanted.to), chosen.job) if wanted.to else chosen.job
     restorer = Restorer(chosen, job, wanted.as_name, asked.slots, force=wanted.force)
-    look = _alone(chosen.job, restorer.look, here=asked.here, there=job, ended="nothing was touched")
+    found = _alone(chosen.job, restorer.look, here=asked.here, there=job, ended="nothing was touched")
     if not wanted.yes:
-        if not _agreed(chosen, job, look):
+        if not _agreed(chosen, job, found):
             raise UsageError("not restored: you did not say y")
-        restorer.agreed = look
+        restorer.agreed = found
     with display(eta=True) as shown:
         restorer.shown = shown
         code = _status_of(chosen, lambda: _alone(chosen.job, restorer.work, here=asked.here, there=job), shown)
@@ -90,15 +91,15 @@ def _refuse_odd(asked: Asked, wanted: Wanted) -> None:
         raise UsageError(f"nobody to ask, and {what}", "Without a terminal, say --yes.")
 
 
-def _agreed(chosen: Chosen, job: Job, look: Look) -> bool:
+def _agreed(chosen: Chosen, job: Job, found: Contents) -> bool:
     """Ask on the terminal."""
     stored = chosen.stored
     when = f"{stored.manifest.begun:%Y-%m-%d %H:%M} UTC"
-    drop = f", and drop what is there ({told_things(look.things)})" if look.things else ""
+    drop = f", and drop what is there ({told_things(found.things)})" if found.things else ""
     who = ", with its roles or users as they were then, their passwords too" if chosen.globals else ""
     sys.stderr.write(
         f"Restore {printable(stored.manifest.database)} of {chosen.job.id}, {when}, {decimal(stored.size)}, "
-        f"on {job.host.name} as {printable(look.into)}{drop}{who}? [y/N] "
+        f"on {job.host.name} as {printable(found.into)}{drop}{who}? [y/N] "
     )
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

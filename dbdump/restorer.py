@@ -14,16 +14,16 @@ from .choosing import Chosen
 from .errors import DbdumpError, ReadError, StageError
 from .examine import Examined
 from .left import UNKNOWN, Left
+from .place import Place
 from .plan import Job
 from .probe import PROGRAMS
 from .progress import Plain
-from .restoring import SecondPass, Target, verified
+from .second_pass import SecondPass, Target, verified
 from .stored import Stored
-from .survey import Place
 
 
 @dataclass(frozen=True)
-class Look:
+class Contents:
     """What the target is called, and how many things are in it: None where it is not there."""
 
     into: str
@@ -42,7 +42,7 @@ class Restorer:
         self._force = force
         self._examined: dict[DumpName, Examined] = {}
         self._left = Left()
-        self.agreed: Look | None = None
+        self.agreed: Contents | None = None
         self.globals_fault: DbdumpError | None = None
 
     @property
@@ -50,7 +50,7 @@ class Restorer:
         """The name that it was dumped under."""
         return self._chosen.stored.manifest.database
 
-    def look(self, place: Place) -> Look:
+    def look(self, place: Place) -> Contents:
         """Look at the target. Raises StageError where something is in the way, unless it is to be dropped."""
         return self._look(self._target(place, self._chosen.stored))
 
@@ -83,9 +83,9 @@ class Restorer:
         shell = place.machines.reach(self._job).host
         return Target.on(self._job.dump.backend, shell, stored.raw_suffix)
 
-    def _look(self, target: Target) -> Look:
+    def _look(self, target: Target) -> Contents:
         if self.database == GLOBALS:
-            return Look(GLOBALS, None)
+            return Contents(GLOBALS, None)
         into = target.backend.target_of(self.database, self._as_name)
         things = _things(target, into)
         if things and not self._force:
@@ -95,7 +95,7 @@ class Restorer:
                 f"{name} is not empty ({told_things(things)})",
                 "Give it another name with --as, or drop it with --force.",
             )
-        return Look(into, things)
+        return Contents(into, things)
 
     def _verify(self, place: Place, stored: Stored) -> None:
         name = f"verify {stored.name.id} {stored.name.stamp}"
@@ -121,56 +121,56 @@ class Restorer:
         else:
             self._left.globals = "restored"
 
-    def _ready(self, target: Target) -> tuple[Look, list[str], bool]:
+    def _ready(self, target: Target) -> tuple[Contents, list[str], bool]:
         """Look at the target again; return what is there, the argv that restores, and whether it replaces at once.
 
         Raises StageError where something is in the way that nobody was told of, or where that argv could not begin:
         nothing is dropped in vain.
         """
-        look, backend, stored = self._look(target), target.backend, self._chosen.stored
-        name = f"{printable(look.into)} on {self._job.host.name}"
-        if self.agreed and (look.things or 0) > (self.agreed.things or 0):
-            now = f"{name} has more in it now than when you were asked ({told_things(look.things)})"
+        found, backend, stored = self._look(target), target.backend, self._chosen.stored
+        name = f"{printable(found.into)} on {self._job.host.name}"
+        if self.agreed and (found.things or 0) > (self.agreed.things or 0):
+            now = f"{name} has more in it now than when you were asked ({told_things(found.things)})"
             raise StageError("restore", now, "Somebody uses it: look at it, and restore again.")
         examined = self._examined[stored.name]
-        if look.things and examined.record.level == "content":
+        if found.things and examined.record.level == "content":
             why = f"{'; '.join(examined.notes)}; and {name} would be dropped for it"
             hint = "Install that here, so that it is verified to its end; or restore it beside: --as=NAME."
             raise StageError("restore", why, hint)
-        given = self.database, look.into, self._jobs
-        argv = None if look.things is None else backend.get_replacing_command(*given)
+        given = self.database, found.into, self._jobs
+        argv = None if found.things is None else backend.get_replacing_command(*given)
         if argv is not None:
-            return look, argv, True
+            return found, argv, True
         argv = _there_is(backend.get_load_command(*given), target, stored)
-        if look.things:
+        if found.things:
             program = target.stage(argv, self.database).argv[0]
             if not target.ask(["sh", "-c", PROGRAMS, "sh", program]):
                 raise StageError("restore", f"{program}: not found on the PATH of {self._job.host.name}", "Install it.")
             trial = backend.get_trial_command(*given)
             _hinted(target, lambda: trial and target.ask(trial))
-        return look, argv, False
+        return found, argv, False
 
     def _database(self, place: Place, target: Target) -> None:
-        look, argv, at_once = self._ready(target)
-        self._left.before = look.things
+        found, argv, at_once = self._ready(target)
+        self._left.before = found.things
 
         def clear() -> None:
             """Drop what is in the way, unless it is replaced at once."""
-            if look.things and not at_once:
+            if found.things and not at_once:
                 self._left.step = "dropping"
-                self._left.dropped = _discard(target, look.into)
+                self._left.dropped = _discard(target, found.into)
             self._left.step = "loading"
 
         if at_once:
-            self._left.identity = target.backend.identity(look.into)
-        late = bool(look.things) and target.backend.spools(self.database, look.into, self._jobs)
+            self._left.identity = target.backend.identity(found.into)
+        late = bool(found.things) and target.backend.spools(self.database, found.into, self._jobs)
         stored = self._chosen.stored
         second = self._second(place, stored)
         if not late:
             second.begin()  # what is dropped can be replaced, as far as is known
             clear()
         globals_ = self.database == GLOBALS
-        where = f"on {self._job.host.name}" if globals_ else f"as {printable(look.into)} on {self._job.host.name}"
+        where = f"on {self._job.host.name}" if globals_ else f"as {printable(found.into)} on {self._job.host.name}"
         self._load(second, stored, target, argv, where=where, before_end=clear if late else lambda: None)
         self._left.step = "loaded"
 

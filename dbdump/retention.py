@@ -59,7 +59,7 @@ class Keep:
 
     @classmethod
     def original(cls) -> Keep:
-        """Return what the original program kept."""
+        """Return what the program that dbdump takes the place of kept."""
         return cls(last=3, hourly=24, daily=31, monthly=12, yearly=3)
 
     @property

@@ -15,12 +15,13 @@ from typing import Self
 
 from .attempt import attempt, failed
 from .bound import Bound
-from .catalog import Manifest, new_stamp, printable, utc_now
+from .catalog import new_stamp, printable, utc_now
 from .down import pause
 from .errors import ConnectError, ConnectionLost, DbdumpError, Interrupted, StageError
 from .locks import only_run, own_stamp
 from .machines import PER_HOST, Machines, Queues
-from .manifest import manifest_of, refuse_bad_stream, warnings_of
+from .manifest import Manifest
+from .outcome import manifest_of, refuse_bad_stream, warnings_of
 from .pipeline import Look, Outcome, Pipeline, Write
 from .plan import Job, Plan, Planned, Refused, Skipped, known_secrets
 from .progress import Display
@@ -56,6 +57,7 @@ def dry_run(job: Job, databases: Sequence[str], *, here: bool) -> tuple[list[Pla
     secrets = [*known_secrets(job.dump.backend)]
 
     def plan() -> None:
+        """Ask the host, and plan. Raises what either raises."""
         bound = Bound(job, machines.reach(job), new_stamp())
         secrets.extend(bound.secrets)
         plans.extend(bound.plan(databases))
@@ -127,8 +129,8 @@ class Runner:
         return [plan.name.database for plan, result in zip(plans, done, strict=True) if result.status == "stored"]
 
     def _prune(self, bound: Bound, databases: Sequence[str]) -> list[Result]:
+        from .place import Place  # noqa: PLC0415
         from .pruning import prune_after  # noqa: PLC0415  only where something is kept, and so pruned
-        from .survey import Place  # noqa: PLC0415
 
         return prune_after(Place(bound.job, bound.store, self.machines), databases, self._display)
 
@@ -194,6 +196,7 @@ class Runner:
         sink = planned.store.open(planned.name)
 
         def write(piece: memoryview) -> None:
+            """Store the next bytes, and show that they came."""
             sink.write(piece)
             self._display.advanced(planned.name.id, len(piece))
 
@@ -228,6 +231,7 @@ class Runner:
         outcomes: list[Outcome] = []
 
         def feed(to_wrappers: Write) -> None:
+            """Have the host dump into the wrappers here."""
             outcomes.append(planned.pipeline.run(planned.shell, to_wrappers, None, look))
 
         wrapped = planned.wrapping.run(self.machines.local, write, feed, look)

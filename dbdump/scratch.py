@@ -11,8 +11,8 @@ from typing import NoReturn, Self
 from .errors import Interrupted, StageError
 from .pipeline import Ended, Pipeline
 from .probe import become
-from .restoring import Target
 from .script import Said, Stage, render
+from .second_pass import Target
 from .shell import Shell, Stalled
 from .user import User
 

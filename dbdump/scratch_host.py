@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from .backends.base import Backend
 from .errors import ConnectError, DumpError, Interrupted, StageError
 from .machines import Machines
+from .place import Place
 from .plan import Job
 from .scratch import Scratch
 from .stored import Stored
-from .survey import Place
 from .throwaway import scratch_name
 
 
@@ -26,7 +26,7 @@ class Hosted:
 
 
 @contextmanager
-def on_host(place: Place, stored: Stored, job: Job) -> Iterator[Hosted]:
+def scratch_database(place: Place, stored: Stored, job: Job) -> Iterator[Hosted]:
     """Have a scratch database on the server of a host, reached as `job` says.
 
     Raises StageError for a backend that could not drop it again, and what reaching that host raises.

@@ -100,6 +100,7 @@ def load_globals(scratch: Scratch, text: bytes, directory: str) -> None:
     places: list[str] = []
 
     def moved(match: re.Match[bytes]) -> bytes:
+        """Return the statement with a place of its own."""
         places.append(f"{directory}/tablespaces/{len(places)}-{secrets.token_hex(4)}")
         return match[1] + b"'" + os.fsencode(places[-1].replace("'", "''")) + b"';"
 

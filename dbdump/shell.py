@@ -16,6 +16,14 @@ class Stalled(Exception):  # noqa: N818  told to the pump, which says which data
     """No byte came for as long as the caller would wait."""
 
 
+class Asker(Protocol):
+    """Runs a command that answers a question, on one machine and as one user, and gives its stdout."""
+
+    def __call__(self, argv: Sequence[str]) -> bytes:
+        """Return what `argv` writes to stdout; raises StageError unless it exits 0."""
+        ...
+
+
 class Running(Protocol):
     """One script under way: its output, and the ways it ends."""
 

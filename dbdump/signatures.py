@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import PurePath
 
 from .errors import ReadError, StageError
-from .host import clean_environment
-from .pipeline import Pipeline
+from .host import is_here
+from .pipeline import Pipeline, asker
+from .place import Place
 from .script import Stage
 from .stored import Stored
-from .survey import Place
 from .unwrap import signing
 from .wrappers.gpg_verify import allowed, checking, signature_fault
 
@@ -63,15 +60,12 @@ class Signatures:
         """The fingerprints of the keys that may sign."""
         if self._gpg is None:
             return frozenset()
-        if shutil.which("gpg", path=clean_environment(os.environ)["PATH"]) is None:
+        if not is_here("gpg"):
             raise StageError("gpg", "not found on PATH here: nobody can say whose signature is right", _INSTALL)
-        return allowed(self._gpg, self._ask)
+        return allowed(self._gpg, asker(self._shell))
 
     def _fault_or_error(self, stored: Stored) -> str:
         try:
             return self.fault(stored)
         except ReadError as error:
             return error.message
-
-    def _ask(self, argv: Sequence[str]) -> bytes:
-        return Pipeline((Stage(PurePath(argv[0]).name, tuple(argv)),)).answer(self._shell)

@@ -11,16 +11,16 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .boot import NoShell
 from .channel import LOST_HINT, ChannelRunning, closed
+from .connect_errors import absent, changed_key, denied, open_to_others, own_name, unknown_key
 from .down import Down
 from .errors import ConnectError, ConnectionLost
 from .known_hosts import known_keys
-from .refused import absent, changed_key, denied, open_to_others, own_name, unknown_key
+from .remote_shell import NoShell
 from .script import Said
 from .shell import Running
 from .ssh_line import address_of
-from .target import Settings
+from .ssh_words import Settings
 
 if TYPE_CHECKING:
     from fabric import Connection  # noqa: TID251  this is the room for it
@@ -165,7 +165,7 @@ class FabricLink:
         for name, kind, key in chain.from_iterable(map(known_keys, told.known_hosts)):
             with contextlib.suppress(Exception):  # of a kind that paramiko does not know, or broken
                 keys.add(name, kind, PKey.from_type_string(kind, key))
-        connection.client.set_missing_host_key_policy(RejectPolicy())  # fabric's own policy takes any (FAULTS E10)
+        connection.client.set_missing_host_key_policy(RejectPolicy())  # fabric's own policy takes any key
         return connection
 
     def _failure(self, error: Exception, *, there: bool) -> ConnectError:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 
 from .errors import ConnectError, StageError
-from .host import LocalShell, clean_environment
+from .host import LocalShell, is_here
 from .pipeline import Pipeline
 from .script import Stage, quoted
-from .target import Settings, jump_words, loud, parse_settings, settings_of
+from .ssh_words import Settings, jump_words, loud, parse_settings, settings_of
 
 MOST_JUMPS = 8  # machines in between; more are taken for an ssh_config whose jump hosts lead to each other
 
@@ -79,7 +77,7 @@ def too_many(jump: str) -> ConnectError:
 
 def ask_ssh(words: Sequence[str]) -> str | None:
     """Return what `ssh -G` makes of `words`, or None where there is no ssh. Raises ConnectError."""
-    if shutil.which("ssh", path=clean_environment(os.environ)["PATH"]) is None:
+    if not is_here("ssh"):
         return None
     try:
         answer = Pipeline((Stage("ssh", ("ssh", "-G", *words)),)).answer(LocalShell(None))

@@ -9,6 +9,7 @@ import sys
 
 from .errors import Interrupted, UsageError, WriteError
 from .pipeline import Write
+from .report import UNREAD
 from .shell import Shell
 
 _LOOK = 0.5  # seconds after which a signal is seen, where nobody reads
@@ -44,6 +45,6 @@ def standard_output(shell: Shell) -> Write:
                 piece = piece[os.write(descriptor, piece[:most]) :]
             except OSError as error:
                 reason = os.strerror(error.errno or 0).lower()
-                raise WriteError(f"stdout: {reason}", "Who reads it has ended, or its disk is full.") from error
+                raise WriteError(f"stdout: {reason}", UNREAD) from error
 
     return write

@@ -112,7 +112,7 @@ def _standing(dumps: Sequence[Stored], strays: Sequence[Stray], rule: Rule) -> S
     newest = past[0].name.stamp if past else ""
     if rule.signed and past and not past[0].signed:
         reasons.append(("failed", f"{newest} is not signed, and the recipe signs"))
-    reasons += [("failed", _odd(each)) for each in _of_manifests(strays) if _stamp(each) >= newest]
+    reasons += [("failed", _odd(each)) for each in _of_manifests(strays) if each.stamp >= newest]
     if age is None or age > rule.max_age.total_seconds():
         reasons.append(("stale", "no good dump" if age is None else "its last good dump is too old"))
     if good and (smaller := shrunken(sizes, rule.alarm)):
@@ -172,12 +172,8 @@ def _of_manifests(strays: Sequence[Stray]) -> list[Stray]:
     return [each for each in strays if each.path.endswith(MANIFEST_SUFFIX)]
 
 
-def _stamp(stray: Stray) -> str:
-    return stray.path.rpartition("/")[2].partition(".")[0]
-
-
 def _odd(stray: Stray) -> str:
-    return f"{stray.path.rpartition('/')[2]}: {stray.why}"
+    return f"{stray.file}: {stray.why}"
 
 
 def _when(pair: tuple[Stored, Record | Drill]) -> datetime:

@@ -8,23 +8,23 @@ from datetime import UTC, datetime
 
 from rich.filesize import decimal
 
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .catalog import GLOBALS, is_cut, printable
 from .ending import end
-from .errors import BadDump, DbdumpError, NothingMatched, UsageError
+from .errors import BadDump, DbdumpError, NothingMatched, UsageError, with_hint
 from .monitor import nagios as nagios_line
 from .monitor import write_metrics
-from .plan import Job, matches, selected
+from .place import Place
+from .plan import Job, is_glob, matches, selected
 from .progress import Plain
-from .report import Result, exit_code
+from .report import Result, error_text, exit_code
 from .retention import SHRINK_ALARM
 from .spans import age, ago, parse_span
 from .standing import WORST_FIRST, Rule, Standing, own_fault, standings
-from .survey import Place, survey
+from .survey import survey
 from .unwrap import signing
 
 _MAX_AGE = "26h"  # a day, and time for a dump that takes longer than yesterday's
-_GLOB = frozenset("*?[")
 
 
 def status(asked: Asked, max_age: str | None, *, nagios: bool, prometheus: str | None) -> int:
@@ -88,7 +88,7 @@ def _asked_for(found: Iterable[Standing], databases: Sequence[str]) -> list[Stan
     """Return those of the `databases`, and the recipes that have none or could not be looked at."""
     if not databases:
         return list(found)
-    globs = any(_GLOB & set(each) for each in databases)
+    globs = any(map(is_glob, databases))
     return [
         each
         for each in found
@@ -105,7 +105,7 @@ def _missing(jobs: Sequence[Job], found: Iterable[Standing], databases: Sequence
         there = [each for each in found if each.host == host]
         if any(each.state == "unknown" for each in there):
             continue
-        for name in dict.fromkeys(each for each in databases if not _GLOB & set(each)):
+        for name in dict.fromkeys(each for each in databases if not is_glob(each)):
             if not any(each.database == name for each in there):
                 recipe = theirs[0] if len(theirs) == 1 else None
                 yield Standing(host, recipe, name, "missing", "no dump at all")
@@ -113,12 +113,10 @@ def _missing(jobs: Sequence[Job], found: Iterable[Standing], databases: Sequence
 
 def _lines(found: Sequence[Standing], errors: Sequence[DbdumpError], now: datetime) -> Iterable[str]:
     for each in found:
-        yield _line(each, now)
-        if each.hint:
-            yield f"         hint: {each.hint}"
+        yield from with_hint(_line(each, now), each.hint)
     counts = {state: sum(each.state == state for each in found) for state in ("ok", *WORST_FIRST)}
     yield ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "ok")
-    yield from map(told, errors)
+    yield from map(error_text, errors)
 
 
 def _line(each: Standing, now: datetime) -> str:

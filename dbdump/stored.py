@@ -9,13 +9,22 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from .catalog import MANIFEST_SUFFIX, RECORD_SUFFIX, DumpName, Manifest, decode, encode, is_cut
+from .catalog import (
+    DUMP_FILE,
+    MANIFEST_SUFFIX,
+    RECORD_SUFFIX,
+    SIGNATURE_SUFFIX,
+    STAMP,
+    DumpName,
+    decode,
+    encode,
+    is_cut,
+)
 from .errors import WriteError
+from .manifest import Manifest
 from .retention import is_future
 
-SIGNATURE_SUFFIX = MANIFEST_SUFFIX + ".sig"
-_DUMP = re.compile(r"\d{8}T\d{6}Z(?:\.\w+)+")
-_PART = re.compile(r"\.\d{8}T\d{6}Z\..*\.part")
+_PART = re.compile(rf"\.{STAMP.pattern}\..*\.part")  # also one that another version has left
 
 _MOST = 1 << 63  # of seconds, tables or rows
 
@@ -176,6 +185,16 @@ class Stray:
         """That of its database."""
         return self.path.partition("/")[0]
 
+    @property
+    def file(self) -> str:
+        """Its own name."""
+        return self.path.partition("/")[2]
+
+    @property
+    def stamp(self) -> str:
+        """That of the dump whose manifest it is."""
+        return self.file.partition(".")[0]
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -219,7 +238,7 @@ def _read_directory(host: str, recipe: str, directory: str, files: dict[str, Ent
         path = f"{directory}/{file}"
         if _PART.fullmatch(file):
             yield Stray(path, entry.size, "not finished: a run is at it, or was killed")
-        elif dump != file and _DUMP.fullmatch(dump):
+        elif dump != file and DUMP_FILE.fullmatch(dump):
             try:
                 stored = _stored(host, recipe, directory, files, dump)
             except WriteError as error:
@@ -227,7 +246,7 @@ def _read_directory(host: str, recipe: str, directory: str, files: dict[str, Ent
             else:
                 gone = Stray(path, entry.size, "a manifest whose dump is gone", lost=stored)
                 yield stored if dump in files else gone
-        elif _DUMP.fullmatch(file) and not _is_beside(file) and file + MANIFEST_SUFFIX not in files:
+        elif DUMP_FILE.fullmatch(file) and not _is_beside(file) and file + MANIFEST_SUFFIX not in files:
             yield Stray(path, entry.size, "no manifest: it was never finished")
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Argument, Collection, Config, Context, Exit, ParseError, Program, Task, task
 
-from .flags import FLAGS, OVERRIDES, SELECTION, asked_of, original_spelling, told_usage
+from .flags import FLAGS, OVERRIDES, SELECTION, as_invoke_spells, asked_of, told_usage
 
 if TYPE_CHECKING:
     from .asked import Asked
@@ -104,7 +104,7 @@ def dump(asked: Asked, dry_run: bool) -> int:
     2 recipe or usage error; 3 nothing matched; 75 locked, another run is at it;
     130 interrupted (128 + the signal).
     """
-    from .workflow import dump, show_dry_run
+    from .dump import dump, show_dry_run
 
     return show_dry_run(asked) if dry_run else dump(asked)
 
@@ -112,7 +112,7 @@ def dump(asked: Asked, dry_run: bool) -> int:
 @_flagged(*SELECTION, *OVERRIDES, "json", name="list")
 def list_(asked: Asked) -> int:
     """List the dumps that are stored, the newest first, and what is there and is no dump."""
-    from .listing import show_list
+    from .list import show_list
 
     return show_list(asked)
 
@@ -185,7 +185,7 @@ def recipes(_: Context, recipes: str | None = None) -> None:
     """List hosts, recipes, tags, and what each recipe is for."""
 
     def work() -> int:
-        from .workflow import show_recipes
+        from .inventory import show_recipes
 
         return show_recipes(recipes)
 
@@ -197,7 +197,7 @@ def backends(_: Context, recipes: str | None = None) -> None:
     """List backends, built in and plugged in, with their options."""
 
     def work() -> int:
-        from .workflow import show_backends
+        from .inventory import show_backends
 
         return show_backends(recipes)
 
@@ -213,7 +213,7 @@ def _finish(work: Callable[[], int], command: str = "", given: Mapping[str, Any]
     `given` are the flags of `command`: what --json or --nagios promise of stdout holds for an error too.
     """
     sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)  # invoke sets it: each start would compile it all
-    from .asked import bug_for_nagios, complain
+    from .ending import bug_for_nagios, complain
     from .errors import DbdumpError
 
     _prepare_standard_streams()
@@ -278,10 +278,10 @@ class _Console(Program):
         try:
             parse(*arguments)
         except ParseError as error:
-            from .asked import complain
+            from .ending import complain
             from .errors import UsageError
 
-            words = original_spelling(sys.argv[1:])
+            words = as_invoke_spells(sys.argv[1:])
             asked = {"as_json": "--json" in words, "nagios": "--nagios" in words}
             told = told_usage(str(error), words, [str(each.name) for each in TASKS])
             raise Exit(code=complain(UsageError(*told), words[0], **asked)) from None
@@ -297,4 +297,4 @@ def main() -> None:
     from . import __version__
 
     program = _Console(namespace=Collection(*TASKS), name="dbdump", version=__version__)
-    program.run(["dbdump", *original_spelling(sys.argv[1:])])
+    program.run(["dbdump", *as_invoke_spells(sys.argv[1:])])

@@ -13,11 +13,11 @@ from .backends.mysql import MySQL
 from .backends.postgresql import PostgreSQL
 from .catalog import GLOBALS, SCRATCH
 from .errors import DumpError, StageError
-from .examine import look
-from .restoring import SecondPass
+from .examine import examine
+from .place import Place
 from .scratch import Held, Scratch
+from .second_pass import SecondPass
 from .stored import Stored
-from .survey import Place
 
 
 def scratch_name() -> str:
@@ -85,7 +85,7 @@ class ThrowAway:
         )
         if globals_ is None:
             return False
-        examined = look(self._place, globals_, lambda _: None)
+        examined = examine(self._place, globals_, lambda _: None)
         if examined.record.fault:
             return False
         text = bytearray()

@@ -1,7 +1,7 @@
 """As which user a command runs: what `su="postgres"` means, and the mechanism that is chosen for it.
 
-`su -c` opens a session of its own, loses signals and lets profile text into the stream (FAULTS E7), so it
-is the last choice, not the first.
+`su -c` opens a session of its own, loses signals and lets profile text into the stream (row 55 of tests/FAULTS.md),
+so it is the last choice, not the first.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from typing import Literal
 from rich.filesize import decimal
 
 from .catalog import printable
-from .errors import BadDump
+from .errors import BadDump, with_hint
 from .examine import Examined
-from .listing import dump_item
+from .list import dump_item
 from .report import Result, exit_code
 from .stored import Record, Stored, Stray
 
@@ -40,7 +40,7 @@ class Verdict:
     @property
     def lines(self) -> list[str]:
         """The line, and the hint where there is one."""
-        return [self.line, f"         hint: {self.hint}"] if self.hint else [self.line]
+        return with_hint(self.line, self.hint)
 
 
 def dump_name(stored: Stored) -> str:

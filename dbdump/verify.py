@@ -10,18 +10,19 @@ from datetime import UTC, datetime
 from functools import partial
 
 from .aside import prints_aside
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .attempt import attempt
 from .catalog import printable
 from .elsewhere import job_there, jobs_at
 from .ending import end
 from .errors import ConnectionLost, DbdumpError, NothingMatched, StageError, UsageError
-from .examine import Examined, look
-from .plan import Job, is_directory_of, known_secrets, matches
+from .examine import Examined, examine
+from .place import Place
+from .plan import Job, is_directory_of, is_glob, known_secrets, matches
 from .progress import Plain, display
-from .report import Result
+from .report import Result, error_text
 from .stored import Listing, Stored, Stray, remembered
-from .survey import Place, survey
+from .survey import survey
 from .verdicts import Verdict, dump_name, exit_of, of_dump, of_future, of_nothing, of_stray, summary
 
 
@@ -49,7 +50,7 @@ def verify(asked: Asked, *, every: bool, drill: bool, to: str | None) -> int:
     code = exit_of(verdicts, failures, broken_files=bool(errors), signal=seen.signal)
     return end(
         "verify", code, bugs=[each.bug for each in failures],
-        lines=[*summary(verdicts, failures, time.monotonic() - began), *map(told, errors)],
+        lines=[*summary(verdicts, failures, time.monotonic() - began), *map(error_text, errors)],
         items=[*(each.item for each in verdicts), *(each.item for each in failures)],
         errors=errors, as_json=asked.as_json,
     )  # fmt: skip
@@ -76,7 +77,7 @@ class _Run:
     @property
     def missing(self) -> Sequence[str]:
         """The names, and no globs, that were asked for, and of which no recipe has a dump."""
-        return [each for each in self.wanted if each not in self.seen and not set("*?[") & set(each)]
+        return [each for each in self.wanted if each not in self.seen and not is_glob(each)]
 
     def recipe(self, place: Place) -> Iterator[Verdict | Result]:
         """Verify the dumps of one recipe, several at once; nobody removes one meanwhile."""
@@ -154,13 +155,13 @@ class _Run:
         name = dump_name(stored)
         advanced = partial(self.shown.advanced, name)
         try:
-            return look(place, stored, advanced)
+            return examine(place, stored, advanced)
         except ConnectionLost as error:
             if place.machines.local.ended:
                 raise
             self.shown.notice(f"{name}: {error.message}; once more")
         self.shown.started(name, stored.size)
-        return look(place, stored, advanced)
+        return examine(place, stored, advanced)
 
     def _drilled(self, place: Place, stored: Stored, examined: Examined) -> Examined:
         from .drill import drill, why_not  # noqa: PLC0415  most runs need no scratch servers

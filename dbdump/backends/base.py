@@ -7,20 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import MISSING, dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from ..catalog import GLOBALS
 from ..errors import RecipeError
 from ..findings import Finding
 from ..paths import absolute
-
-
-class Asker(Protocol):
-    """Runs a command on the host that a backend is bound to, as its `su`, and gives its stdout."""
-
-    def __call__(self, argv: Sequence[str]) -> bytes:
-        """Return what `argv` writes to stdout; raises StageError unless it exits 0."""
-        ...
+from ..shell import Asker
 
 
 def option(*, help: str, default: Any = MISSING, factory: Any = MISSING, repr: bool = True) -> Any:  # noqa: A002  as dataclasses.field has it

@@ -9,7 +9,8 @@ from typing import Self
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
-from .base import Asker, Backend, Reader, StreamShape, option, path_on_host
+from ..shell import Asker
+from .base import Backend, Reader, StreamShape, option, path_on_host
 from .mysql_check import BROKEN, broken_views, globals_grants, other_version
 from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_generated, refuse_loss

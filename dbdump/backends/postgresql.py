@@ -76,7 +76,7 @@ class PostgreSQL(Backend):
         return ".pgdump" if self.format == "custom" else ".sql"
 
     def checks_stream(self, database: str) -> bool:
-        """Plain SQL is looked at: psql restores the half of it without a word (FAULTS E3)."""
+        """Plain SQL is looked at: psql restores the half of it without a word (row 130 of tests/FAULTS.md)."""
         return self.format == "plain" or database == GLOBALS
 
     def get_db_list(self) -> list[str]:
@@ -261,7 +261,7 @@ class PostgreSQL(Backend):
         """Return the option that says which database, and where.
 
         A quoted conninfo and not PGDATABASE, because the dbname of a service file wins over that, and not
-        the bare name, because one that holds `=` would be read as a conninfo (FAULTS E6).
+        the bare name, because one that holds `=` would be read as a conninfo (row 89 of tests/FAULTS.md).
         """
         parts = {"service": self.service, "host": self.host, "port": self.port, "user": self.user}
         given = {name: str(value) for name, value in {**parts, "dbname": database}.items() if value}

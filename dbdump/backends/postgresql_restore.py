@@ -1,6 +1,6 @@
 """Make a PostgreSQL database of a raw dump on stdin: the programs that run where it is restored, and their arguments.
 
-A name is code to the tools (FAULTS E6): here each is quoted for SQL and for libpq.
+A name is code to the tools (row 89 of tests/FAULTS.md): here each is quoted for SQL and for libpq.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from typing import Literal, Self
 from ..catalog import printable
 from ..errors import DumpError, ListError, RecipeError, StageError, UsageError
 from ..findings import Finding
-from .base import Asker, Backend, StreamShape, option, path_on_host
+from ..shell import Asker
+from .base import Backend, StreamShape, option, path_on_host
 from .names import from_hex
 from .registry import backend
 

@@ -6,9 +6,10 @@ import hashlib
 from typing import Any
 
 from ..backends.base import Backend
-from ..catalog import SCHEMA, DumpName, Manifest
+from ..catalog import DumpName
 from ..errors import WriteError
 from ..host import localhost
+from ..manifest import SCHEMA, Manifest
 from ..plan import Job
 from ..recipes import Dump
 from ..wrappers.base import Wrapper

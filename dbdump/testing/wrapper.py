@@ -8,7 +8,7 @@ from pathlib import Path
 from ..host import LocalShell
 from ..pipeline import Pipeline
 from ..script import Stage
-from ..wrappers.base import Wrapper, fault_of
+from ..wrappers.base import Wrapper, wrapper_fault
 
 
 class WrapperContract:
@@ -42,8 +42,8 @@ class WrapperContract:
 
     def test_a_recipe_takes_it(self) -> None:
         """It has all that a wrapper has, and its suffix is a dot and one word: else a recipe with it is refused."""
-        assert fault_of(self.make()) == ""
-        assert fault_of(self.made()) == ""
+        assert wrapper_fault(self.make()) == ""
+        assert wrapper_fault(self.made()) == ""
 
 
 def _stage(argv: list[str]) -> Stage:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from ..catalog import BESIDE
+from ..shell import Asker
+
 _SUFFIX = re.compile(r"\.\w+")
-_TAKEN = (".json", ".sig", ".verified")  # what is beside a dump ends so
 
 
 class Wrapper(Protocol):
@@ -24,7 +25,7 @@ class Wrapper(Protocol):
         """The program that has to be on the host's PATH."""
         ...
 
-    def on(self, programs: AbstractSet[str], ask: Callable[[Sequence[str]], bytes]) -> Wrapper:
+    def on(self, programs: AbstractSet[str], ask: Asker) -> Wrapper:
         """Return the wrapper to use on a host whose PATH has `programs`: of gzip, pigz, zstd and its own.
 
         `ask` runs an argv there, as the user that wraps, and gives its stdout. Raises StageError where it
@@ -45,7 +46,7 @@ class Wrapper(Protocol):
         ...
 
 
-def fault_of(wrapper: object) -> str:
+def wrapper_fault(wrapper: object) -> str:
     """Return what keeps a thing from being a wrapper, or nothing."""
     if isinstance(wrapper, type):
         return "no wrapper, but a class"
@@ -56,6 +57,6 @@ def fault_of(wrapper: object) -> str:
         if not (isinstance(value := getattr(wrapper, name, None), str) and value):
             return f"no wrapper: its {name} is {value!r}"
     suffix = getattr(wrapper, "suffix", "")
-    if suffix in _TAKEN:
+    if suffix in BESIDE:
         return f"its suffix {suffix!r} is that of what stands beside a dump"
     return "" if _SUFFIX.fullmatch(suffix) else f"its suffix {suffix!r} is not a dot and one word"

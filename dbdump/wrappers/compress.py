@@ -8,6 +8,8 @@ from typing import Any
 
 from ..errors import RecipeError
 
+COMPRESSORS = ("zstd", "gzip", "pigz")  # the programs that a host is asked for, whatever is wanted
+
 
 @dataclass(frozen=True)
 class Zstd:

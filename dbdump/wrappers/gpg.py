@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from ..errors import RecipeError, StageError
-from .gpg_keys import Key, chosen, lookup, read_keys
+from ..shell import Asker
+from .gpg_keys import ANYWAY, FINGERPRINT, Key, chosen, lookup, read_keys
 
-Ask = Callable[[Sequence[str]], bytes]
-
-_FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
-
-# No gpg.conf: an option there could add a recipient, or armour. No question is asked, and no network (FAULTS E9).
+# No gpg.conf: an option there could add a recipient, or armour. No question is asked, and no network (row 116 of
+# tests/FAULTS.md).
 _QUIETLY = ("--batch", "--no-tty", "--quiet", "--no-options", "--pinentry-mode", "error",
             "--no-auto-key-locate", "--disable-dirmngr")  # fmt: skip
 
-# Answers with all that a command says, its exit status last: a failure is an answer too.
-_ANYWAY = 'IFS=; "$@" </dev/null 2>&1; printf "\\nexit %d\\n" $?'
 # Wraps nothing: how many bytes that makes, what is said, and how the agent holds the keys. $1 is the homedir.
 _TRY = """\
 [ -z "$1" ] || export GNUPGHOME="$1"; shift
@@ -49,7 +45,7 @@ class GPG:
     def __post_init__(self) -> None:
         if isinstance(self.encrypt, str):
             raise RecipeError(f"GPG(encrypt={self.encrypt!r}): not a list", f"Write encrypt=[{self.encrypt!r}].")
-        if isinstance(self.accept, str) or not all(_FINGERPRINT.fullmatch(each) for each in self.accept):
+        if isinstance(self.accept, str) or not all(FINGERPRINT.fullmatch(each) for each in self.accept):
             raise RecipeError(f"GPG(accept={self.accept!r}): not a list of fingerprints", "Give all 40 digits of each.")
         for option, value in (("sign", self.sign), ("homedir", self.homedir)):
             if not isinstance(value, str | None):
@@ -60,7 +56,7 @@ class GPG:
         if bad := [name for name in names if not name or name.startswith("-") or not name.isprintable()]:
             raise RecipeError(f"GPG: {bad[0]!r} names no key", "Give a fingerprint or an address.")
 
-    def on(self, programs: AbstractSet[str], ask: Ask) -> PinnedGPG:  # noqa: ARG002  gpg is gpg
+    def on(self, programs: AbstractSet[str], ask: Asker) -> PinnedGPG:  # noqa: ARG002  gpg is gpg
         """Return it with its keys as fingerprints. Raises StageError for a key that cannot be used unattended."""
         recipients = [self.key(ask, name, secret=False) for name in self.encrypt]
         signer = None if self.sign is None else self.key(ask, self.sign, secret=True)
@@ -88,11 +84,11 @@ class GPG:
             tuple(dict.fromkeys(each.told for each in recipients)),
         )
 
-    def key(self, ask: Ask, name: str, *, secret: bool) -> Key:
+    def key(self, ask: Asker, name: str, *, secret: bool) -> Key:
         """Return the key that `name` means: one to sign with, or to encrypt for. Raises StageError."""
         listing = "--list-secret-keys" if secret else "--list-keys"
         argv = [*_gpg(self.homedir), "--with-colons", "--with-keygrip", listing, "--", lookup(name)]
-        answer = ask(["sh", "-c", _ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace")
+        answer = ask(["sh", "-c", ANYWAY, "sh", *argv]).decode("utf-8", "backslashreplace")
         said, _, status = answer.rstrip("\n").rpartition("\nexit ")
         keys = read_keys(said)
         trouble = [line for line in said.splitlines() if line.startswith("gpg: ") and "error reading key" not in line]
@@ -116,15 +112,15 @@ class PinnedGPG:
     encrypt_for: tuple[str, ...]
     empty_bytes: int = 0
 
-    suffix = ".gpg"
-    program = "gpg"
+    suffix = GPG.suffix
+    program = GPG.program
 
     @property
     def proof(self) -> tuple[str, ...]:
         """What it says on its status lines when all was done; its exit status alone is no proof."""
         return (*(["SIG_CREATED"] if self.signer else []), *(["END_ENCRYPTION"] if self.recipients else []))
 
-    def on(self, programs: AbstractSet[str], ask: Ask) -> PinnedGPG:  # noqa: ARG002  it has been
+    def on(self, programs: AbstractSet[str], ask: Asker) -> PinnedGPG:  # noqa: ARG002  it has been
         """Return itself."""
         return self
 
@@ -152,7 +148,7 @@ class PinnedGPG:
         """
         return self.empty_bytes + size + size // 256 + 16
 
-    def tried(self, ask: Ask, signer: Key | None) -> PinnedGPG:
+    def tried(self, ask: Asker, signer: Key | None) -> PinnedGPG:
         """Return it after it has wrapped nothing. Raises StageError where that fails, or would need a passphrase."""
         said = ask(["sh", "-c", _TRY, "sh", self.homedir or "", *self.command()]).decode("utf-8", "backslashreplace")
         protected = set(re.findall(r"^S KEYINFO (\w+) \S+ \S+ \S+ \S+ P\b", said, re.MULTILINE))

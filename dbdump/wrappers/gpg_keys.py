@@ -23,6 +23,10 @@ _HINTS = {
     "not valid": "Look at it with: gpg --list-keys",
 }
 
+FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
+# Answers with all that a command says, its exit status last: of GnuPG a failure is an answer too.
+ANYWAY = '"$@" </dev/null 2>&1; printf "\\nexit %d\\n" $?'
+
 _SECONDS = re.compile(r"[0-9]{1,18}")
 _FIELDS = 15  # as many are read; a line may have fewer
 _EXACT = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{8,64})!")

@@ -1,6 +1,6 @@
 """Whose signature it is: GnuPG's status lines, judged by an allow-list of primary fingerprints.
 
-Its exit status says nothing: 0 is also that of an unsigned, an expired and a revoked one (FAULTS E8).
+Its exit status says nothing: 0 is also that of an unsigned, an expired and a revoked one (row 112 of tests/FAULTS.md).
 Source: GnuPG's doc/DETAILS, "General status codes". What is judged here is pure; two functions ask GnuPG.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from ..errors import StageError
+from ..shell import Asker
 from .gpg import GPG
-from .gpg_keys import Key, lookup, read_keys
+from .gpg_keys import ANYWAY, FINGERPRINT, Key, lookup, read_keys
 
-_FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 _VALIDSIG_FIELDS = 11  # the last of them is the primary key's fingerprint
 
 # Each of these words, and what it says of a dump; of several, the first one here.
@@ -42,9 +42,6 @@ HINTS = (
 # $1 is the signature as octal escapes, the data is on stdin; the rest is the command of GnuPG.
 _VERIFY = 'exec 4<&0; sig=$1; shift; printf "$sig" | "$@" --enable-special-filenames --verify -- - "-&4"'
 _LONGEST_SIGNATURE = 16 << 10  # bytes: as an argument it is four times as long, and 128 KiB is the most
-
-# Answers with all that a command says, its exit status last: a failure is an answer too.
-_ANYWAY = '"$@" </dev/null 2>&1; printf "\\nexit %d\\n" $?'
 
 
 def signature_fault(lines: Sequence[str], allowed: AbstractSet[str]) -> str:
@@ -124,7 +121,7 @@ def checking(homedir: str | None, signature: bytes) -> list[str]:
     return ["sh", "-c", _VERIFY, "sh", octal, *gpg(homedir)]
 
 
-def allowed(wrapper: GPG, ask: Callable[[Sequence[str]], bytes]) -> frozenset[str]:
+def allowed(wrapper: GPG, ask: Asker) -> frozenset[str]:
     """Return the fingerprints of the primary keys whose signature a recipe accepts.
 
     `ask` runs an argv on the controller. Raises StageError where the name of the signing key is of none here, or
@@ -133,12 +130,12 @@ def allowed(wrapper: GPG, ask: Callable[[Sequence[str]], bytes]) -> frozenset[st
     name = wrapper.sign or ""
     plain = name.upper().removeprefix("0X").removesuffix("!")
     listing = [*gpg(wrapper.homedir), "--with-colons", "--list-keys", "--", lookup(name)]
-    said = ask(["sh", "-c", _ANYWAY, "sh", *listing]).decode("utf-8", "backslashreplace")
+    said = ask(["sh", "-c", ANYWAY, "sh", *listing]).decode("utf-8", "backslashreplace")
     return frozenset({_primary(read_keys(said), name, plain), *wrapper.accept})
 
 
 def _primary(keys: Sequence[Key], name: str, plain: str) -> str:
-    if _FINGERPRINT.fullmatch(plain) and (not keys or any(key.fingerprint == plain for key in keys)):
+    if FINGERPRINT.fullmatch(plain) and (not keys or any(key.fingerprint == plain for key in keys)):
         return plain
     if not keys:
         raise StageError(

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..catalog import DumpName, Manifest
+from ..catalog import DumpName
 from ..links import Reach
+from ..manifest import Manifest
 from ..stored import Entry
 
 

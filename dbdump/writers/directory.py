@@ -10,11 +10,11 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal
 
-from ..boot import RemoteShell
 from ..catalog import DumpName, encode, place_of
 from ..errors import RecipeError, WriteError
 from ..links import Reach
 from ..paths import absolute
+from ..remote_shell import RemoteShell
 from ..stored import Entry
 from .base import Condition, Store
 from .directory_sink import DirectorySink
@@ -25,11 +25,10 @@ from .safe import (
     hold,
     new_part,
     open_directories,
+    read_file,
     remove,
     translated,
 )
-
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,8 @@ class Directory:
                     yield from _files(directory.path, directory.name)
 
     def read(self, name: DumpName) -> Iterator[bytes]:
-        """Yield the bytes of a stored dump, 1 MiB at a time."""
-        with translated(self.location(name)), Path(self.location(name)).open("rb") as file:
-            while piece := file.read(_PIECE):
-                yield piece
+        """Yield the bytes of a stored dump; see Store."""
+        return read_file(Path(self.location(name)))
 
     def signature(self, name: DumpName) -> bytes:
         """Return the signature of a manifest; see Store."""

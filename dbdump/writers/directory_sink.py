@@ -8,9 +8,10 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from ..catalog import DumpName, Manifest
+from ..catalog import DumpName
 from ..errors import WriteError
-from .safe import hold, link_or_claim, lock, new_part, remove_dead_parts, sha256_of, translated
+from ..manifest import Manifest
+from .safe import file_sha256, hold, link_or_claim, lock, new_part, remove_dead_parts, translated
 
 
 class DirectorySink:
@@ -112,7 +113,7 @@ class DirectorySink:
         try:
             link_or_claim(part, final, self._directory, named)
         except FileExistsError:
-            if sha256_of(final, self._directory) != sha256:
+            if file_sha256(final, self._directory) != sha256:
                 raise WriteError(
                     f"{final} is there already, and differs",
                     "Another run began in the same second, or the clock went back; run it again.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,8 +10,8 @@ from functools import cache
 from importlib import resources
 from posixpath import dirname
 
-from ..boot import RemoteShell
 from ..errors import ConnectionLost, WriteError
+from ..remote_shell import RemoteShell
 from ..script import Said
 from ..shell import Running, Stalled
 from ..stored import Entry
@@ -274,8 +273,3 @@ def sha256_of(pieces: Iterable[bytes]) -> str:
     for piece in pieces:
         digest.update(piece)
     return digest.hexdigest()
-
-
-def new_part(final: str) -> str:
-    """Return a temporary name for `final`, which no other run has."""
-    return f".{final}.{os.urandom(4).hex()}.part"

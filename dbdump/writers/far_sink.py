@@ -7,9 +7,9 @@ import hashlib
 import threading
 from typing import NamedTuple
 
-from ..catalog import DumpName, Manifest
+from ..catalog import DumpName, part_name
 from ..errors import ConnectionLost, DbdumpError, WriteError
-from .far import new_part
+from ..manifest import Manifest
 from .session import Session
 from .sessions import Sessions
 
@@ -194,7 +194,7 @@ class FarSink:
 def begun(session: Session, final: str, *, adding: bool) -> tuple[str, tuple[str, ...]]:
     """Begin a temporary file for `final`; return its name, and what dead runs left."""
     while True:
-        part = new_part(final)
+        part = part_name(final)
         leftovers = session.open(part, adding=adding)
         if leftovers is not None:
             return part, leftovers

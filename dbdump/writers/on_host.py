@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..boot import RemoteShell
 from ..catalog import DumpName
 from ..errors import WriteError
 from ..links import Reach
 from ..pipeline import Outcome, Pipeline, cause
+from ..remote_shell import RemoteShell
 from ..script import Stage
 from ..shell import Shell
 from .far import ShellSession

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..boot import NoShell
 from ..catalog import place_of
 from ..errors import ConnectError, RecipeError
-from ..host import is_number
+from ..host import is_none_or_whole
 from ..links import Reach, Transport
+from ..remote_shell import NoShell
 from ..script import quote
-from ..target import destination, split_target
+from ..ssh_words import destination, split_remote
 from .far import ShellSession
 from .far_directory import FarDirectory
 from .session import Session
@@ -36,12 +36,12 @@ class Remote:
     read_back: bool = True
 
     def __post_init__(self) -> None:
-        split_target(self.target)
+        split_remote(self.target)
         if not self.path or {"\n", "\0"} & set(self.path):
             raise RecipeError(f"Remote(path={self.path!r}): not a path", "Give a directory of that machine.")
         if self.transport not in ("fabric", "openssh"):
             raise RecipeError(f"Remote(transport={self.transport!r})", 'There are "fabric" and "openssh".')
-        if not is_number(self.retries, 0):
+        if not is_none_or_whole(self.retries, 0):
             raise RecipeError(f"Remote(retries={self.retries!r}): not a number of 0 or more", "Write retries=1.")
 
     def place(self, host: str, recipe: str) -> str:
@@ -58,10 +58,10 @@ class Remote:
 
     @property
     def _account(self) -> str:
-        return destination(split_target(self.target))
+        return destination(split_remote(self.target))
 
     def _reader(self, path: str, sessions: Sessions) -> list[str]:
-        words = split_target(self.target)
+        words = split_remote(self.target)
         if sessions.has_shell:
             return ["ssh", *words, f"cat {quote(path)}"]
         return sftp_line(words, path)

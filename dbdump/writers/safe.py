@@ -7,19 +7,18 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..catalog import PART, part_name
 from ..errors import Locked, WriteError
 from ..holders import holders, told
+from ..pieces import PIECE
 from .base import Condition
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-PART = re.compile(r"\.\d{8}T\d{6}Z\.[\w.]+\.[0-9a-f]{8}\.part")
 
 _HINTS = {
     errno.ENOSPC: "The disk is full: make room, or give another --datadir.",
@@ -47,6 +46,13 @@ def translated(where: str | Path) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WriteError(f"{where}: {reason.lower()}", _HINTS.get(error.errno or 0, "")) from error
+
+
+def read_file(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, in the pieces that whoever compares them wants. Raises WriteError."""
+    with translated(path), path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def open_directories(root: Path, names: Sequence[str], *, create: bool) -> int:
@@ -135,7 +141,7 @@ def new_part(final: str, directory: int) -> tuple[str, int]:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        part = f".{final}.{secrets.token_hex(4)}.part"
+        part = part_name(final)
         file = os.open(part, flags, 0o600, dir_fd=directory)
         try:
             lock(file, fcntl.LOCK_EX)
@@ -219,7 +225,7 @@ def link_or_claim(part: str, final: str, directory: int, named: list[str]) -> No
         os.unlink(part, dir_fd=directory)
 
 
-def sha256_of(name: str, directory: int) -> str:
+def file_sha256(name: str, directory: int) -> str:
     """Return the SHA-256 of the file `name` in `directory`, in hex."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     with os.fdopen(file, "rb") as stream:

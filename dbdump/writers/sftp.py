@@ -12,15 +12,15 @@ from itertools import chain
 from posixpath import basename, dirname, join
 from typing import Any
 
-from ..boot import Link
-from ..catalog import MANIFEST_SUFFIX
+from ..catalog import MANIFEST_SUFFIX, PART
 from ..channel import closed
 from ..errors import ConnectionLost, WriteError
+from ..remote_shell import Link
 from ..stored import Entry
 from .base import Condition
 from .far import sha256_of
 from .lock_here import LockHere
-from .safe import GONE_HINT, PART, hint_for
+from .safe import GONE_HINT, hint_for
 from .session import Missing
 from .sftp_files import list_directories, read_files
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..target import destination, given_options
+from ..ssh_words import destination, given_options
 
 # sftp writes where it likes in a file, so not into a pipe. $0 is the path there, and the rest is where to go.
 _BY_SFTP = (

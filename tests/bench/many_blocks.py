@@ -8,7 +8,8 @@ from hashlib import sha256
 from itertools import product
 from pathlib import Path
 
-from dbdump.catalog import SCHEMA, DumpName, Manifest, new_stamp
+from dbdump.catalog import DumpName, new_stamp
+from dbdump.manifest import SCHEMA, Manifest
 
 from .compare import Bench
 from .contenders import Contender, console, line

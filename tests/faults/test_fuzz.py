@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from dbdump.backends.mysql_probe import read_tools
 from dbdump.backends.mysql_server import read_server
 from dbdump.backends.postgresql import PostgreSQL
-from dbdump.catalog import Manifest
 from dbdump.errors import DbdumpError, ListError, StageError, WriteError
+from dbdump.manifest import Manifest
 from dbdump.pipeline import cause
 from dbdump.redact import redact
 from dbdump.script import Said
-from dbdump.target import settings_of, split_target, without_ssh
+from dbdump.ssh_words import settings_of, split_remote, without_ssh
 from dbdump.testing import dump_name, manifest_of
 from dbdump.wrappers.gpg_keys import read_keys
 from dbdump.wrappers.gpg_verify import decryption_fault, locked, signature_fault
@@ -152,7 +152,7 @@ def test_what_the_programs_of_mysql_print(answer):
 def test_a_remote_comes_to_settings(remote):
     """Or it says what is wrong with it."""
     with contextlib.suppress(DbdumpError):
-        assert 0 < settings_of(without_ssh(split_target(remote))).port < 65536
+        assert 0 < settings_of(without_ssh(split_remote(remote))).port < 65536
 
 
 MANIFEST = json.loads(manifest_of(dump_name(), b"data").to_json())

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from servers.process import program, served, stop, wait_for
 
-from dbdump.writers.safe import PART
+from dbdump.catalog import PART
 from faults import one_dump
 
 ERRORS = ("ENOSPC", "EIO", *(["EDQUOT"] if os.environ.get("FAULTS_LONG") else []))

@@ -23,7 +23,7 @@ from servers.process import served, stop, wait_for
 
 # `serve` returns in each child; what follows is what the console command does.
 _SERVER = "import sys; from servers.console import serve; serve(sys.argv.pop()); from dbdump.tasks import main; main()"
-_LOADED = ("dbdump.tasks", "dbdump.workflow", "dbdump.runner", "dbdump.survey", "dbdump.ssh", "rich.progress")
+_LOADED = ("dbdump.tasks", "dbdump.dump", "dbdump.runner", "dbdump.survey", "dbdump.ssh", "rich.progress")
 _AT_START = ("LC_", "LANG", "PYTHON", "COVERAGE", "TZ")  # what Python itself looks at, and before we can change it
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dbdump import Directory
-from dbdump.catalog import DumpName, Manifest, new_stamp
+from dbdump.catalog import DumpName, new_stamp
+from dbdump.manifest import Manifest
 from dbdump.stored import Record
 from dbdump.testing import manifest_of
 

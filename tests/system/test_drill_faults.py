@@ -22,14 +22,14 @@ import dbdump as package
 from dbdump.backends.sqlite import SQLite
 from dbdump.drill import drill, end_drills
 from dbdump.errors import StageError
-from dbdump.examine import look
+from dbdump.examine import examine
 from dbdump.host import LocalShell, localhost
 from dbdump.machines import Machines
+from dbdump.place import Place
 from dbdump.plan import Job
 from dbdump.recipes import Dump
 from dbdump.scratch import servant
 from dbdump.stored import read_listing
-from dbdump.survey import Place
 from dbdump.writers.directory import Directory
 
 # Restored, each row of it is looked at for ten minutes.
@@ -210,7 +210,7 @@ def test_a_dump_that_changes_between_two_reads_is_bad(drills, tmp_path):
     with closing(Machines(here=True)) as machines:
         place = Place(job, job.dump.to.bound(machines.reach(job)), machines)
         (stored,) = read_listing("localhost", "sqlite", place.store.entries("localhost", "sqlite")).dumps
-        marks = look(place, stored, lambda _: None).marks
+        marks = examine(place, stored, lambda _: None).marks
         assert drill(place, stored, marks, None, lambda _: None).fault == ""
         (path,) = drills.datadir.rglob("*.zst")
         data = bytearray(path.read_bytes())

@@ -61,7 +61,7 @@ def test_the_stage_to_blame_is_named(stages, expected):
 
 
 def test_sigpipe_works_where_the_parent_ignores_it():
-    """Started from a cron wrapper that ignores SIGPIPE, a stage still dies of it (FAULTS E4)."""
+    """Started from a cron wrapper that ignores SIGPIPE, a stage still dies of it."""
     before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         with pytest.raises(StageError, match="SIGPIPE"):

@@ -273,7 +273,7 @@ def test_recipes_that_cannot_be_read(one, tmp_path):
         if str(each).count("/") > 1:
             each.chmod(each.stat().st_mode | 0o001)
     line = "import os; os.setgid(65534); os.setuid(65534); from dbdump.tasks import main; main()"
-    done = subprocess.run([sys.executable, "-c", f"import dbdump.tasks, dbdump.workflow; {line}", "recipes", one],
+    done = subprocess.run([sys.executable, "-c", f"import dbdump.tasks, dbdump.inventory; {line}", "recipes", one],
                           cwd="/", check=False, capture_output=True, text=True)  # fmt: skip
     refused(done, "cannot be read")
 

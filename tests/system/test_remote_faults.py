@@ -24,8 +24,8 @@ from servers.relay import Relay
 from support import end_of, gone, processes
 
 from dbdump import Remote
-from dbdump.boot import COMMAND
 from dbdump.errors import ConnectionLost, WriteError
+from dbdump.remote_shell import COMMAND
 from dbdump.script import Said
 from dbdump.testing import dump_name, manifest_of
 from dbdump.writers.far import ShellSession

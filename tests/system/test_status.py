@@ -18,7 +18,8 @@ from resources import recipe_file
 from support import COMMAND, sqlite_database
 
 from dbdump import Directory
-from dbdump.catalog import DumpName, Manifest, new_stamp
+from dbdump.catalog import DumpName, new_stamp
+from dbdump.manifest import Manifest
 from dbdump.stored import Drill, Record, Stored, read_listing
 
 LABELS = {"host": "localhost", "recipe": "shop", "database": "orders"}

@@ -17,10 +17,10 @@ import pytest
 from servers.process import wait_for
 
 from dbdump import Directory, Remote
-from dbdump.boot import LateShell
 from dbdump.catalog import DumpName
 from dbdump.errors import Locked, WriteError
 from dbdump.links import Links, Reach
+from dbdump.remote_shell import LateShell
 from dbdump.script import Said
 from dbdump.shell import Running
 from dbdump.stored import Listing, Record, read_listing

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from dbdump.catalog import GLOBALS, DumpName, Manifest, decode, encode, is_cut, new_stamp, printable
+from dbdump.catalog import GLOBALS, DumpName, decode, encode, is_cut, new_stamp, printable
 from dbdump.errors import WriteError
+from dbdump.manifest import Manifest
 from dbdump.testing import ODD_NAMES, dump_name, manifest_of
 
 NAMES = st.one_of(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dbdump.boot import NoShell
 from dbdump.down import Absent
 from dbdump.errors import ConnectError, ConnectionLost
 from dbdump.openssh import OpenSSHLink
-from dbdump.target import parse_settings, settings_of
+from dbdump.remote_shell import NoShell
+from dbdump.ssh_words import parse_settings, settings_of
 
 ANSWER = "hostname vault\nuser backup\nport 22\n"
 

@@ -19,10 +19,10 @@ from servers.history import put
 from dbdump import Directory, Dump, Keep, SQLite, localhost
 from dbdump.catalog import DumpName, new_stamp
 from dbdump.machines import Machines
+from dbdump.place import Place
 from dbdump.plan import Job
 from dbdump.pruning import cuts, left_out, prune_place
 from dbdump.stored import Entry, Record, Stored, read_listing
-from dbdump.survey import Place
 from dbdump.testing import manifest_of
 
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbdump.catalog import DumpName, Manifest, encode
+from dbdump.catalog import DumpName, encode
+from dbdump.manifest import Manifest
 from dbdump.stored import Drill, Entry, Listing, Record, Stored, Stray, read_listing, remembered
 from dbdump.testing import ODD_NAMES, dump_name, manifest_of
 

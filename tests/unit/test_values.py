@@ -35,8 +35,8 @@ from dbdump.backends.postgresql_restore import whole_name
 from dbdump.backends.postgresql_server import major, major_of_number
 from dbdump.backends.words import refuse_words, spelled_out, words
 from dbdump.errors import DbdumpError, StageError, UsageError
-from dbdump.flags import original_spelling
-from dbdump.options import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
+from dbdump.flags import as_invoke_spells
+from dbdump.overrides import Overrides, ad_hoc, jobs_of, positive, refuse_empty, split_options
 from dbdump.plan import (
     checked_argv,
     checked_backend,
@@ -295,7 +295,7 @@ def test_pairs_and_numbers_of_flags():
 )  # fmt: skip
 def test_the_original_s_spelling(argv, expected):
     """Flags without a task mean dump, and the original's spelling of one is known."""
-    assert original_spelling(argv) == expected
+    assert as_invoke_spells(argv) == expected
 
 
 def test_words():

@@ -1,4 +1,4 @@
-"""Flags: what the command line says over a recipe, or instead of one."""
+"""What the command line says over a recipe, or instead of one, and the jobs that come of it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from .backends.base import Backend
 from .backends.registry import find
 from .errors import RecipeError, UsageError
 from .host import Host
-from .plan import Job
-from .recipes import DEFAULT_DATADIR, Dump, Recipe
-from .target import destination, split_target
+from .plan import Job, wanted_wrappers
+from .recipes import Dump, Recipe
+from .ssh_words import destination, split_remote
 from .wrappers.base import Wrapper
-from .wrappers.compress import Compress
 from .wrappers.gpg import GPG
 from .writers.base import Writer
 from .writers.directory import Directory
 from .writers.remote import Remote
 
+# What is taken where neither a flag nor the recipe nor its site says it; README and the flags' help tell them.
+DATADIR = "/var/backups"
 STALL_TIMEOUT = 600.0  # seconds
 
 
@@ -39,7 +40,7 @@ class Overrides:
         """Return `dump` with what the flags say, as far as its backend has such options, and the defaults."""
         known = {each.name for each in fields(dump.backend)}
         said = {name: values for name, values in self.options.items() if name in known}
-        defaults = Dump(dump.backend, to=Directory(DEFAULT_DATADIR), stall_timeout=STALL_TIMEOUT, wrap=dump.wrap)
+        defaults = Dump(dump.backend, to=Directory(DATADIR), stall_timeout=STALL_TIMEOUT, wrap=dump.wrap)
         chosen = replace(
             dump,
             backend=replace(dump.backend, **converted(type(dump.backend), said)),
@@ -52,7 +53,7 @@ class Overrides:
         """Return the wrappers with the flags' keys: in the recipe's GPG, or in one that comes last."""
         if not (self.sign or self.encrypt):
             return wrap
-        chosen: list[Wrapper] = [Compress()] if wrap is None else list(wrap)
+        chosen = wanted_wrappers(wrap)
         for index, each in enumerate(chosen):
             if isinstance(each, GPG):
                 chosen[index] = replace(each, sign=self.sign or each.sign, encrypt=self.encrypt or each.encrypt)
@@ -62,7 +63,7 @@ class Overrides:
     def _to(self, writer: Writer | None) -> Writer | None:
         """Return where to: the flags' machine and directory, and of the recipe's what they do not say."""
         if self.remote:
-            path = self.datadir or (writer.path if isinstance(writer, Remote | Directory) else DEFAULT_DATADIR)
+            path = self.datadir or (writer.path if isinstance(writer, Remote | Directory) else DATADIR)
             known = writer if isinstance(writer, Remote) else Remote(self.remote, path)
             return replace(known, target=self.remote, path=path)
         if self.datadir and isinstance(writer, Remote | Directory):
@@ -132,7 +133,7 @@ def ad_hoc(backend: str, hosts: Sequence[str], overrides: Overrides) -> list[Job
 
 def _host(remote: str) -> Host:
     """Return the host that ssh reaches as `remote`; it is called what its destination is."""
-    words = split_target(remote)
+    words = split_remote(remote)
     return Host(remote) if len(words) == 1 else Host(destination(words), ssh=remote)
 
 

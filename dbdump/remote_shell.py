@@ -1,4 +1,4 @@
-"""How a script gets to a far shell unharmed: whatever the login shell, and whatever its start-up prints."""
+"""Shells of other machines: how a script gets there unharmed, whatever the login shell and its start-up print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .errors import ConnectError
 from .script import Said
 from .shell import Running, Scripts, Stalled
 
-# Read alike by sh, bash, dash, fish and tcsh: no backslash, no exclamation mark, no line end (FAULTS E12).
+# Read alike by sh, bash, dash, fish and tcsh: no backslash, no exclamation mark, no line end; row 77 of
+# tests/FAULTS.md.
 COMMAND = """sh -c 'IFS= read -r s; eval "$(printf %b "$s")"'"""
 _MOST_NOISE = 1 << 20  # bytes that a login shell may print before the script speaks
 _MOST_TOLD = 4000  # characters of what was printed instead of the script's output, for whoever explains it

@@ -9,7 +9,7 @@ from .down import Absent
 from .errors import ConnectError
 from .known_hosts import file_of, how_it_was_named, how_to_add, named
 from .script import quote
-from .target import Settings, loud
+from .ssh_words import Settings, loud
 
 _NOBODY = "Is the machine up, and sshd on that port?"
 _NO_KEY = (

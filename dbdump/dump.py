@@ -1,26 +1,22 @@
-"""The operator's tasks, as functions of plain values: what is asked for, done and told."""
+"""`invoke dump`: dump what is asked for, and tell what became of it; or with --dry-run print what would be run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 
 from .aside import prints_aside
-from .asked import Asked, asked_jobs, load_recipes, told
-from .backends.base import Backend
-from .backends.registry import plugged_in
+from .asked import Asked, asked_jobs
 from .catalog import printable
-from .discover import discover, recipe_directory
 from .ending import end
 from .errors import DbdumpError, NothingMatched, UsageError
 from .plan import Job, Plan, Planned, Refused, Skipped, matches
 from .progress import Plain, display
 from .redact import redact
-from .report import Result, exit_code, summary
+from .report import Result, error_text, exit_code, summary
 from .runner import dry_run, run
 
-DRY_TOKEN = "status"  # noqa: S105  no secret: a run has a random one
+_DRY_TOKEN = "status"  # noqa: S105  no secret: a run has a random one
 
 
 def dump(asked: Asked) -> int:
@@ -42,7 +38,7 @@ def dump(asked: Asked) -> int:
         code = NothingMatched.exit_code
     return end(
         "dump", code, bugs=[each.bug for each in results],
-        lines=[*summary(results, time.monotonic() - began), *map(told, errors)],
+        lines=[*summary(results, time.monotonic() - began), *map(error_text, errors)],
         items=(each.item for each in results), errors=errors, as_json=asked.as_json,
     )  # fmt: skip
 
@@ -84,7 +80,7 @@ def show_dry_run(asked: Asked) -> int:
             for line in [*failure.bug.splitlines(), *failure.lines]:
                 plain.say(f"# {line}")
     for error in errors:
-        plain.say(told(error))
+        plain.say(error_text(error))
     if not (matched or failed or errors):
         raise NothingMatched("no database matches", f"Asked for: {', '.join(asked.databases)}.")
     failed = failed or bool(plain.lost)
@@ -96,45 +92,14 @@ def _script_of(plan: Plan) -> str:
         case Skipped(name, reason):
             return f"# {name.id}: skipped, {reason}\n"
         case Refused(name, error):
-            return f"# {name.id}: {error.stage}: {told(error)}\n"
+            return f"# {name.id}: {error.stage}: {error_text(error)}\n"
         case Planned(name, pipeline=pipeline, store=store, wrapping=wrapping):
-            script = redact(pipeline.script(DRY_TOKEN), pipeline.values.values())
+            script = redact(pipeline.script(_DRY_TOKEN), pipeline.values.values())
             if wrapping is not None:
-                script = f"{script}\n# and its bytes, on this machine, through\n{wrapping.script(DRY_TOKEN)}"
-            return f"# {name.id} -> {store.location(name)}\n{printable_lines(script)}\n"
+                script = f"{script}\n# and its bytes, on this machine, through\n{wrapping.script(_DRY_TOKEN)}"
+            return f"# {name.id} -> {store.location(name)}\n{_printable_lines(script)}\n"
 
 
-def printable_lines(text: str) -> str:
+def _printable_lines(text: str) -> str:
     """Return `text` with what is no text, or would play with a terminal, escaped; line ends stay."""
     return "".join(char if char in "\n\t" else printable(char) for char in text)
-
-
-def show_recipes(directory: str | None) -> int:
-    """Print hosts, recipes, tags and what they are for, and return the exit status."""
-    found = discover(recipe_directory(directory))
-    plain = Plain()
-    for recipe in found.recipes:
-        tags = f"  [{', '.join(recipe.tags)}]" if recipe.tags else ""
-        plain.say(f"{recipe.id:<30}{tags}  {recipe.title}".rstrip())
-    for error in found.errors:
-        plain.say(told(error))
-    return exit_code([], broken_files=bool(found.errors), signal=None)
-
-
-def show_backends(directory: str | None) -> int:
-    """Print every backend with its options, those of recipe files too where there are any."""
-    errors = load_recipes(directory)
-    plain = Plain()
-    for name, cls in sorted(plugged_in().items()):
-        plain.say(f"{name}: {(cls.__doc__ or '').strip().splitlines()[0]}")
-        for line in _options_of(cls):
-            plain.say(f"    {line}")
-    for error in errors:
-        plain.say(told(error))
-    return exit_code([], broken_files=bool(errors), signal=None)
-
-
-def _options_of(cls: type[Backend]) -> Iterable[str]:
-    for each in fields(cls):
-        default = f" ({each.default})" if isinstance(each.default, str | int | float) and each.default != "" else ""
-        yield f"{each.name:<20} {each.metadata.get('help', '')}{default}".rstrip()

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from dbdump.ends import Ends
+from dbdump.stream_ends import Ends
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 511, 512, 513, 600, 100_000, 3 << 20])

@@ -1,4 +1,4 @@
-"""Restore one verified dump: read it once more, and hand over only what is what was verified, piece by piece."""
+"""Read a verified dump once more, and hand its target only what is as it was verified, piece by piece."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Self
 
 from .backends.base import Backend
 from .errors import BadDump, Gone, Interrupted, RecipeError, StageError
-from .examine import Examined, look
+from .examine import Examined, examine
 from .gate import Gate
 from .pieces import Changed, same
 from .pipeline import Pipeline, Write
+from .place import Place
 from .plan import checked_argv, checked_backend, checked_secrets
 from .probe import become
 from .script import Stage
 from .shell import Shell
 from .stored import Stored
-from .survey import Place
 from .unwrap import unwrapping
 from .user import User
 
@@ -67,7 +67,7 @@ def verified(place: Place, stored: Stored, advanced: Callable[[int], object]) ->
 
     Raises BadDump where it is bad, and StageError where it cannot be unwrapped here.
     """
-    examined = look(place, stored, advanced)
+    examined = examine(place, stored, advanced)
     record = examined.record
     if record.fault:
         raise BadDump(f"{stored.name.id} {stored.name.stamp}: {record.fault}", examined.hint)
@@ -113,6 +113,7 @@ class SecondPass:
         feed = self._bytes if alone else self._raw
 
         def hear(piece: memoryview) -> None:
+            """Take what the gate says. Raises Interrupted after a signal."""
             if target.shell.ended:
                 raise Interrupted("ended before it was restored")
             gate.hear(piece)

@@ -14,14 +14,14 @@ from dbdump.errors import ConnectError, RecipeError
 from dbdump.links import link_to
 from dbdump.ssh import FabricLink
 from dbdump.ssh_files import expanded
-from dbdump.target import (
+from dbdump.ssh_words import (
     destination,
     jump_words,
     not_for_fabric,
     parse_settings,
     quick_ciphers,
     settings_of,
-    split_target,
+    split_remote,
     wants_kerberos,
     without_ssh,
 )
@@ -51,7 +51,7 @@ PLAIN = {"hostname": ["h"], "port": ["22"], "ciphers": ["a,b"], "addressfamily":
 )
 def test_what_ssh_takes_before_the_command(remote, found):
     """Its words are those of a shell, and among them is one destination, wherever it stands."""
-    words = split_target(remote)
+    words = split_remote(remote)
     assert list(words) == shlex.split(remote)
     assert destination(words) == found
 
@@ -92,7 +92,7 @@ def test_what_ssh_takes_before_the_command(remote, found):
 def test_what_is_refused(remote, said):
     """What reaches no one machine, or asks ssh for more than to run a command, says so with a hint."""
     with pytest.raises(RecipeError) as caught:
-        split_target(remote)
+        split_remote(remote)
     assert said in caught.value.message
     assert caught.value.hint
 
@@ -104,7 +104,7 @@ def test_what_is_refused(remote, said):
 def test_whatever_is_taken_has_one_destination(remote):
     """No text gets an option into the destination's place, nor a second destination."""
     try:
-        words = split_target(remote)
+        words = split_remote(remote)
     except RecipeError:
         return
     assert not destination(words).startswith("-")
@@ -127,7 +127,7 @@ def test_whatever_is_taken_has_one_destination(remote):
 )
 def test_a_remote_as_sftp_takes_it(remote, expected):
     """Some options have other letters there, and some have none."""
-    assert sftp_words(split_target(remote)) == expected
+    assert sftp_words(split_remote(remote)) == expected
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_the_way_to_a_jump_host(jump, words, expected):
 
 def test_without_the_program_its_options_are_read():
     """Where there is no ssh, what fabric honours works all the same; the first value counts."""
-    words = split_target("-p2222 -i one -Ci two -J gate -l me you@host -o 'ConnectTimeout 3' -oUser=they -qo Port=1")
+    words = split_remote("-p2222 -i one -Ci two -J gate -l me you@host -o 'ConnectTimeout 3' -oUser=they -qo Port=1")
     values = without_ssh(words)
     assert values["port"][0] == "2222"
     assert values["identityfile"] == ["one", "two"]
@@ -168,7 +168,7 @@ def test_without_the_program_its_options_are_read():
 def test_what_only_ssh_itself_reads(remote):
     """Without ssh it is an error that names the word, and never left out."""
     with pytest.raises(ConnectError) as caught:
-        without_ssh(split_target(remote))
+        without_ssh(split_remote(remote))
     assert caught.value.hint
 
 
@@ -273,7 +273,7 @@ def test_where_a_new_key_belongs():
 
 def test_without_the_program_fabric_is_the_way():
     """What it can honour it is told, a jump host too, and nothing is connected yet."""
-    link = link_to(split_target("-p 2222 -J gate:22 u@host"), "fabric")
+    link = link_to(split_remote("-p 2222 -J gate:22 u@host"), "fabric")
     assert isinstance(link, FabricLink)
     assert link.account == "u@host"
 
@@ -284,7 +284,7 @@ def test_without_the_program_fabric_is_the_way():
 def test_without_the_program_nothing_is_left_out(remote):
     """What only ssh can honour is an error, never a connection without it."""
     with pytest.raises(ConnectError, match="needs the ssh program"):
-        link_to(split_target(remote), "fabric")
+        link_to(split_remote(remote), "fabric")
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_without_the_program_nothing_is_left_out(remote):
 )  # fmt: skip
 def test_a_login_by_kerberos(remote, wanted):
     """Who asks for it in REMOTE gets OpenSSH, which can; that ssh_config allows it to everybody says nothing."""
-    assert wants_kerberos(split_target(remote)) is wanted
+    assert wants_kerberos(split_remote(remote)) is wanted
 
 
 def test_without_the_program_an_authority_is_not_passed_over(tmp_path):
@@ -302,7 +302,7 @@ def test_without_the_program_an_authority_is_not_passed_over(tmp_path):
     known = tmp_path / "known_hosts"
     known.write_text("@revoked * ssh-ed25519 AAAA\n")
     with pytest.raises(ConnectError, match="known_hosts"):
-        link_to(split_target(f"-o UserKnownHostsFile={known} h"), "fabric")
+        link_to(split_remote(f"-o UserKnownHostsFile={known} h"), "fabric")
 
 
 def test_without_the_program_openssh_is_an_error():

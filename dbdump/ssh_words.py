@@ -78,7 +78,7 @@ class Settings:
         return 4.0 * self.connect_timeout
 
 
-def split_target(remote: str) -> tuple[str, ...]:
+def split_remote(remote: str) -> tuple[str, ...]:
     """Return REMOTE as the words of an argv: options, then one destination.
 
     Raises RecipeError for what has no destination, has a command behind it, or asks ssh for something else
@@ -97,7 +97,7 @@ def split_target(remote: str) -> tuple[str, ...]:
 
 
 def destination(words: Sequence[str]) -> str:
-    """Return the destination of a split REMOTE, for people. Raises RecipeError; see split_target."""
+    """Return the destination of a split REMOTE, for people. Raises RecipeError; see split_remote."""
     found = [value for letter, value in given_options(words) if not letter]
     if len(found) != 1:
         raise _refused(

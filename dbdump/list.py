@@ -10,15 +10,16 @@ from itertools import chain
 
 from rich.filesize import decimal
 
-from .asked import Asked, asked_jobs, told
+from .asked import Asked, asked_jobs
 from .catalog import printable
 from .ending import end
 from .errors import NothingMatched
+from .place import Place
 from .plan import is_directory_of, matches
-from .report import exit_code
+from .report import error_text, exit_code
 from .spans import age, ago
 from .stored import Stored, Stray
-from .survey import Place, survey
+from .survey import survey
 from .writers.base import Store
 
 
@@ -47,7 +48,7 @@ def show_list(asked: Asked) -> int:
     if not (dumps or leftovers or code):
         first = "invoke dump makes the first one; invoke recipes says where it goes."
         raise NothingMatched("no dump matches", "Without --database, all are listed." if asked.databases else first)
-    wrong = [*(line for each in seen.failures for line in each.lines), *map(told, errors)]
+    wrong = [*(line for each in seen.failures for line in each.lines), *map(error_text, errors)]
     return end(
         "list", code, bugs=[each.bug for each in seen.failures],
         lines=[*(() if asked.as_json else _lines(dumps, leftovers)), *wrong],
