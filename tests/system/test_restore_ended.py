@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
+from resources import recipe_file
 from servers.process import wait_for
 from support import end_of, gone
 
@@ -168,3 +171,35 @@ def test_no_plaintext_is_left(postgres, dbdump, started, datadir, tmp_path, monk
         assert list(spool.iterdir()) == []
     finally:
         postgres.drop("spooled")
+
+
+@pytest.mark.parametrize("to", ["localhost", "far"])
+def test_a_command_that_fails_is_not_waited_for_while_no_byte_comes(dbdump, sshd, tmp_path, to):
+    """Where the dump is read its program has stopped, and who loads it dies: that is told at once, by its cause."""
+    there = sshd.accounts.directory_of("dash", tmp_path.name)
+    stops = f'[ ! -e {there}/stops ] || {{ head -c 6500000 "$2"; kill -STOP $$; }}; exec /bin/cat "$@"'
+    recipes = recipe_file(tmp_path, f"""
+        @backend("big")
+        class Big(Backend):
+            def get_db_list(self): return ["one"]
+            def get_command(self, database): return ["head", "-c", "9000000", "/dev/urandom"]
+            def get_load_command(self, database, into, jobs):
+                open({f"{there}/stops"!r}, "w").close()
+                return ["sh", "-c", "head -c 4000000 >/dev/null; echo 'error: no room' >&2; exit 3"]
+            def contents(self, database): return None
+        hosts = [localhost, Host("far", ssh={sshd.remote("bash")!r})]
+        site = Site(hosts, wrap=[Gzip()], to=Remote({sshd.remote("dash")!r}, {str(there)!r}))
+        @site.recipe
+        def big(host): return Dump(Big())
+        """)  # fmt: skip
+    flags = [f"--recipes={recipes}", "--host=localhost"]
+    with sshd.accounts.with_programs("dash", cat=stops):
+        assert dbdump("dump", *flags).returncode == 0
+        began = time.monotonic()
+        done = dbdump("restore", *flags, "--yes", f"--to={to}")
+    for pid in sshd.accounts.processes("dash"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # nothing else ends what is stopped
+    assert done.returncode == 1, done.stdout
+    assert "exit status 3: error: no room" in done.stdout
+    assert time.monotonic() - began < 30
