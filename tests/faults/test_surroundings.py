@@ -92,8 +92,8 @@ def test_another_user_s_process_ends_with_its_run(
     for each in ways[: ways.index(way)]:
         monkeypatch.setenv("PATH", shim(tmp_path / "bin", each, NOISY)["PATH"])
     user, seconds = accounts.user("dash"), 97 + os.getpid() / 1e8
-    more = {"backend": f"Shell(su={user!r})", "wrap": f"[], stall_timeout={1 if end == 'stall' else 60}"}
-    process = started(*shell(f"echo begun; exec sleep {seconds}", **more))
+    backend, wrap = f"Shell(su={user!r})", f"[], stall_timeout={1 if end == 'stall' else 60}"
+    process = started(*shell(f"echo begun; exec sleep {seconds}", backend=backend, wrap=wrap))
     if end != "stall":
         assert Path(f"/proc/{pid_of(str(seconds), 'sleep')}").owner() == user
         process.send_signal(signal.Signals[f"SIG{end}"])
@@ -103,4 +103,4 @@ def test_another_user_s_process_ends_with_its_run(
     assert ("ended as stalled" in out) == (end == "stall"), out
     unharmed.killed = end == "KILL"
     unharmed.check()
-    unharmed.again(*shell("echo fine", **more))
+    unharmed.again(*shell("echo fine", backend=backend))
