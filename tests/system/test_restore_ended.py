@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -200,9 +199,7 @@ def restored(dbdump, sshd, tmp_path):
         with sshd.accounts.with_programs("dash", cat=stops):
             assert dbdump("dump", *flags).returncode == 0
             done = dbdump("restore", *flags, "--yes", f"--to={to}")
-        for pid in sshd.accounts.processes("dash"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # nothing else ends what is stopped
+        wait_for(lambda: not sshd.accounts.processes("dash"), "what is stopped there to be ended")
         assert done.returncode == 1, done.stdout
         return done
 
@@ -215,7 +212,7 @@ def test_a_command_that_fails_is_not_waited_for_while_no_byte_comes(restored, to
     began = time.monotonic()
     done = restored("head -c 4000000 >/dev/null; echo 'error: no room' >&2; exit 3", to, 600)
     assert "exit status 3: error: no room" in done.stdout
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 90
 
 
 def test_no_byte_comes_for_too_long(restored):
