@@ -15,6 +15,7 @@ from dbdump.tasks import TASKS
 NEEDED = {
     "/usr/bin/python3": "python3",  # one that every user can run
     "busybox": "busybox-static",
+    "faketime": "faketime",
     "fish": "fish",
     "gpg": "gnupg",
     "initdb": "postgresql",

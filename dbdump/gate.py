@@ -112,11 +112,19 @@ class Gate:
             self._flush(write, 1)
         except TakesNoMore:
             pass  # its exit status says why
+        except StageError:
+            if not self._over:  # else it is what comes of that: who unwraps has seen an end too early
+                raise
         else:
             self._end(write, before_end)
         while not self._is(lambda: self._over is not None):
             write(memoryview(b"\n"))  # raises where nobody is there any more
         write(memoryview(b"bye\n"))
+
+    def look(self) -> None:
+        """Raise TakesNoMore where the command has ended, and did not succeed."""
+        if self._over:
+            raise TakesNoMore("the command that restores has ended")
 
     def _end(self, write: Write, before_end: Callable[[], object]) -> None:
         """Say that it was all, when all was unwrapped and `before_end` done."""
@@ -148,9 +156,8 @@ class Gate:
 
     def _flush(self, write: Write, unit: int) -> None:
         """Send what is held, as far as it is whole units."""
+        self.look()
         if self._over is not None:
-            if self._over:
-                raise TakesNoMore("the command that restores has ended")
             self._held.clear()  # it needs no more, and yet all is read
         size = len(self._held) // unit * unit
         if size:

@@ -14,7 +14,7 @@ from .errors import BadDump, Gone, Interrupted, RecipeError, StageError
 from .examine import Examined, examine
 from .gate import Gate
 from .pieces import Changed, same
-from .pipeline import Pipeline, Write
+from .pipeline import Look, Pipeline, Write
 from .place import Place
 from .plan import checked_argv, checked_backend, checked_secrets
 from .probe import become
@@ -96,6 +96,7 @@ class SecondPass:
         self._stages = unwrapping(stored, place.job.dump.wrap or ())
         self._fault: BadDump | None = None
         self._stopped = False
+        self._look: Look = lambda: None  # raises where nobody wants any more of it
 
     def begin(self) -> None:
         """Read the first piece, and compare it. Raises what is wrong with it, before anything is dropped."""
@@ -111,6 +112,7 @@ class SecondPass:
         alone = target.shell is self._shell and not (target.user and target.user.relays_stdin)
         gate = Gate(self._stages if alone else ())
         feed = self._bytes if alone else self._raw
+        self._look = gate.look
 
         def hear(piece: memoryview) -> None:
             """Take what the gate says. Raises Interrupted after a signal."""
@@ -140,7 +142,9 @@ class SecondPass:
 
     def _raw(self, write: Write) -> None:
         if self._stages:
-            Pipeline(self._stages, {}, _PATIENCE, fed=True).run(self._shell, self._onward(write), self._feed)
+            Pipeline(self._stages, {}, _PATIENCE, fed=True).run(
+                self._shell, self._onward(write), self._feed, self._look
+            )
         else:
             self._bytes(write)
 
@@ -194,5 +198,7 @@ class SecondPass:
         for piece in place.read(self._stored):
             if self._shell.ended:
                 raise Interrupted("ended before it was restored")
+            if not piece:
+                self._look()
             self._advanced(len(piece))
             yield piece

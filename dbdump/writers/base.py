@@ -98,7 +98,10 @@ class Store(Protocol):
         ...
 
     def read(self, name: DumpName) -> Iterator[bytes]:
-        """Yield the bytes of a stored dump. Raises WriteError where there is none."""
+        """Yield the bytes of a stored dump, and perhaps nothing now and then while none come: who reads may look then.
+
+        Raises WriteError where there is none.
+        """
         ...
 
     def signature(self, name: DumpName) -> bytes:

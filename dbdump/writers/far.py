@@ -23,6 +23,7 @@ from .session import Missing
 
 _BLOCK = 2 << 20  # bytes gathered before they are sent, by each job: the far end starts two programs for each
 _ASK_SECONDS = 120.0  # for an answer that takes no long work
+_LOOK = 1.0  # seconds without a byte after which a reader may look whether they are still wanted
 _LONGEST_LINE = 64 << 20  # bytes: longer than any manifest
 _SLOWEST = 20e6  # bytes a second that the far disk is given to sync and to read back a file
 _SIZE = re.compile(r" *([0-9]{1,18})")  # BSD's wc puts spaces before it
@@ -138,7 +139,7 @@ class ShellSession:
         left = int(*self._read_as(_SIZE, self._ask("fetch", file)))
         while left:
             if not self._pending:
-                self._read(self._patience)
+                yield from self._waiting()
             piece = bytes(self._pending[:left])
             del self._pending[: len(piece)]
             left -= len(piece)
@@ -239,11 +240,25 @@ class ShellSession:
         del self._pending[: end + 1]
         return line
 
+    def _waiting(self) -> Iterator[bytes]:
+        """Wait for the next bytes, and yield nothing each second, so that who reads may see that nobody wants them."""
+        step, waited = min(_LOOK, self._patience), 0.0
+        while not self._read_within(step):
+            waited += step
+            if waited >= self._patience:
+                raise self._stalled(self._patience)
+            yield b""
+
     def _read(self, timeout: float) -> None:
+        if not self._read_within(timeout):
+            raise self._stalled(timeout)
+
+    def _read_within(self, timeout: float) -> bool:
+        """Read what comes next; return whether anything came in so many seconds."""
         try:
             count = self._running.read_into(self._buffer, timeout)
         except Stalled:
-            raise self._stalled(timeout) from None
+            return False
         except ConnectionLost:
             self.broken = True
             raise
@@ -258,6 +273,7 @@ class ShellSession:
         if len(self._pending) > _LONGEST_LINE:
             self.broken = True
             raise WriteError(f"{self._place}: a line of more than {_LONGEST_LINE} bytes", "Look at what is there.")
+        return True
 
     def _stalled(self, timeout: float) -> WriteError:
         self.broken = True

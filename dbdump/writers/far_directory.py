@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ..catalog import DumpName, encode, place_of
-from ..errors import DbdumpError
+from ..errors import DbdumpError, WriteError
 from ..stored import Entry
 from .base import Condition
 from .far_sink import FarSink, begun, compare
@@ -52,7 +52,15 @@ class FarDirectory:
         """Yield the bytes of a stored dump."""
         with self._session() as session:
             session.go(self.root, name.directory, make=False)
-            yield from session.fetch(name.file)
+            silent = False
+            try:
+                for piece in session.fetch(name.file):
+                    silent = not piece
+                    yield piece
+            except (WriteError, GeneratorExit):
+                if silent:
+                    self._end(session)
+                raise
 
     def signature(self, name: DumpName) -> bytes:
         """Return the signature of a manifest; see Store."""
@@ -123,6 +131,13 @@ class FarDirectory:
 
     def _path_of(self, name: DumpName) -> str:
         return "/".join([self._path.rstrip("/"), *name.directory, name.file])
+
+    def _end(self, stuck: Session) -> None:
+        """End a session that hangs there, by another one: closing a channel ends nobody who is stuck."""
+        with contextlib.suppress(DbdumpError):
+            helper = self._sessions.take(fresh=True)
+            helper.clear(stuck.group, "")
+            self._sessions.give(helper)
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Session]:

@@ -80,7 +80,7 @@ class Session(Protocol):
         ...
 
     def fetch(self, file: str) -> Iterator[bytes]:
-        """Yield the bytes of a file here."""
+        """Yield the bytes of a file here, and perhaps nothing now and then while none come."""
         ...
 
     def delete(self, files: Sequence[str]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from support import COMMAND, needs_root
+from support import COMMAND, end_of, needs_root, pid_of
 
 from faults.shell import NOISY, ShellSite, shim
 
@@ -75,3 +76,31 @@ def test_the_log_takes_no_more(shell, datadir, unharmed, said, tmp_path, reader,
     expected = "no space left on device" if reader == "full" else "broken pipe" if code else ""
     assert done.stderr.count("dbdump: stdout: ") == bool(expected)
     assert expected in done.stderr
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("way", "end", "status"),
+    [("setpriv", "KILL", -9), ("runuser", "KILL", -9), ("su", "KILL", -9), ("su", "TERM", 143), ("su", "stall", 1),
+     ("setpriv", "stall", 1)],
+)  # fmt: skip
+def test_another_user_s_process_ends_with_its_run(
+    shell, started, accounts, unharmed, said, tmp_path, monkeypatch, way, end, status
+):
+    """52: killed, ended or stalled, and whichever way he is become: nothing of his is left, nor of ours."""
+    ways = ["setpriv", "runuser", "su"]
+    for each in ways[: ways.index(way)]:
+        monkeypatch.setenv("PATH", shim(tmp_path / "bin", each, NOISY)["PATH"])
+    user, seconds = accounts.user("dash"), 97 + os.getpid() / 1e8
+    backend, wrap = f"Shell(su={user!r})", f"[], stall_timeout={1 if end == 'stall' else 60}"
+    process = started(*shell(f"echo begun; exec sleep {seconds}", backend=backend, wrap=wrap))
+    if end != "stall":
+        assert Path(f"/proc/{pid_of(str(seconds), 'sleep')}").owner() == user
+        process.send_signal(signal.Signals[f"SIG{end}"])
+    code, out = end_of(process)
+    said.append(out)
+    assert code == status, out
+    assert ("ended as stalled" in out) == (end == "stall"), out
+    unharmed.killed = end == "KILL"
+    unharmed.check()
+    unharmed.again(*shell("echo fine", backend=backend))

@@ -100,7 +100,7 @@ def test_the_manifest_has_a_signature_of_its_own(dump, gnupg, datadir):
     assert subprocess.run(verify, env=gnupg.environment, check=False, capture_output=True).returncode == 1
 
 
-@pytest.mark.no_next_run("the key is still what it was")
+@pytest.mark.no_next_run("the home is everybody's, and its keys stay what they are; the next test mends one")
 @pytest.mark.parametrize(
     ("flags", "said", "hint"),
     [
@@ -128,6 +128,21 @@ def test_a_key_that_cannot_be_used_ends_it_before_anything_is_dumped(dump, datad
         assert said in line
         assert hint in done.stdout
     assert not list(datadir.iterdir())
+
+
+@pytest.mark.parametrize("flags", [["--sign=expired"], ["--encrypt=ops", "--encrypt=expired"]])
+def test_a_key_that_was_extended_can_be_used_again(dump, private_home, datadir, flags):
+    """107, 108, 111: as the hint says, and by the same line."""
+    done = dump(*flags, home=private_home)
+    assert done.returncode == 1
+    assert "is expired" in done.stdout
+    assert not list(datadir.iterdir())
+    for what in ([], ["*"]):  # the key, and its subkeys
+        private_home.gpg("--quick-set-expire", private_home.keys["expired"], "1y", *what)
+    done = dump(*flags, home=private_home)
+    assert done.returncode == 0, done.stdout
+    manifest = json.loads(manifest_in(datadir).read_text())
+    assert private_home.keys["expired"] in [manifest["signer"], *manifest["recipients"]]
 
 
 def test_a_key_that_cannot_be_used_is_known_before_a_backend_prepares(dbdump, gnupg, datadir, tmp_path):
@@ -179,7 +194,6 @@ def test_a_key_that_nobody_has_certified_is_trusted_by_its_fingerprint(dump, gnu
         stranger.stop()
 
 
-@pytest.mark.no_next_run("the key is still what it was")
 def test_a_passphrase_that_the_agent_remembers_is_no_help(dump, private_home, datadir):
     """It would be forgotten some night, and the dump would fail at its end."""
     home = private_home
@@ -189,6 +203,7 @@ def test_a_passphrase_that_the_agent_remembers_is_no_help(dump, private_home, da
     assert done.returncode == 1
     assert "has a passphrase" in done.stdout
     assert not list(datadir.iterdir())
+    assert dump("--sign=signer", home=home).returncode == 0
 
 
 def test_two_keys_of_one_address_of_which_one_is_left(dump, private_home, datadir):

@@ -17,8 +17,6 @@ import pytest
 from servers.process import wait_for
 from support import COMMAND, end_of, files, gone, needs_root, processes, wait_for_bytes
 
-pytestmark = pytest.mark.no_next_run("a dump waits for a file, which not every test makes")
-
 # Its dumps last until the file `go` is there; its name is in the arguments of what runs.
 RECIPES = """
 from dbdump import *
@@ -92,6 +90,7 @@ def test_of_two_runs_one_works_and_one_says_so(recipes, started, dbdump, datadir
     assert (code, said.count("stored   localhost/slow/big")) == (0, 1)
     assert len(list(datadir.rglob("*.bin"))) == 1
     assert not locks(state)
+    assert dbdump("dump", "--recipe=slow").returncode == 0
 
 
 def test_the_other_recipes_of_a_run_go_on(recipes, started, dbdump, datadir, tmp_path):
@@ -144,7 +143,7 @@ def test_who_is_killed_leaves_nothing_locked(recipes, started, dbdump, datadir, 
     assert not locks(state)
 
 
-def test_who_has_just_taken_a_lock_is_not_taken_for_the_dead(recipes, started, dbdump, datadir, state):
+def test_who_has_just_taken_a_lock_is_not_taken_for_the_dead(recipes, started, dbdump, datadir, state, tmp_path):
     """60: until the new holder has written over what one that was killed has left, the kernel says who it is."""
     first = started("dump", "--recipe=slow")
     wait_for_bytes(datadir)
@@ -156,6 +155,7 @@ def test_who_has_just_taken_a_lock_is_not_taken_for_the_dead(recipes, started, d
         done = dbdump("dump", "--recipe=slow")
     assert done.returncode == 75
     assert f"another run is at it: pid {os.getpid()} of " in done.stdout
+    (tmp_path / "go").touch()  # for the next run
 
 
 def test_what_outlives_a_run_does_not_hold_its_lock(recipes, dbdump, state):
@@ -183,19 +183,22 @@ def test_a_signal_gives_the_lock_back(recipes, started, datadir, state):
     assert not locks(state)
 
 
-def test_only_its_user_sees_a_lock(recipes, started, datadir, state):
+def test_only_its_user_sees_a_lock(recipes, started, dbdump, datadir, state, tmp_path):
     """Whatever the umask: 0600 in a directory of 0700."""
     before = os.umask(0)
     try:
-        started("dump", "--recipe=slow")
+        first = started("dump", "--recipe=slow")
         wait_for_bytes(datadir)
     finally:
         os.umask(before)
     (lock,) = locks(state)
     assert [stat.S_IMODE(each.stat().st_mode) for each in (state, lock.parent, lock)] == [0o700, 0o700, 0o600]
+    (tmp_path / "go").touch()
+    assert end_of(first)[0] == 0
+    assert dbdump("dump", "--recipe=slow").returncode == 0
 
 
-def test_twenty_runs_at_once(recipes, tmp_path, datadir, state):
+def test_twenty_runs_at_once(recipes, dbdump, tmp_path, datadir, state):
     """Whoever comes first: at no time do two run, and nobody is told anything but who is at it."""
     (tmp_path / "go").touch()
     runs = [
@@ -209,6 +212,7 @@ def test_twenty_runs_at_once(recipes, tmp_path, datadir, state):
         assert code != 75 or re.search(r"another run is at it: pid \d+ of \S+, since ", text)
     assert not locks(state)
     assert len(list(datadir.rglob("*.bin"))) == len(list(datadir.rglob("*.json"))) >= 1
+    assert dbdump("dump", "--recipe=slow").returncode == 0
 
 
 def test_one_after_another(recipes, dbdump, datadir, state, tmp_path):
@@ -291,3 +295,4 @@ def test_a_planted_link_is_not_followed(recipes, tmp_path, state, started, datad
     assert done.returncode == 1
     assert f"lock: {lock}: " in done.stdout
     assert victim.read_text() == "precious"
+    lock.unlink()  # for the next run

@@ -213,17 +213,24 @@ def test_only_what_is_ours_is_taken_back(sshd, reach, tmp_path, kind):
     assert sorted(os.listdir(path)) == ["directory", "link", "theirs", "twin", "twin.json"]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_the_command_line(sshd, dbdump, database, transport, tmp_path):
-    """--remote and --datadir store there; the manifest's own line restores."""
-    home = sshd.accounts.home("fish")
+@pytest.mark.parametrize(
+    ("kind", "transport"),
+    [("fish", "fabric"), ("fish", "openssh"), ("tcsh", "fabric"), ("rbash", "openssh"), ("chatty", "fabric"),
+     ("chatty", "openssh")],
+)  # fmt: skip
+def test_the_command_line(sshd, dbdump, database, kind, transport):
+    """76, 77: --remote and --datadir store there; the manifest's own line restores, but not where ssh alone gives more.
+
+    Of an account that prints before each command, dbdump itself has to restore.
+    """
+    home = sshd.accounts.home(kind)
     flags = ["--backend=sqlite", f"--option=path={database}", f"--datadir=dumps/cli{transport}"]
-    target = sshd.remote("fish") if transport == "fabric" else sshd.remote("fish", "-o", "Ciphers=aes128-ctr")
+    target = sshd.remote(kind) if transport == "fabric" else sshd.remote(kind, "-o", "Ciphers=aes128-ctr")
     done = dbdump("dump", *flags, f"--remote={target}")
     assert done.returncode == 1
     assert "No such file or directory" in done.stdout
     (home / "dumps" / f"cli{transport}").mkdir(mode=0o700)
-    os.chown(home / "dumps" / f"cli{transport}", sshd.accounts.uids["fish"], -1)
+    os.chown(home / "dumps" / f"cli{transport}", sshd.accounts.uids[kind], -1)
     done = dbdump("dump", *flags, f"--remote={target}")
     assert done.returncode == 0, done.stdout
     (manifest,) = (home / "dumps" / f"cli{transport}").rglob("*.json")
@@ -231,8 +238,37 @@ def test_the_command_line(sshd, dbdump, database, transport, tmp_path):
     assert line.startswith("ssh ")
     before = rows(database)
     database.unlink()
-    subprocess.run(["sh", "-c", line], check=True, stdin=subprocess.DEVNULL)
+    if kind == "chatty":
+        done = dbdump("restore", *flags, f"--remote={target}", "--yes")
+        assert done.returncode == 0, done.stdout
+    else:
+        subprocess.run(["sh", "-c", line], check=True, stdin=subprocess.DEVNULL)
     assert rows(database) == before
+
+
+@pytest.mark.parametrize("kind", ["fish", "sftp"])
+def test_the_command_line_takes_any_path(sshd, dbdump, database, kind):
+    """127: all that could be code, an option or a glob is in one name: it is stored, listed, verified and restored."""
+    there = sshd.accounts.home(kind) / "-v $(touch ran); `touch ran` 'q\"* ~ back\\slash é #1 [x]"
+    there.mkdir(mode=0o700)
+    sshd.accounts.own(kind, there)
+    flags = [
+        "--backend=sqlite",
+        f"--option=path={database}",
+        f"--remote={sshd.remote(kind)}",
+        f"--datadir={there.name}",
+    ]
+    before = rows(database)
+    done = dbdump("dump", *flags)
+    assert done.returncode == 0, done.stdout
+    assert len(list(there.rglob("*.json"))) == 1
+    assert database.name in dbdump("list", *flags).stdout
+    assert "good" in dbdump("verify", *flags).stdout
+    database.unlink()
+    done = dbdump("restore", *flags, "--yes")
+    assert done.returncode == 0, done.stdout
+    assert rows(database) == before
+    assert not list(sshd.accounts.home(kind).rglob("ran"))
 
 
 def test_one_connection_is_shared_by_all_dumps(sshd, dbdump, tmp_path, databases):

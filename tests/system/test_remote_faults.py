@@ -179,34 +179,36 @@ def test_the_link_behind_a_jump_host_goes_down(far, link, sshd, tmp_path):
     far.works(link.sshd.remote(KIND, *more))
 
 
-@pytest.mark.no_next_run("it is still down")
 def test_the_link_is_down_from_the_start(far, link):
     """68: it costs the connect timeout, once."""
     link.down()
     began = time.monotonic()
     far.failed(far.start(link.sshd.remote(KIND, "-o", "ConnectTimeout=2")), "connect: ")
     assert time.monotonic() - began < 10
+    link.up()
+    far.works(link.sshd.remote(KIND))
 
 
-@pytest.mark.no_next_run("it is gone")
-def test_a_server_that_never_speaks(far, sshd):
+def test_a_server_that_never_speaks(far, relay):
     """68: the connect timeout is for the greeting too."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        quiet = sshd.through(silent.getsockname()[1])
+    between, sshd = relay
+    between.go_away()
+    with socket.create_server(("127.0.0.1", between.port)):
         began = time.monotonic()
-        far.failed(far.start(quiet.remote(KIND, "-o", "ConnectTimeout=2")), "connect: ")
+        far.failed(far.start(sshd.remote(KIND, "-o", "ConnectTimeout=2")), "connect: ")
     assert time.monotonic() - began < 15
+    between.come_back()
+    far.works(sshd.remote(KIND))
 
 
-@pytest.mark.no_next_run("still nobody does")
-def test_nobody_listens(far, sshd):
+def test_nobody_listens(far, relay):
     """68: a closed port is an error at once."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    far.failed(far.start(sshd.through(port).remote(KIND)), "connect: ")
+    between, sshd = relay
+    between.go_away()
+    far.failed(far.start(sshd.remote(KIND)), "connect: ")
+    between.come_back()  # for the next run
 
 
-@pytest.mark.no_next_run("the relay is frozen, or it has worked")
 @pytest.mark.parametrize("comes", [True, False])
 def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
     """68, 71: it waits with its first bytes; where no connection comes, it ends, and the cause is told."""
@@ -223,9 +225,10 @@ def test_the_first_dump_begins_while_the_connection_is_made(far, relay, comes):
     else:
         far.failed(process, "connect: ")
         gone(f"sleep {pause}")
+        between.thaw()
+        far.works(sshd.remote(KIND))
 
 
-@pytest.mark.no_next_run("what keeps it is still there")
 @pytest.mark.parametrize(
     ("fault", "said", "status"),
     [("missing", "No such file or directory", 1), ("held", "is at work there", 75), ("cut off", "connect: ", 1)],
@@ -252,6 +255,11 @@ def test_what_keeps_the_first_dump_from_being_stored_is_told_at_once(far, relay,
     assert said in text
     assert "stalled" not in text
     gone(f"sleep {before}")
+    if fault == "missing":
+        far.path.mkdir(mode=0o700)
+        far.own(far.path)
+    between.thaw()
+    far.works(sshd.remote(KIND))
 
 
 @pytest.mark.parametrize("least", [0, 1])
@@ -294,11 +302,11 @@ def stop_shells(far) -> set[int]:
     return found
 
 
-@pytest.mark.no_next_run("it is as small as before")
 def test_the_far_disk_is_full(far, sshd, disk):
     """70: its own words come back, and the part that filled it is gone."""
     far.failed(far.start(sshd.remote(KIND)), "No space left on device")
     assert not far.parts()
+    subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)  # for the next run
 
 
 def test_a_quota_there_is_used_up(far, sshd):
@@ -309,15 +317,14 @@ def test_a_quota_there_is_used_up(far, sshd):
     assert not far.parts()
 
 
-@pytest.mark.no_next_run("it still is")
 def test_the_far_disk_is_read_only(far, sshd, disk):
     """71: it fails before anything is dumped."""
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     text = far.failed(far.start(sshd.remote(KIND), before=LONG), "Read-only file system")
     assert "remount it" in text
+    subprocess.run(["mount", "-o", "remount,rw,size=20m", disk], check=True)  # for the next run
 
 
-@pytest.mark.no_next_run("it is still missing")
 def test_the_far_directory_is_missing_or_closed(far, sshd):
     """71: a root that is not there is not made; one that is not ours to write is not written."""
     far.path.chmod(0o500)
@@ -327,9 +334,10 @@ def test_the_far_directory_is_missing_or_closed(far, sshd):
     far.failed(far.start(sshd.remote(KIND), before=LONG), "No such file or directory")
     assert not far.path.exists()
     far.path.parent.chmod(0o700)
+    far.path.mkdir(mode=0o700)
+    far.own(far.path)  # for the next run
 
 
-@pytest.mark.no_next_run("it still is")
 @pytest.mark.parametrize(
     ("key", "said"), [(None, "host key verification failed"), ("other_key", "the host key has changed")]
 )
@@ -344,9 +352,9 @@ def test_the_host_key_is_unknown_or_changed(far, sshd, relay, key, said):
     if key is not None:
         assert f"ssh-keygen -R '[127.0.0.1]:{through.port}'" in text
     assert f"ssh-keyscan -p {through.port} 127.0.0.1 >> " in text
+    through.know()  # for the next run
 
 
-@pytest.mark.no_next_run("it still is")
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_the_key_is_refused(far, sshd, mode, tmp_path):
     """74: another key, or one that others can read, is an error before anything is dumped."""
@@ -359,6 +367,8 @@ def test_the_key_is_refused(far, sshd, mode, tmp_path):
     assert "hint: " + ("Put the public key" if mode == 0o600 else "chmod 600") in far.failed(
         far.start(remote, before=LONG), said
     )
+    key.write_bytes(far.accounts.client_key.read_bytes())
+    key.chmod(0o600)  # for the next run
 
 
 def test_a_master_connection_of_ssh_config_is_not_used(far, sshd, tmp_path):
@@ -597,7 +607,6 @@ def test_killed_while_it_is_sent(far, sshd):
     far.works(sshd.remote(KIND))
 
 
-@pytest.mark.no_next_run("it does so each time")
 @pytest.mark.parametrize(
     ("forced", "status"),
     [
@@ -613,6 +622,7 @@ def test_the_far_side_exits_255(far, own_sshd, forced, status):
         far.works(server.remote(KIND))
     else:
         far.failed(far.start(server.remote(KIND)), "connect: ")
+        far.works(own_sshd().remote(KIND))
 
 
 @pytest.mark.parametrize("options", ["restrict", f"restrict,command={json.dumps(COMMAND)}"])

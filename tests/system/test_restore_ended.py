@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from resources import recipe_file
 from servers.process import wait_for
 from support import end_of, gone
 
@@ -168,3 +171,53 @@ def test_no_plaintext_is_left(postgres, dbdump, started, datadir, tmp_path, monk
         assert list(spool.iterdir()) == []
     finally:
         postgres.drop("spooled")
+
+
+@pytest.fixture
+def restored(dbdump, sshd, tmp_path):
+    """Restore a dump by a line of sh, while the program on the machine where it is stored stops in the middle of it."""
+    there = sshd.accounts.directory_of("dash", tmp_path.name)
+    stops = f'[ ! -e {there}/stops ] || {{ head -c 6500000 "$2"; kill -STOP $$; }}; exec /bin/cat "$@"'
+
+    def run(load: str, to: str, stall: float) -> subprocess.CompletedProcess[str]:
+        recipes = recipe_file(tmp_path, f"""
+            @backend("big")
+            class Big(Backend):
+                def get_db_list(self): return ["one"]
+                def get_command(self, database): return ["head", "-c", "9000000", "/dev/urandom"]
+                def get_load_command(self, database, into, jobs):
+                    open({f"{there}/stops"!r}, "w").close()
+                    return ["sh", "-c", {load!r}]
+                def contents(self, database): return None
+            hosts = [localhost, Host("far", ssh={sshd.remote("bash")!r})]
+            to = Remote({sshd.remote("dash")!r}, {str(there)!r})
+            site = Site(hosts, wrap=[Gzip()], to=to, stall_timeout={stall})
+            @site.recipe
+            def big(host): return Dump(Big())
+            """)  # fmt: skip
+        flags = [f"--recipes={recipes}", "--host=localhost"]
+        with sshd.accounts.with_programs("dash", cat=stops):
+            assert dbdump("dump", *flags).returncode == 0
+            done = dbdump("restore", *flags, "--yes", f"--to={to}")
+        wait_for(lambda: not sshd.accounts.processes("dash"), "what is stopped there to be ended")
+        assert done.returncode == 1, done.stdout
+        return done
+
+    return run
+
+
+@pytest.mark.parametrize("to", ["localhost", "far"])
+def test_a_command_that_fails_is_not_waited_for_while_no_byte_comes(restored, to):
+    """132: who loads it dies, and that is told at once, by its cause."""
+    began = time.monotonic()
+    done = restored("head -c 4000000 >/dev/null; echo 'error: no room' >&2; exit 3", to, 600)
+    assert "exit status 3: error: no room" in done.stdout
+    assert time.monotonic() - began < 90
+
+
+def test_no_byte_comes_for_too_long(restored):
+    """69: the stall watchdog ends it."""
+    done = restored("cat >/dev/null", "localhost", 3)
+    assert "read: " in done.stdout
+    assert "nothing taken or answered for 3 s, ended as stalled" in done.stdout
+    assert "left: nothing of one" in done.stdout
