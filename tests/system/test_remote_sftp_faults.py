@@ -62,13 +62,14 @@ def test_a_lost_connection_is_tried_once_more(far, sshd):
 def test_an_orphan_writes_on_when_the_retry_has_committed(far, relay):
     """81, 79: what the server still had of the first attempt goes into the file of that one, and nowhere else."""
     between, sshd = relay
-    process = far.start(sshd.remote(KIND), retries=1, pause=1)
+    process = far.start(sshd.remote(KIND), retries=1, held=True)
     far.in_the_middle()
     orphans = sshd.sessions(KIND)
     try:
         for pid in orphans:
             os.kill(pid, signal.SIGSTOP)
         between.cut()
+        far.go()
         text, _ = process.communicate(timeout=60)
         assert process.returncode == 0, text
         before = files(far.path)
@@ -83,10 +84,11 @@ def test_an_orphan_writes_on_when_the_retry_has_committed(far, relay):
 def test_the_link_goes_down_in_the_middle(far, link, dbdump):
     """67, 79: keepalives end it; nothing is named there, even when the server has given up, and list shows the part."""
     more = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2", "-o", "ConnectTimeout=2")
-    process = far.start(link.sshd.remote(KIND, *more), pause=1)
+    process = far.start(link.sshd.remote(KIND, *more), held=True)
     far.in_the_middle()
     began = time.monotonic()
     link.down()
+    far.go()
     text = far.failed(process, "connect", running=True)
     assert time.monotonic() - began < 25, text
     wait_for(lambda: not far.accounts.processes(KIND), "sshd to give its client up")
@@ -99,9 +101,10 @@ def test_the_link_goes_down_in_the_middle(far, link, dbdump):
 def test_the_far_side_is_frozen(far, sshd):
     """69, 79: the watchdog ends it; what hangs there stays until sshd goes on, and names nothing even then."""
     remote = sshd.remote(KIND, "-o", "ConnectTimeout=2")
-    process = far.start(remote, stall=2, pause=0.2)
+    process = far.start(remote, stall=3, held=True)
     far.in_the_middle()
     signal_sessions(far, sshd, signal.SIGSTOP)
+    far.go()
     began = time.monotonic()
     try:
         far.failed(process, "", running=True)
