@@ -9,14 +9,14 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from servers.process import program, served, stop, wait_for
+from servers.process import STARTING, program, served, stop, wait_for
 
 _APPLETS = ("sh", "cat", "cd", "chmod", "cut", "dd", "find", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mv",
             "printf", "rm", "sed", "sha256sum", "sleep", "stat", "sync", "tee", "tail", "touch", "tr", "true",
@@ -256,6 +256,12 @@ class SSHD:
                                capture_output=True, text=True)  # fmt: skip
         return list(map(int, found.stdout.split()))
 
+    def signal(self, kind: str, number: int) -> None:
+        """Send a signal to all of these; where one has taken another along, that is as well."""
+        for pid in self.sessions(kind):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
 
 @contextmanager
 def running(accounts: Accounts, directory: Path, address: str = "127.0.0.1", sessions: int = 100,
@@ -277,7 +283,7 @@ def running(accounts: Accounts, directory: Path, address: str = "127.0.0.1", ses
     made = SSHD(accounts, directory, address, port, process)
     made.know()
     try:
-        wait_for(lambda: b"Server listening" in (directory / "log").read_bytes(), "sshd to listen")
+        wait_for(lambda: b"Server listening" in (directory / "log").read_bytes(), "sshd to listen", STARTING)
         yield made
     finally:
         stop(process)

@@ -97,7 +97,7 @@ def farm(sshd, tmp_path, datadir):
     made = Farm(sshd, tmp_path, datadir)
     yield made
     for kind in KINDS.values():
-        wait_for(lambda kind=kind: not sshd.accounts.processes(kind), "the processes on the host to end", 15)
+        wait_for(lambda kind=kind: not sshd.accounts.processes(kind), "the processes on the host to end")
 
 
 @pytest.fixture

@@ -48,8 +48,7 @@ def test_the_session_of_sshd_is_killed(far, sshd):
     """66: it fails without a retry, and nothing is left there."""
     process = far.start(sshd.remote(KIND))
     far.in_the_middle()
-    for pid in sshd.sessions(KIND):
-        os.kill(pid, signal.SIGKILL)
+    sshd.signal(KIND, signal.SIGKILL)
     far.failed(process, "connection lost")
     far.works(sshd.remote(KIND))
 
@@ -58,8 +57,7 @@ def test_a_lost_connection_is_tried_once_more(far, sshd):
     """66, with a retry: a fresh temporary file, one dump, and a line that says so."""
     process = far.start(sshd.remote(KIND), retries=1)
     far.in_the_middle()
-    for pid in sshd.sessions(KIND):
-        os.kill(pid, signal.SIGKILL)
+    sshd.signal(KIND, signal.SIGKILL)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0, text
     assert "connection lost" in text
@@ -154,7 +152,7 @@ def test_the_link_goes_down_in_the_middle(far, link):
     link.down()
     far.go()
     text = far.failed(process, "connect", running=True)
-    assert time.monotonic() - began < 20, text
+    assert time.monotonic() - began < 50, text
     wait_for(lambda: not far.accounts.processes(KIND), "sshd to give its client up")
     far.untouched()
     link.up()
@@ -204,9 +202,7 @@ def test_a_server_that_never_speaks(far, sshd):
 @pytest.mark.no_next_run("still nobody does")
 def test_nobody_listens(far, sshd):
     """68: a closed port is an error at once."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    far.failed(far.start(sshd.through(port).remote(KIND)), "connect: ")
+    far.failed(far.start(sshd.through(1).remote(KIND)), "connect: ")
 
 
 @pytest.mark.no_next_run("the relay is frozen, or it has worked")
