@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -176,7 +177,8 @@ def _add(made: Accounts, kind: str) -> None:
     home, user = made.home(kind), made.user(kind)
     home.mkdir(parents=True)
     shell = program(Path(_SHELLS[kind]).name, kind, "/usr/sbin")
-    subprocess.run(["useradd", "-M", "-d", home, "-s", shell, "-p", "*", user], check=True, capture_output=True)
+    with _alone():
+        subprocess.run(["useradd", "-M", "-d", home, "-s", shell, "-p", "*", user], check=True, capture_output=True)
     made.uids[kind] = int(subprocess.run(["id", "-u", user], check=True, capture_output=True, text=True).stdout)
     for path in (home / ".ssh", home / "dumps"):
         path.mkdir(mode=0o700)
@@ -204,7 +206,19 @@ def _add(made: Accounts, kind: str) -> None:
 def _remove(user: str) -> None:
     for pid in subprocess.run(["pgrep", "-u", user], check=False, capture_output=True, text=True).stdout.split():
         subprocess.run(["kill", "-KILL", pid], check=False)
-    subprocess.run(["userdel", user], check=False, capture_output=True)
+    with _alone():
+        subprocess.run(["userdel", user], check=False, capture_output=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other worker changes accounts: useradd itself waits for 15 s, and then fails."""
+    directory = os.open("/etc", os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 @dataclass
