@@ -6,6 +6,7 @@ import fcntl
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -168,7 +169,7 @@ def accounts() -> Iterator[Accounts]:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
         (directory / "keys").mkdir()
         for kind in _SHELLS:
-            stack.callback(_remove, made.user(kind))
+            stack.callback(_remove, made, kind)
             _add(made, kind)
         yield made
 
@@ -203,11 +204,16 @@ def _add(made: Accounts, kind: str) -> None:
         home.chmod(0o755)
 
 
-def _remove(user: str) -> None:
-    for pid in subprocess.run(["pgrep", "-u", user], check=False, capture_output=True, text=True).stdout.split():
-        subprocess.run(["kill", "-KILL", pid], check=False)
+def _remove(made: Accounts, kind: str) -> None:
+    def ended() -> bool:
+        for pid in (pids := made.processes(kind) if kind in made.uids else []):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    wait_for(ended, f"whatever runs as {made.user(kind)} to end")  # else userdel leaves the account
     with _alone():
-        subprocess.run(["userdel", user], check=False, capture_output=True)
+        subprocess.run(["userdel", made.user(kind)], check=False, capture_output=True)
 
 
 @contextmanager
