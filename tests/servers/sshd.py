@@ -68,10 +68,15 @@ Match User {prefix}-chroot
 """
 
 
+_NUMBERS = count()
+
+
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """Return a port of loopback that nobody listens on: one of this process's, that the kernel gives to nobody else."""
+    while True:
+        port = 12_000 + os.getpid() % 180 * 100 + next(_NUMBERS) % 100  # below ip_local_port_range
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @dataclass
