@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from servers.accounts import Accounts
 from servers.process import wait_for
 from servers.relay import Relay
-from servers.sshd import Accounts
 
 RECIPE = """
 import os

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from servers.accounts import Accounts
 from servers.process import program
-from servers.sshd import SSHD, Accounts, running
+from servers.sshd import SSHD, running
 
 _PIECE = 65536
 _SOON = 'exec "$@" -o ClientAliveInterval=1 -o ClientAliveCountMax=2'  # that is when sshd gives a client up
