@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from servers.accounts import accounts
 from servers.console import Console, console
 from servers.drills import drills
 from servers.far import disk, far
@@ -19,7 +20,7 @@ from servers.mariadb import mariadb
 from servers.postgres import postgres, role
 from servers.pruning import pruning
 from servers.relay import link, relay
-from servers.sshd import accounts, own_sshd, sshd
+from servers.sshd import own_sshd, sshd
 from support import COMMAND, Started, default_signals, sqlite_database
 
 from dbdump.host import LocalShell

@@ -59,17 +59,19 @@ def processes(marker: str) -> dict[int, str]:
 
 def gone(marker: str) -> None:
     """Wait until no process has `marker` in its command line."""
-    wait_for(lambda: not processes(marker), f"the end of every process of {marker}: {processes(marker)}", 15)
+    wait_for(lambda: not processes(marker), f"the end of every process of {marker}: {processes(marker)}")
 
 
 def pid_of(marker: str, program: str) -> int:
     """Wait for the process that runs `program` with `marker` in its arguments, and return its pid."""
+    found: list[int] = []
 
-    def matching() -> list[int]:
-        return [pid for pid, line in processes(marker).items() if line.split()[0].endswith(program)]
+    def matching() -> bool:
+        found.extend(pid for pid, line in processes(marker).items() if line.split()[0].endswith(program))
+        return bool(found)
 
     wait_for(matching, f"{program} of {marker}")
-    return matching()[0]
+    return found[0]
 
 
 def files(directory: Path) -> dict[str, bytes]:

@@ -43,7 +43,7 @@ def test_who_waits_for_a_lock_in_vain_is_ended_at_once(postgres, shell, unharmed
             said.append(out)
             assert code == 1
             assert "FAILED   localhost/app/held: sh: killed by SIGKILL" in out
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 30
             holder.communicate("ROLLBACK;\n")
             unharmed.check()
             unharmed.again(*shell("", backend=server))
@@ -68,7 +68,7 @@ def test_who_is_ended_in_vain_may_run_as_anybody_anywhere(shell, dbdump, sshd, u
     done = dbdump(*flags, env=env)
     assert done.returncode == 1
     assert "/app/one: sh: exit status 3" in done.stdout
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     unharmed.check()
     unharmed.again(*shell("echo fine", backend=f"Shell(su={su!r})", host=far), env=env)
 

@@ -32,13 +32,14 @@ def looked_at(unharmed, dbdump, said, tmp_path) -> Unharmed:
     place = top / "localhost" / "app" / "orders"
     place.mkdir(parents=True)
     (place / "20200101T000000Z.sql").write_bytes(b"old")
-    made = Unharmed(dbdump, [top], said, patience=0.1, no_next_run="as above")
+    made = Unharmed(dbdump, [top], said, no_next_run="as above")
     made.begin()
     name = DumpName("localhost", "app", "orders", STAMP, ".sql")
     for file, content in ((name.file, b"data"), (name.manifest_file, manifest_of(name, b"data").to_json())):
         (place / file).write_bytes(content)
     made.said.append(f"stored   localhost/app/orders  4 bytes  0.1 s  {place}/{name.file}\n")
     made.end()
+    made.patience = 0.1
     return made
 
 
@@ -83,6 +84,7 @@ def test_a_session_of_sshd(looked_at, sshd):
         assert client.recv(4) == b"SSH-"
         with pytest.raises(AssertionError, match="sshd: "):
             looked_at.end()
+    looked_at.patience = 20  # as below
     looked_at.end()
 
 
@@ -95,7 +97,7 @@ def test_a_backend_of_postgresql(looked_at, postgres):
         assert client.recv(1) == b"R"
         with pytest.raises(AssertionError, match="postgres: postgres postgres"):
             looked_at.end()
-    looked_at.patience = 5  # it has to see that its client is gone
+    looked_at.patience = 20  # it has to see that its client is gone
     looked_at.end()
 
 
@@ -107,7 +109,7 @@ def test_a_connection_of_mariadb(looked_at, mariadb):
         assert client.recv(4)
         with pytest.raises(AssertionError, match="the end of connections"):
             looked_at.end()
-    looked_at.patience = 5
+    looked_at.patience = 20
     looked_at.end()
 
 
@@ -182,6 +184,7 @@ def test_a_temporary_file_that_list_does_not_show(looked_at, database):
     recipe = place.parent.parent / "sqlite"
     place.parent.rename(recipe)  # as flags alone call it
     looked_at.begin()
+    looked_at.patience = 20  # for what a run leaves to the kernel
     (recipe / "orders" / f".{STAMP}.sql.0123abcd.part").touch()
     looked_at.again("dump", *flags)
     looked_at.end()

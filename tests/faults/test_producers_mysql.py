@@ -60,7 +60,7 @@ def failure(text: str, database: str) -> str:
 
 def test_a_table_is_dropped_meanwhile(mariadb, created, site, started, datadir, unharmed, said):
     """11: one that the dump has still to come to is missing there: it fails, and says to run it again."""
-    created("fa_ddl", BIG)
+    created("fa_ddl", BIG.replace("30000", "100000"))  # 5 s through Slow
     flags = site("fa_ddl", wrap=WRAP)
     process = started(*flags)
     wait_for_bytes(datadir, "fa_ddl")
@@ -135,7 +135,7 @@ def test_a_password_that_nobody_gives(mariadb, site, created, dbdump, unharmed):
     mariadb.sql("CREATE OR REPLACE USER guarded@localhost IDENTIFIED BY 'right'; GRANT ALL ON *.* TO guarded@localhost")
     flags = site("fa_sound", defaults=mariadb.defaults_file("guarded"))
     try:
-        done = dbdump(*flags, timeout=20)
+        done = dbdump(*flags, timeout=60)
         assert done.returncode == 1
         assert "FAILED   localhost/site: mariadb: exit status 1: ERROR 1045 (28000): Access denied" in done.stdout
         assert "hint: Look at user and password" in done.stdout

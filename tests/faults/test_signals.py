@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from resources import recipe_file
 from servers.process import program, wait_for
-from support import COMMAND, default_signals, end_of, needs_root, pid_of
+from support import COMMAND, end_of, needs_root
 
 from dbdump import Directory
 from dbdump.catalog import DumpName
@@ -48,7 +49,8 @@ class Staged(Backend):
     def cleanup(self): at("cleanup")
 
 @recipe(localhost)
-def app(host): return Dump(Staged(check_stream=True), wrap=[], to=Directory({datadir!r}), stall_timeout={stall})
+def app(host): return Dump(Staged(check_stream=True), wrap=[], to=Directory({datadir!r}),
+                           stall_timeout=float(os.environ.get("STALL", 60)))
 """
 OLD = DumpName("localhost", "app", "one", "20200101T000000Z", ".dump")
 STALL = 2.0  # seconds
@@ -58,8 +60,24 @@ STAGES = ("prepare", "list", "prepare_db", "command", "decide", "cleanup_db", "c
 @pytest.fixture
 def flags(tmp_path, datadir):
     """The flags that dump one database, whose stages can be made to wait."""
-    text = _STAGED.format(top=str(tmp_path), datadir=str(datadir), stall=STALL)
+    text = _STAGED.format(top=str(tmp_path), datadir=str(datadir))
     return ["dump", f"--recipes={recipe_file(tmp_path, text)}"]
+
+
+def sleeps(process: subprocess.Popen[str]) -> int:
+    """Return how often the main thread of a process has gone to sleep, or has waited for something."""
+    told = Path(f"/proc/{process.pid}/task/{process.pid}/status").read_text()
+    return int(told.rpartition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def looks_up(process: subprocess.Popen[str]) -> None:
+    """Wait until a run has seen the signals that it was sent, and has begun to end what it does.
+
+    It looks for them when it wakes up, ten times a second; it is by these that we count, since a machine that is busy
+    has it sleep for longer.
+    """
+    since = sleeps(process)
+    wait_for(lambda: process.poll() is not None or sleeps(process) > since + 5, "it to look for signals")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +95,7 @@ def test_ended_twice_in_every_stage(
     wait_for((tmp_path / "at").exists, stage)
     process.send_signal(number)
     process.send_signal(number)
-    time.sleep(0.15)  # until it looks for signals, at the latest
+    looks_up(process)
     (tmp_path / "go").touch()
     code, out = end_of(process)
     said.append(out)
@@ -96,29 +114,44 @@ def test_ended_twice_in_every_stage(
     [("fsync", 1, ".*.dump.*.part"), ("linkat", 1, ".*.dump.*.part"), ("fsync", 2, "2*.dump"),
      ("fsync", 3, ".*.json.*.part"), ("linkat", 2, ".*.json.*.part")],
 )  # fmt: skip
-def test_ended_twice_while_it_commits(flags, unharmed, said, datadir, tmp_path, call, when, begun):
+def test_ended_twice_while_it_commits(
+    flags, started, unharmed, said, datadir, tmp_path, monkeypatch, call, when, begun
+):
     """50: between two calls of a commit: it is done to its end, or taken back, and its line is true."""
     store(Directory(str(datadir)), OLD, b"old")
     unharmed.begin()
     place = datadir / "localhost" / "app" / "one"
     before = set(place.iterdir())
-    inject = ["-f", "-qq", "-o", tmp_path / "trace", "--seccomp-bpf", "-e", f"trace={call}",
-              "-e", f"inject={call}:delay_enter=500000:when={when}"]  # fmt: skip
-    with subprocess.Popen(
-        [program("strace", "strace"), *inject, *COMMAND, *flags], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, preexec_fn=default_signals,  # noqa: PLW1509
-    ) as process:  # fmt: skip
-        wait_for(lambda: set(place.glob(begun)) - before, "the commit")
-        pid = pid_of(f"--recipes={tmp_path}", COMMAND[0])
+    monkeypatch.setenv("AT", "decide")  # what is before the commit
+    process = started(*flags)
+    wait_for((tmp_path / "at").exists, "the commit to be near")
+    trace = tmp_path / "trace"
+    inject = ["-f", "-qq", "-o", str(trace), "-e", f"trace={call}",
+              "-e", f"inject={call}:delay_enter=60000000:when={when}"]  # fmt: skip
+    with subprocess.Popen([program("strace", "strace"), *inject, "-p", str(process.pid)]) as strace:
+        wait_for(lambda: is_traced(process), "strace")
+        (tmp_path / "go").touch()
+        wait_for(lambda: trace.read_text().count(f"{call}(") == when, "the commit")
+        assert set(place.glob(begun)) - before
         for _ in range(2):
-            os.kill(pid, signal.SIGTERM)
-        code, out = end_of(process)
+            process.send_signal(signal.SIGTERM)
+        looks_up(process)
+        strace.terminate()  # with which the call goes on
+    code, out = end_of(process)
     said.append(out)
     assert code == 128 + signal.SIGTERM
     stored = "stored   localhost/app/one" in out
     assert len(set(place.iterdir()) - before) == (2 if stored else 0)
     unharmed.check()
+    monkeypatch.delenv("AT")
     unharmed.again(*flags)
+
+
+def is_traced(process: subprocess.Popen[str]) -> bool:
+    """Whether all threads of a process have a tracer."""
+    return not any(
+        "\nTracerPid:\t0\n" in Path(each, "status").read_text() for each in Path(f"/proc/{process.pid}/task").iterdir()
+    )
 
 
 @pytest.mark.parametrize("all_of_it", [False, True])
@@ -128,6 +161,7 @@ def test_stopped_and_continued(flags, unharmed, said, started, tmp_path, monkeyp
     So it does where what it started stood still as well, and gives it nothing to read as it comes back.
     """
     monkeypatch.setenv("AT", "command")
+    monkeypatch.setenv("STALL", str(STALL))
     process = started(*flags)
     wait_for((tmp_path / "at").exists, "the dump to begin")
     (script,) = {each.group for each in processes().values() if each.parent == process.pid}
@@ -146,6 +180,7 @@ def test_stopped_and_continued(flags, unharmed, said, started, tmp_path, monkeyp
     assert code == 0, out
     unharmed.check()
     monkeypatch.delenv("AT")
+    monkeypatch.delenv("STALL")
     unharmed.again(*flags)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import served, stop, wait_for
+from servers.process import STARTING, served, stop, wait_for
 
 # `serve` returns in each child; what follows is what the console command does.
 _SERVER = "import sys; from servers.console import serve; serve(sys.argv.pop()); from dbdump.tasks import main; main()"
@@ -134,7 +134,8 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console | None
         ) as process:  # fmt: skip
             served(process)
             try:
-                wait_for(lambda: Path(path).exists() or process.poll() is not None, "the console command to be loaded")
+                there = "the console command to be loaded"
+                wait_for(lambda: Path(path).exists() or process.poll() is not None, there, STARTING)
                 yield Console(path)
             finally:
                 stop(process)

@@ -79,7 +79,7 @@ class Drills:
     def nothing_is_left(self) -> None:
         """Wait until no process is there that was started for a drill, and see that no file is."""
         gone(str(self.room))
-        wait_for(lambda: not list(self.room.iterdir()), f"an empty {self.room}: {list(self.room.iterdir())}", 15)
+        wait_for(lambda: not list(self.room.iterdir()), f"an empty {self.room}: {list(self.room.iterdir())}")
 
     def server(self, socket: str) -> Path:
         """Wait for the throw-away server with that socket, and return its directory."""

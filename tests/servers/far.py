@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from servers.accounts import Accounts
 from servers.process import wait_for
 from servers.relay import Relay
-from servers.sshd import Accounts
 
 RECIPE = """
 import os
@@ -23,9 +24,9 @@ class Slow(Backend):
     suffix = ".bin"
     def get_db_list(self): return ["one"]
     def get_command(self, database):
-        before, pause = (0, 0) if "QUICK" in os.environ else ({before}, {pause})
+        before, pause = (0, "sleep 0") if "QUICK" in os.environ else ({before}, {pause!r})
         data = "head -c 3000000 /dev/urandom"
-        return ["sh", "-c", f"sleep {{before}}; {{data}}; sleep {{pause}}; {{data}}"]
+        return ["sh", "-c", f"sleep {{before}}; {{data}}; {{pause}}; {{data}}"]
 
 @recipe(localhost)
 def slow(host):
@@ -47,6 +48,7 @@ class Far:
         self.start_process = start
         self.recipes = tmp_path / "recipes"
         self.recipes.mkdir()
+        self._may_go_on = tmp_path / "go"
         self.path = accounts.home(self.kind) / "dumps" / tmp_path.name
         self.path.mkdir(mode=0o700)
         self.own(self.path)
@@ -67,13 +69,18 @@ class Far:
             self.own(directory / name)
 
     def start(self, remote: str, *, retries: int = 0, stall: float = 60.0, before: float = 0, pause: float = 3,
-              wrap: str = "[]") -> subprocess.Popen[str]:  # fmt: skip
-        """Start the dump."""
+              held: bool = False, wrap: str = "[]") -> subprocess.Popen[str]:  # fmt: skip
+        """Start the dump, which pauses in the middle: for some seconds, or where it is `held`, until `go`."""
+        wait = f"until [ -e {self._may_go_on} ]; do sleep 0.05; done" if held else f"sleep {pause}"
         (self.recipes / "slow.py").write_text(RECIPE.format(
             remote=remote, path=str(self.path), transport=self.transport, retries=retries, stall=stall, before=before,
-            pause=pause, wrap=wrap,
+            pause=wait, wrap=wrap,
         ))  # fmt: skip
         return self.start_process("dump", f"--recipes={self.recipes}")
+
+    def go(self) -> None:
+        """Let it go on, and each that is started from now on."""
+        self._may_go_on.touch()
 
     def in_the_middle(self, least: int = 1) -> None:
         """Wait until a part of it has arrived, so many bytes at least."""
@@ -94,7 +101,7 @@ class Far:
         assert "hint: " in text
         assert "Traceback" not in text
         if not running:
-            wait_for(lambda: not self.accounts.processes(self.kind), "the far side to end", 12)
+            wait_for(lambda: not self.accounts.processes(self.kind), "the far side to end")
         self.untouched()
         return text
 
@@ -131,7 +138,8 @@ def cut(process: subprocess.Popen[str], relay: Relay, number: int) -> None:
     """End the ssh clients of a dump with a signal, or the connection where no process is it."""
     if clients := ssh_of(process):
         for client in clients:
-            os.kill(client, number)
+            with suppress(ProcessLookupError):  # one that only asked something, and has its answer
+                os.kill(client, number)
     else:
         relay.cut()
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from servers.accounts import Accounts
 from servers.process import program, wait_for
-from servers.sshd import Accounts
 
 _LONG_AGO = "20200101T000000"
 

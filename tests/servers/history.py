@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,8 @@ from dbdump.testing import manifest_of
 
 Sign = Callable[[bytes], bytes]
 
+_BEGAN: dict[Path, datetime] = {}  # when `days` was first asked for some in a datadir
+
 
 def put(
     datadir: Path,
@@ -29,12 +30,13 @@ def put(
     fault: str | None = None,
     sign: Sign | None = None,
     signer: str | None = None,
+    now: datetime | None = None,
 ) -> Path:
-    """Store a dump that began that long ago, and return its path.
+    """Store a dump that began that long ago, or before `now`, and return its path.
 
     `fault` is what verify found of it, nothing for a good one; `sign` makes the signature of its manifest.
     """
-    began = datetime.now(UTC) - age
+    began = (now or datetime.now(UTC)) - age
     name = DumpName(host, recipe, database, new_stamp(began), ".bin.gpg" if sign else ".bin")
     data = hashlib.sha256(name.file.encode()).digest()[:1] * size
     started = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -56,10 +58,10 @@ def put(
 
 def days(datadir: Path, database: str = "orders", *, count: int, **more: object) -> list[Path]:
     """Store a dump for each of the last days, and return their paths, the newest first."""
-    # To the minute, so that what one test stores is of the same runs.
-    minute = timedelta(seconds=time.time() % 60)
-    ages = [timedelta(days=day, minutes=5) + minute for day in range(count)]
-    return [put(datadir, database, age, **more) for age in ages]  # type: ignore[arg-type]
+    # Of one moment, so that what a test stores of several databases is of the same runs, however long that takes.
+    now = _BEGAN.setdefault(datadir, datetime.now(UTC).replace(microsecond=0))
+    ages = [timedelta(days=day, minutes=5) for day in range(count)]
+    return [put(datadir, database, age, now=now, **more) for age in ages]  # type: ignore[arg-type]
 
 
 def left(paths: list[Path]) -> list[int]:

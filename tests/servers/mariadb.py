@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import as_user, give, program, served, stop, wait_for
+from servers.process import STARTING, as_user, give, program, served, stop, wait_for
 
 _PACKAGES = "mariadb-server mariadb-client"
 _PLACES = ["/usr/sbin", "/usr/local/sbin"]
@@ -108,7 +108,7 @@ def start(directory: Path, settings: Sequence[str] = ()) -> MariaDB:
         ))  # fmt: skip
     server = MariaDB(directory, process)
     try:
-        wait_for(lambda: _answers(server), "MariaDB to answer")
+        wait_for(lambda: _answers(server), "MariaDB to answer", STARTING)
         # Accounts of this machine's name; --system=users fails over those that no connection can be.
         server.sql("DELETE FROM mysql.global_priv WHERE Host <> 'localhost'; FLUSH PRIVILEGES")
     except BaseException:

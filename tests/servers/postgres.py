@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import as_user, give, program, served, stop, wait_for
+from servers.process import STARTING, as_user, give, program, served, stop, wait_for
 
 _PLACES = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 _SETTINGS = {
@@ -96,7 +96,7 @@ def postgres() -> Iterator[Postgres]:
             ))  # fmt: skip
         try:
             server = Postgres(str(sockets))
-            wait_for(lambda: (sockets / ".s.PGSQL.5432").exists() and _answers(server), "PostgreSQL")
+            wait_for(lambda: (sockets / ".s.PGSQL.5432").exists() and _answers(server), "PostgreSQL", STARTING)
             yield server
         finally:
             stop(process, signal.SIGINT)

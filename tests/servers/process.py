@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+STARTING = 120.0  # seconds in which a server has to be there; four workers may make theirs at the same time
+
 SERVERS: set[int] = set()  # the pids of those that tests have started, and not ended
 
 

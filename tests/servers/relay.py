@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from servers.accounts import Accounts
 from servers.process import program
-from servers.sshd import SSHD, Accounts, running
+from servers.sshd import SSHD, running
 
 _PIECE = 65536
 _SOON = 'exec "$@" -o ClientAliveInterval=1 -o ClientAliveCountMax=2'  # that is when sshd gives a client up
@@ -32,6 +33,7 @@ class Relay:
         self._to = port
         self.passed = 0
         self.delay = 0.0
+        self._last = float("inf")  # bytes after which it freezes by itself
         self._counting = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
@@ -52,6 +54,15 @@ class Relay:
     def freeze(self) -> None:
         """Pass nothing on any more, and close nothing."""
         self._going.clear()
+
+    def freeze_after(self, more: int) -> None:
+        """Freeze by itself, when so many more bytes have passed, or some more."""
+        self._last = self.passed + more
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it passes nothing on."""
+        return not self._going.is_set()
 
     def thaw(self) -> None:
         """Pass on what came meanwhile, and all that comes."""
@@ -101,6 +112,9 @@ class Relay:
                     other[each].sendall(piece)
                     with self._counting:
                         self.passed += len(piece)
+                        if self.passed >= self._last:
+                            self._last = float("inf")
+                            self.freeze()
 
 
 @pytest.fixture

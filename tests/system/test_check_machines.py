@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from resources import recipe_file
 from servers.gnupg import GnuPG
-from servers.sshd import free_port
 from support import needs_root, sqlite_database, state
 
 TRANSPORTS = ["fabric", "openssh"]
@@ -332,7 +331,7 @@ def far(host):
 def test_a_host_that_is_down_hides_no_other_and_not_its_own_target(check, sqlite, accounts, datadir):
     """It is one finding of its recipe; where its dumps would go is looked at all the same."""
     done = check(f"Directory({str(datadir)!r})", backend=sqlite, before=f"""
-@recipe(Host("down", ssh="-p {free_port()} nobody@127.0.0.1"))
+@recipe(Host("down", ssh="-p 1 nobody@127.0.0.1"))
 def lost(host):
     return Dump({sqlite}, to=Directory({str(datadir)!r}))
 """)  # fmt: skip
@@ -434,7 +433,7 @@ def test_a_directory_of_the_dumps_own_host_is_looked_at_there(check, sshd, accou
     to, backend = f'Directory({str(path)!r}, on="host")', f"SQLite(path={str(database)!r})"
     done = check(to, backend=backend, host=f'Host("db1", ssh={sshd.remote("dash")!r}, transport={transport!r})')
     assert told(done, "target: ").endswith(f"{accounts.user('dash')}@127.0.0.1:{path}: can be written")
-    down = f'Host("down", ssh="-p {free_port()} nobody@127.0.0.1", transport={transport!r})'
+    down = f'Host("down", ssh="-p 1 nobody@127.0.0.1", transport={transport!r})'
     done = check(to, backend=backend, host=down)
     error, _, last = done.stdout.splitlines()
     assert error.startswith("ERROR    down/shop  connect: ")

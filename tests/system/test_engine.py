@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,13 +86,14 @@ def test_a_stall_is_ended_as_failed():
     with pytest.raises(StageError, match=r"no byte for 0\.5 s"):
         answer(sh("echo some; kill -STOP $$; echo 31415.1"), stage("cat"), stall_timeout=0.5)
     gone("31415.1")
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 30
 
 
 def test_slow_is_not_stalled():
     """Bytes that come slowly, or only messages, keep a dump alive."""
-    assert answer(sh("for i in 1 2 3 4; do sleep 0.3; echo $i; done"), stall_timeout=0.8) == "1\n2\n3\n4\n"
-    assert answer(sh("for i in 1 2 3 4; do sleep 0.3; echo $i >&2; done"), stall_timeout=0.8) == ""
+    slow = "for i in 1 2 3 4 5 6 7; do sleep 0.3; echo $i{}; done"  # in all longer than a stall
+    assert answer(sh(slow.format("")), stall_timeout=2) == "1\n2\n3\n4\n5\n6\n7\n"
+    assert answer(sh(slow.format(" >&2")), stall_timeout=2) == ""
 
 
 @pytest.mark.parametrize("dies", ["KILL", "INT"])
@@ -135,9 +137,10 @@ def test_it_ends_without_its_watchdog():
     pid_of("33166.1", "sleep")
     for pid, line in processes("33166.1").items():
         if line.startswith("/bin/sh"):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # one goes with another
+                os.kill(pid, signal.SIGKILL)
     shell.end()
-    thread.join(20)
+    thread.join(60)
     assert len(failures) == 1
     gone("33166.1")
 

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,14 @@ from dbdump import *
 class Slow(Backend):
     suffix = ".bin"
     pause: float = option(default=0, help="seconds in the middle")
+    when: str = option(default="true", help="what is waited for there, in sh")
     end: str = option(default="id -un", help="what comes last")
     def get_db_list(self): return ["one"]
     def get_command(self, database):
         half = "head -c 3000000 /dev/zero | tr '\\\\0' x"
         pause = 0 if "QUICK" in os.environ else self.pause
-        return ["sh", "-c", f"{{half}}; sleep {{pause}}; {{half}}; {{self.end}}"]
+        pause = f"sleep {{pause}}; until {{self.when}}; do sleep 0.1; done"
+        return ["sh", "-c", f"{{half}}; {{pause}}; {{half}}; {{self.end}}"]
 
 db1 = Host("db1", ssh={remote!r}, transport={transport!r}, retries={retries})
 
@@ -83,7 +85,7 @@ class DB1:
 
     def is_empty(self) -> None:
         """Wait until no process of the account is left, but for watchdogs that have done their work."""
-        wait_for(lambda: not busy(self.accounts.processes(self.kind)), "the processes on the host to end", 15)
+        wait_for(lambda: not busy(self.accounts.processes(self.kind)), "the processes on the host to end")
 
 
 def busy(pids: list[int]) -> list[int]:
@@ -238,15 +240,21 @@ def test_a_large_dump_is_hashed_there_for_longer_than_a_stall(accounts, sshd, db
         "ln": f'[ -e {once} ] || {{ : >{once}; kill -KILL $PPID; exit; }}; exec /bin/ln "$@"',
     }
     size, place = 60_000_000, places["host"]
+    uid = accounts.uids[KIND]
+    # In memory: it has some seconds to sync that.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=80m,mode=700,uid={uid}", "none", place.path], check=True)
     pipeline = Pipeline((Stage("head", ("head", "-c", str(size), "/dev/zero")),))
-    with accounts.with_programs(KIND, **programs), closing(Links()) as links:
+    with ExitStack() as stack:
+        stack.callback(subprocess.run, ["umount", "-l", place.path], check=True)
+        stack.enter_context(accounts.with_programs(KIND, **programs))
+        links = stack.enter_context(closing(Links()))
         host = links.shell(sshd.remote(KIND), "fabric")
         sink = Directory(str(place.path), on="host").bound(Reach(links, host, LocalShell(), 1.0)).open(dump_name())
         grown: list[int] = []
         outcome = sink.run(pipeline, host, grown.append)
         sink.commit(manifest_of(dump_name(), bytes(size)))
+        assert max(file.stat().st_size for file in place.path.rglob("*.sql*")) == size
     assert outcome.stored_bytes == sum(grown) == size
-    assert max(file.stat().st_size for file in place.path.rglob("*.sql*")) == size
 
 
 @fabric_only
@@ -258,7 +266,7 @@ def test_a_full_disk_of_the_host_ends_the_dump_at_once(accounts, sshd, db1, star
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=1m,mode=700,uid={uid}", "none", own], check=True)
     try:
         dump = f"Slow(pause={seconds}), wrap=[], to=Directory({str(own)!r}, on='host')"
-        code, text = end_of(started(*db1.says(sshd.remote(kind), dump)), 20)
+        code, text = end_of(started(*db1.says(sshd.remote(kind), dump)), 60)
         assert not files(own)
     finally:
         subprocess.run(["umount", "-l", own], check=True)
@@ -274,13 +282,15 @@ def test_a_full_disk_of_the_host_ends_the_dump_at_once(accounts, sshd, db1, star
 def test_who_writes_on_the_host_is_killed(accounts, sshd, db1, started, tmp_path, victim):
     """38: what he had taken is not all of it, be it the same in the file and in its SHA-256."""
     db1.kind, own = "busybox", accounts.directory_of("busybox", tmp_path.name)
-    flags = db1.says(sshd.remote("busybox"), f"Slow(pause=1), wrap=[], to=Directory({str(own)!r}, on='host')")
+    struck = accounts.home("busybox") / f"{tmp_path.name}.struck"
+    dump = f"Slow(when='[ -e {struck} ]'), wrap=[], to=Directory({str(own)!r}, on='host')"
+    flags = db1.says(sshd.remote("busybox"), dump)
     process = started(*flags)
     wait_for(lambda: any(path.stat().st_size > 2_900_000 for path in own.rglob("*.part")), "bytes to arrive")
-    (pid,) = (
-        each for each in accounts.processes("busybox") if Path(f"/proc/{each}/cmdline").read_text().startswith(victim)
-    )
+    running = processes(victim)
+    (pid,) = (each for each in accounts.processes("busybox") if running.get(each, "").startswith(victim))
     os.kill(pid, signal.SIGKILL)
+    struck.touch()
     code, text = end_of(process)
     assert code == 1, text
     assert not [each for each in own.rglob("*") if each.is_file()]
@@ -303,9 +313,10 @@ def written_by(pid: int) -> list[str]:
     """Return the regular files that a process has open to write."""
     found = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        flags = int(Path(f"/proc/{pid}/fdinfo", descriptor.name).read_text().split()[3], 8)
-        if descriptor.is_file() and flags & os.O_ACCMODE != os.O_RDONLY:
-            found.append(str(descriptor.readlink()))
+        with suppress(FileNotFoundError):  # one that has just been closed
+            flags = int(Path(f"/proc/{pid}/fdinfo", descriptor.name).read_text().split()[3], 8)
+            if descriptor.is_file() and flags & os.O_ACCMODE != os.O_RDONLY:
+                found.append(str(descriptor.readlink()))
     return found
 
 
@@ -495,7 +506,7 @@ class Fault:
 
     def left_nothing(self) -> None:
         """Assert that no file of the dump is left; the processes are waited for when the test ends."""
-        wait_for(lambda: not self.parts(), "the temporary file to go", 5)
+        wait_for(lambda: not self.parts(), "the temporary file to go")
         self.untouched()
 
     def untouched(self) -> None:
@@ -508,7 +519,7 @@ class Fault:
         """Assert that the next run stores the dump, and leaves nothing else."""
         code, text = end_of(self.start("Slow()"))
         assert code == 0, text
-        assert not self.parts()
+        wait_for(lambda: not self.parts(), "what the run before has left to go")
         assert len(list(self._directory.glob("2*"))) == 4
 
 
@@ -559,8 +570,7 @@ def read_all(running: Running) -> None:
 def test_the_session_on_the_host_is_killed(fault, relay):
     """What sshd ran is ended with it, and the dump has failed."""
     process = fault.in_the_middle()
-    for pid in relay[1].sessions(KIND):
-        os.kill(pid, signal.SIGKILL)
+    relay[1].signal(KIND, signal.SIGKILL)
     fault.failed(process, "connection lost", "Its sshd or the network ended it")
     fault.works()
 
@@ -620,8 +630,9 @@ def test_the_ssh_program_is_killed(fault, number):
     """Whoever ends ssh on the controller ends the dump, and nothing goes on there."""
     process = fault.in_the_middle()
     clients = subprocess.run(["pgrep", "-P", str(process.pid), "ssh"], check=True, capture_output=True, text=True)
-    for pid in clients.stdout.split():
-        os.kill(int(pid), number)
+    for pid in map(int, clients.stdout.split()):
+        with suppress(ProcessLookupError):  # one that only asked something
+            os.kill(pid, number)
     fault.failed(process, "connection lost", "Its sshd or the network ended it")
 
 
@@ -632,7 +643,7 @@ def test_a_relayed_dump_is_cut_off_from_its_host(db1, places, started, relay):
     relay[0].cut()
     fault.failed(process, "connect: ", "Its sshd or the network ended it")
     for kind in (KIND, VAULT):
-        wait_for(lambda kind=kind: not db1.accounts.processes(kind), "the end of every process, watchdogs too", 15)
+        wait_for(lambda kind=kind: not db1.accounts.processes(kind), "the end of every process, watchdogs too")
 
 
 def test_the_link_to_the_host_goes_down(db1, places, started, link):
@@ -643,7 +654,7 @@ def test_the_link_to_the_host_goes_down(db1, places, started, link):
     began = time.monotonic()
     link.down()
     fault.failed(process, "connect: ", "Its sshd or the network ended it")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 35  # with no keepalives it has a minute until it stalls
 
 
 @pytest.mark.parametrize("kind", ["fish", "tcsh", "chatty", "busybox"])

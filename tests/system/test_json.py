@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from resources import recipe_file
-from servers.sshd import free_port
 from support import sqlite_database
 
 from dbdump import Directory
@@ -208,8 +207,8 @@ def test_who_only_looks_is_not_locked_out(document, dumped, datadir, command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_host_that_is_down(dbdump, tmp_path, command):
     """It is one result; what people are told is on stderr."""
-    recipe_file(tmp_path, f"""
-        @recipe(Host("down", ssh="-p {free_port()} nobody@127.0.0.1"))
+    recipe_file(tmp_path, """
+        @recipe(Host("down", ssh="-p 1 nobody@127.0.0.1"))
         def shop(host): return Dump(SQLite(path="/x"), to=Directory("/x", on="host"))
         """)  # fmt: skip
     done = dbdump(command, "--json")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from servers.process import wait_for
-from support import COMMAND, end_of, files, gone, needs_root, processes, wait_for_bytes
+from support import COMMAND, end_of, files, gone, needs_root, pid_of, processes, wait_for_bytes
 
 # Its dumps last until the file `go` is there; its name is in the arguments of what runs.
 RECIPES = """
@@ -162,7 +162,7 @@ def test_what_outlives_a_run_does_not_hold_its_lock(recipes, dbdump, state):
     """59: a daemon that a dump's command left behind has inherited nothing."""
     assert dbdump("dump", "--recipe=leaves").returncode == 0
     daemon = f"98765.{os.getpid()}"
-    (pid,) = processes(f"sleep {daemon}")
+    pid = pid_of(daemon, "sleep")
     try:
         opened = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
         assert opened

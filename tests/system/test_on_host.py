@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from servers.gnupg import ring_of
 from servers.history import put
-from servers.sshd import free_port
 from support import rows, sqlite_database
 
 KIND = "dash"  # the account that is db1
@@ -189,7 +188,7 @@ def test_whatever_was_done_to_it_there(shop, sshd, own_ring):
 
 def test_a_host_that_is_down(shop):
     """Each task says that it is the connection, exits 1, and does not take its dumps for missing."""
-    shop.says(f"-p {free_port()} nobody@127.0.0.1")
+    shop.says("-p 1 nobody@127.0.0.1")
     for task in (["list"], ["verify"], ["verify", "--restore"], ["restore", "--yes"], ["prune"], ["status"], ["check"]):
         said = shop(*task, code=1)
         assert "no connection" in said

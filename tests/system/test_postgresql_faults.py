@@ -154,7 +154,7 @@ def test_a_locked_table_fails_by_name(postgres, dbdump, site, datadir):
 
 def test_a_timeout_before_pg_dump_lifts_it_says_what_to_do(postgres, role, dbdump, big, datadir):
     """What it asks first may take longer than the role's statement_timeout: here, since somebody holds a catalogue."""
-    role("hasty", "LOGIN SUPERUSER; ALTER ROLE hasty SET statement_timeout = '50ms'")
+    role("hasty", "LOGIN SUPERUSER; ALTER ROLE hasty SET statement_timeout = '1s'")
     flags = ["--backend=postgresql", f"--option=host={postgres.host}", "--option=user=hasty",
              "--option=globals=no", "--database=small", f"--datadir={datadir}"]  # fmt: skip
     with subprocess.Popen(["psql", "-XqAt", "-d", "small"], env=postgres.environment, stdin=subprocess.PIPE,

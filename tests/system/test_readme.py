@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from readme import (
 )
 from resources import recipe_file
 from servers.process import program, stop, wait_for
+from servers.sshd import free_port
 from support import files, manifests, needs_root
 
 from dbdump.testing import BackendContract
@@ -113,13 +113,6 @@ def test_without_a_recipe(postgres, mariadb, tmp_path):
         assert " 0 failed" in sh(line + more, tmp_path, PGHOST=postgres.host)
         assert expected in manifests(datadir)
     assert "pg_dump -" in sh(f"{options} --dry-run", tmp_path)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,6 @@ from dbdump.testing import dump_name, manifest_of, store
 KIND = "sftp"
 
 
-def signal_sessions(far, sshd, number: int) -> None:
-    """Send a signal to the far side: there it is sshd itself that writes."""
-    for pid in sshd.sessions(KIND):
-        os.kill(pid, number)
-
-
 def test_the_client_or_its_connection_is_killed(far, relay):
     """65, 79: end-of-file is no success there either, and a new session removes the part."""
     between, sshd = relay
@@ -41,7 +35,7 @@ def test_the_session_of_sshd_is_killed(far, sshd):
     """66, 79: it fails, and nothing is left there."""
     process = far.start(sshd.remote(KIND))
     far.in_the_middle()
-    signal_sessions(far, sshd, signal.SIGKILL)
+    sshd.signal(KIND, signal.SIGKILL)
     far.failed(process, "connection lost")
     assert not far.parts()
     far.works(sshd.remote(KIND))
@@ -51,7 +45,7 @@ def test_a_lost_connection_is_tried_once_more(far, sshd):
     """66, 81: with a retry there is one dump, under a fresh temporary name, and no part of the first."""
     process = far.start(sshd.remote(KIND), retries=1)
     far.in_the_middle()
-    signal_sessions(far, sshd, signal.SIGKILL)
+    sshd.signal(KIND, signal.SIGKILL)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0, text
     assert "once more" in text
@@ -62,13 +56,14 @@ def test_a_lost_connection_is_tried_once_more(far, sshd):
 def test_an_orphan_writes_on_when_the_retry_has_committed(far, relay):
     """81, 79: what the server still had of the first attempt goes into the file of that one, and nowhere else."""
     between, sshd = relay
-    process = far.start(sshd.remote(KIND), retries=1, pause=1)
+    process = far.start(sshd.remote(KIND), retries=1, held=True)
     far.in_the_middle()
     orphans = sshd.sessions(KIND)
     try:
         for pid in orphans:
             os.kill(pid, signal.SIGSTOP)
         between.cut()
+        far.go()
         text, _ = process.communicate(timeout=60)
         assert process.returncode == 0, text
         before = files(far.path)
@@ -83,12 +78,13 @@ def test_an_orphan_writes_on_when_the_retry_has_committed(far, relay):
 def test_the_link_goes_down_in_the_middle(far, link, dbdump):
     """67, 79: keepalives end it; nothing is named there, even when the server has given up, and list shows the part."""
     more = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2", "-o", "ConnectTimeout=2")
-    process = far.start(link.sshd.remote(KIND, *more), pause=1)
+    process = far.start(link.sshd.remote(KIND, *more), held=True)
     far.in_the_middle()
     began = time.monotonic()
     link.down()
+    far.go()
     text = far.failed(process, "connect", running=True)
-    assert time.monotonic() - began < 25, text
+    assert time.monotonic() - began < 50, text
     wait_for(lambda: not far.accounts.processes(KIND), "sshd to give its client up")
     far.untouched()
     link.up()
@@ -99,15 +95,16 @@ def test_the_link_goes_down_in_the_middle(far, link, dbdump):
 def test_the_far_side_is_frozen(far, sshd):
     """69, 79: the watchdog ends it; what hangs there stays until sshd goes on, and names nothing even then."""
     remote = sshd.remote(KIND, "-o", "ConnectTimeout=2")
-    process = far.start(remote, stall=2, pause=0.2)
+    process = far.start(remote, stall=3, held=True)
     far.in_the_middle()
-    signal_sessions(far, sshd, signal.SIGSTOP)
+    sshd.signal(KIND, signal.SIGSTOP)
+    far.go()
     began = time.monotonic()
     try:
         far.failed(process, "", running=True)
     finally:
-        signal_sessions(far, sshd, signal.SIGCONT)
-    assert time.monotonic() - began < 25
+        sshd.signal(KIND, signal.SIGCONT)
+    assert time.monotonic() - began < 50
     wait_for(lambda: not far.accounts.processes(KIND), "the far side to end")
     far.untouched()
     assert not far.parts()

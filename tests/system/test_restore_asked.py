@@ -68,7 +68,7 @@ def test_a_terminal_shows_how_far_it_is(site):
     said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
     for step in ("verify", "restore"):
         assert re.search(rf"{step} localhost/app/app.db 2\d+T\d+Z.*\d/3\.\d+ MB .*\d+:\d\d:\d\d", said), said
-    assert re.search(r"verified localhost/app/app.db 2\d+T\d+Z  3\.\d MB in \d\.\d s", said), said
+    assert re.search(r"verified localhost/app/app.db 2\d+T\d+Z  3\.\d MB in \d+\.\d s", said), said
     assert f" as {site.top}/app.db on localhost  " in said
 
 

@@ -194,7 +194,7 @@ def test_a_listing_waits_for_no_file(accounts, relay, reach, tmp_path, kind, tra
     between.delay = 0.05
     began = time.monotonic()
     assert len(place.listing().dumps) == 200
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # of the 20 s that 200 round trips take
 
 
 class Line:
@@ -273,8 +273,7 @@ def test_a_held_place_is_let_go_when_its_connection_dies(accounts, own_sshd, rea
     for _ in range(2):
         with to.held("db1", "shop", alone=False):
             assert not is_free(path / "db1" / "shop")
-            for pid in server.sessions("rbash"):
-                os.kill(pid, signal.SIGKILL)
+            server.signal("rbash", signal.SIGKILL)
             wait_for(lambda: is_free(path / "db1" / "shop"), "the place to be free")
         assert len([each for each in to.entries("db1", "shop") if each.file]) == 2
 

@@ -317,12 +317,12 @@ def test_a_login_that_is_not_answered(own_sshd, goes_by):
     """An sshd that looks for its keys for too long has denied nothing: it is as one that does not answer."""
     server = own_sshd()
     config = server.directory / "sshd_config"
-    slow = "AuthorizedKeysCommand /usr/bin/sleep 5\nAuthorizedKeysCommandUser root\nAuthorizedKeysFile none\n"
+    slow = "AuthorizedKeysCommand /usr/bin/sleep 9\nAuthorizedKeysCommandUser root\nAuthorizedKeysFile none\n"
     config.write_text(slow + config.read_text())  # the first value counts
     server.process.send_signal(signal.SIGHUP)
     wait_for(lambda: (server.directory / "log").read_bytes().count(b"Server listening") > 1, "sshd to begin anew")
-    with pytest.raises(Absent, match="its sshd did not answer the login for 1 s"):
-        goes_by(server.remote(KIND, "-o", "ConnectTimeout=1"))
+    with pytest.raises(Absent, match="its sshd did not answer the login for 3 s"):
+        goes_by(server.remote(KIND, "-o", "ConnectTimeout=3"))
 
 
 @pytest.fixture

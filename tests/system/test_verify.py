@@ -534,10 +534,10 @@ class Stuck:
     def inverse(self): return ["sleep", "1618.03"]
     def most_bytes(self, size): return size
 """
-    site.more["dump"] = ", stall_timeout=1"
     site.wrap = "Stuck()"
     sqlite_database(site.top / "other.db", 3_000_000)
     site.dump()
+    site.more["dump"] = ", stall_timeout=1"
     done = site("verify")
     assert done.returncode == 1, done.stdout
     assert done.stdout.count("ended as stalled") >= 2

@@ -7,11 +7,11 @@ import signal
 import sqlite3
 import subprocess
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pytest
 from servers.process import wait_for
+from servers.relay import Relay
 from support import end_of, sqlite_database
 
 RECIPE = """
@@ -88,14 +88,22 @@ def test_what_is_good_is_noted_there(vault, sshd, request):
 
 
 @pytest.fixture
-def slow(vault, relay):
-    """A dump of some megabytes behind a relay that passes it on slowly, and the relay."""
+def behind_a_relay(vault, relay):
+    """A dump of some megabytes behind a relay, and the relay."""
     between, sshd = relay
     sqlite_database(vault.top / "app.db", 12_000_000)
     vault.recipe(sshd.remote("dash"), wrap="")
     assert vault("dump").returncode == 0
-    between.delay = 0.01
     return vault, between
+
+
+def cut_in_the_middle(relay: Relay, again: int | None = None) -> None:
+    """Wait until a relay has frozen, and cut what goes through it; it is to freeze `again` when so much more came."""
+    wait_for(lambda: relay.frozen, "some of it to come")
+    relay.cut()
+    if again:
+        relay.freeze_after(again)
+    relay.thaw()
 
 
 @pytest.mark.parametrize(("vault", "transport"), [("dash", "fabric"), ("sftp", "fabric")], indirect=True)
@@ -116,28 +124,25 @@ def test_a_file_that_cannot_be_read(vault, sshd, request):
     assert "FAILED   localhost/app: read: " in done.stdout
 
 
-def test_a_connection_that_is_lost_in_the_middle(slow):
+def test_a_connection_that_is_lost_in_the_middle(behind_a_relay):
     """It is read from its beginning once more, and that is said."""
-    vault, relay = slow
-    before = relay.passed
+    vault, relay = behind_a_relay
+    relay.freeze_after(3_000_000)
     process = vault.start("verify")
-    wait_for(lambda: relay.passed > before + 3_000_000, "some of it to come")
-    relay.cut()
-    relay.delay = 0
+    cut_in_the_middle(relay)
     code, said = end_of(process)
     assert code == 0, said
     assert "; once more" in said
     assert "good     localhost/app/app.db" in said
 
 
-def test_a_connection_that_is_lost_again(slow):
+def test_a_connection_that_is_lost_again(behind_a_relay):
     """Then it could not be looked at: no verdict, exit 1, and nothing is noted."""
-    vault, relay = slow
+    vault, relay = behind_a_relay
+    relay.freeze_after(3_000_000)
     process = vault.start("verify")
-    for _ in range(2):
-        some_more = relay.passed + 3_000_000
-        wait_for(partial(lambda goal: relay.passed > goal, some_more), "some of it to come")
-        relay.cut()
+    cut_in_the_middle(relay, again=3_000_000)
+    cut_in_the_middle(relay)
     code, said = end_of(process)
     assert code == 1, said
     assert "FAILED   localhost/app/app.db: " in said
@@ -145,14 +150,15 @@ def test_a_connection_that_is_lost_again(slow):
     assert not list(vault.path.rglob("*.verified"))
 
 
-def test_ended_while_it_is_read(slow):
+def test_ended_while_it_is_read(behind_a_relay):
     """TERM ends it at once."""
-    vault, relay = slow
+    vault, relay = behind_a_relay
+    relay.delay = 0.03
     before = relay.passed
     process = vault.start("verify")
     wait_for(lambda: relay.passed > before + 2_000_000, "some of it to come")
     process.send_signal(signal.SIGTERM)
-    code, said = end_of(process, 10)
+    code, said = end_of(process)
     assert code == 128 + signal.SIGTERM, said
     assert not list(vault.path.rglob("*.verified"))
 
