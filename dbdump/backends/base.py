@@ -39,9 +39,9 @@ def path_on_host(path: str, *, here: bool) -> str:
 
 
 def words(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Return an option string split as a shell splits words; what is a list already stays as it is.
+    """Return an option string split as a shell splits words; a list stays as it is. Raises RecipeError.
 
-    Raises RecipeError for an unbalanced quote, and for a password: argv is there for everybody to see.
+    For an unbalanced quote, that is, and for a password: argv is there for everybody to see.
     """
     try:
         split = tuple(shlex.split(value) if isinstance(value, str) else value)
@@ -110,9 +110,8 @@ NOT_EMPTY = StreamShape()
 class Backend(ABC):
     """One kind of database server.
 
-    A subclass says what to dump with `get_db_list` and `get_command`; all else has a default. Decorated
-    with `@backend("name")`, its annotated attributes are its options. The same instance is never used for
-    two hosts: `on` makes a copy for each.
+    A subclass says what to dump with `get_db_list` and `get_command`; all else has a default. Decorated with
+    `@backend("name")`, its annotated attributes are its options. For each host `on` makes a copy of an instance.
     """
 
     su: str | None = option(default=None, help="user that the backend's commands run as")
@@ -168,8 +167,7 @@ class Backend(ABC):
     def get_check_command(self, database: str) -> list[str] | None:  # noqa: ARG002
         """Return the argv that reads a whole raw dump of `database` from stdin, and exits 0 where it is sound.
 
-        It runs where verify runs, without a server. None where there is no such command: then the first and the
-        last bytes are looked at, which `shape_of` describes.
+        It runs where verify runs, without a server. None: the first and the last bytes are looked at, see `shape_of`.
         """
         return None
 
@@ -270,6 +268,10 @@ class Backend(ABC):
 
     def prepare(self) -> None:  # noqa: B027
         """Called before the list is asked for, once a run; not in a dry run."""
+
+    def outwait(self, database: str, message: str) -> Callable[[], bool] | None:  # noqa: ARG002
+        """Return what waits for that which a dump failed by, and says whether it is over; None: nobody waits for it."""
+        return None
 
     def prepare_db(self, database: str) -> None:  # noqa: B027
         """Called before `database` is dumped."""
