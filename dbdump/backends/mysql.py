@@ -134,6 +134,7 @@ class MySQL(Backend):
             *self._program(tools.dump),
             *([] if unsafe else ["--single-transaction"]),
             *("--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G"),
+            "--skip-add-locks",  # a table whose column takes its number from a sequence could not be loaded
             *flavour_flags(tools, server.version),
             *history_flags(tools, server, database, left_out),
             *(["--flush-privileges"] if database == "mysql" else []),
