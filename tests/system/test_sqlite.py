@@ -30,6 +30,8 @@ CREATE TABLE plain (x, y); INSERT INTO plain (rowid, x, y) VALUES (7, 1, 2), (9,
 CREATE TABLE empty (a); CREATE TABLE "odd "" name" ("a b" INT, rowid TEXT);
 INSERT INTO "odd "" name" VALUES (1, 'not the row number');
 CREATE TABLE w (a TEXT PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO w VALUES ('k', 1);
+CREATE TABLE descending (a INTEGER PRIMARY KEY DESC); INSERT INTO descending (rowid, a) VALUES (5, 1), (3, 2);
+CREATE TABLE half (a); INSERT INTO half VALUES (CAST(x'00d8' AS TEXT)), (CAST(x'feff' AS TEXT)), (char(65535));
 CREATE TABLE parent (id INTEGER PRIMARY KEY); CREATE TABLE child (p REFERENCES parent);
 INSERT INTO child VALUES (99);
 CREATE VIEW v AS SELECT b FROM t; CREATE VIEW vc AS SELECT b FROM t -- a comment
@@ -52,7 +54,7 @@ def content(path: Path) -> list[object]:
         for (raw,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"):
             table = raw.decode()
             quoted = '"' + table.replace('"', '""') + '"'
-            with_number = "rowid, " if table in ("plain", "t") else ""
+            with_number = "rowid, " if table in ("plain", "t", "descending") else ""
             found.append((table, sorted(map(repr, database.execute(f"SELECT {with_number}* FROM {quoted}")))))
         found += [
             database.execute(f"PRAGMA {each}").fetchall() for each in ("user_version", "application_id", "encoding")
@@ -104,6 +106,16 @@ def test_awkward_content_goes_there_and_back(tmp_path, dbdump, datadir, form, en
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM ft WHERE ft MATCH 'hello'").fetchone() == (1,)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_numbers_of_a_table_that_is_gone_are_no_hindrance(tmp_path, dbdump, datadir):
+    """SQLite keeps its table of AUTOINCREMENT's numbers when nothing has one any more."""
+    path = make(tmp_path / "gone.db", "CREATE TABLE a (n INTEGER PRIMARY KEY AUTOINCREMENT); DROP TABLE a;")
+    before = content(path)
+    assert dbdump(*flags(path, datadir, "sql")).returncode == 0
+    path.unlink()
+    paste(manifests(datadir)["gone.db"]["restore"])
+    assert content(path) == before
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
