@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 BUSY_SECONDS = 60.0
 SHORT = 15  # characters of a decimal that fits into 53 bits
+SCRIPT = 100  # lines of a text that may be ends of statements, at each of which whoever loads it looks from the first
 BEAT_PAGES = 16384  # 64 MiB of the usual pages
 MODE_AT, ROLLBACK = 18, b"\1\1"  # of the header; https://www.sqlite.org/fileformat.html, section 1.3.3
 ODD = re.compile("[\0\ud800-\udfff\ufffe\uffff]")  # ends a literal, is half a pair, or is replaced in UTF-16
@@ -86,7 +87,7 @@ def literal(value: object, encoding: str) -> str:
     if isinstance(value, Text):
         errors = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
         text = value.decode(errors=errors)
-        if ODD.search(text):
+        if ODD.search(text) or text.count(";\n") > SCRIPT:
             return f"CAST(X'{text.encode(encoding, errors).hex()}' AS TEXT)"
         return "'" + text.replace("'", "''") + "'"
     if isinstance(value, bytes):

@@ -348,7 +348,7 @@ def test_mariadb_s_program_is_no_good_for_all_of_mysql(dbdump, mariadb, mysql_da
 
 @pytest.mark.no_next_run("they still are none")
 def test_files_that_are_no_databases_are_found_and_nothing_is_made_beside_the_others(dbdump, datadir, tmp_path):
-    """Missing, empty, text, a directory; a database in WAL mode gets no files beside it."""
+    """Missing, empty, text, a directory, a FIFO; a database in WAL mode gets no files beside it."""
     (tmp_path / "d").mkdir()
     wal = tmp_path / "d" / "wal.db"
     with closing(sqlite3.connect(wal)) as db:
@@ -357,15 +357,16 @@ def test_files_that_are_no_databases_are_found_and_nothing_is_made_beside_the_ot
     (tmp_path / "d" / "empty.db").touch()
     (tmp_path / "d" / "text.db").write_text("no database at all")
     (tmp_path / "d" / "directory.db").mkdir()
+    os.mkfifo(tmp_path / "d" / "fifo.db")
     before = state(tmp_path / "d", datadir)
-    names = ["wal", "empty", "text", "directory", "missing"]
+    names = ["wal", "empty", "text", "directory", "fifo", "missing"]
     paths = [word for name in names for word in ("--option", f"path={tmp_path}/d/{name}.db")]
     done = dbdump("check", "--backend=sqlite", *paths, f"--datadir={datadir}")
     assert state(tmp_path / "d", datadir) == before
     for name, words in {"empty": "file is empty", "text": "not a database", "directory": "not a file",
-                        "missing": "no such file"}.items():  # fmt: skip
+                        "fifo": "not a file", "missing": "no such file"}.items():  # fmt: skip
         assert words in line_of(done, f"/{name}.db ", "ERROR")
-    assert failed(done, "ERROR") == {"empty.db", "text.db", "directory.db", "missing.db"}
+    assert failed(done, "ERROR") == {"empty.db", "text.db", "directory.db", "fifo.db", "missing.db"}
     assert failed(dbdump("dump", "--backend=sqlite", *paths, f"--datadir={datadir}"), "FAILED") == failed(done, "ERROR")
 
 

@@ -108,6 +108,13 @@ def test_awkward_content_goes_there_and_back(tmp_path, dbdump, datadir, form, en
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_a_script_in_a_row_is_loaded_in_one_go():
+    """Whoever loads it looks at each end of a line whether a statement has ended: it would be at that for long."""
+    text = sqlite_program.Text(b"if (x) {\n  y();\n}\n" * 200)
+    assert "\n" not in sqlite_program.literal(text, "utf-8")
+    assert sqlite_program.literal(sqlite_program.Text(b"x;\ny"), "utf-8") == "'x;\ny'"
+
+
 def test_numbers_of_a_table_that_is_gone_are_no_hindrance(tmp_path, dbdump, datadir):
     """SQLite keeps its table of AUTOINCREMENT's numbers when nothing has one any more."""
     path = make(tmp_path / "gone.db", "CREATE TABLE a (n INTEGER PRIMARY KEY AUTOINCREMENT); DROP TABLE a;")
@@ -200,6 +207,25 @@ def test_what_is_no_database_fails_and_makes_no_file(tmp_path, dbdump, datadir, 
     assert set(manifests(datadir)) == {"good.db"}
     path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
     make(path)  # which the next run dumps
+
+
+def test_a_writer_that_died_is_said_to_have(tmp_path, dbdump, datadir):
+    """What it left undone only somebody who may write can undo: nothing is stored, nothing changed, until then."""
+    path = make(tmp_path / "hot.db", "CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000))")
+    code = (
+        "import os, sqlite3, sys\nd = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "d.execute('PRAGMA cache_size = 1'); d.execute('BEGIN')\n"
+        "d.execute('INSERT INTO t VALUES (randomblob(100000))'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=False)
+    before = files(tmp_path)
+    assert Path(f"{path}-journal").stat().st_size
+    done = dbdump(*flags(path, datadir))
+    assert done.returncode == 1
+    assert "hint: Its writer died and left a journal" in done.stdout
+    assert files(tmp_path) == before
+    assert _rows(path, "t") == 1  # which has set it right
+    assert dbdump(*flags(path, datadir)).returncode == 0
 
 
 def test_an_exclusive_lock_is_waited_for_and_named(tmp_path, dbdump, datadir, monkeypatch):
