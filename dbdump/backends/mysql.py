@@ -10,7 +10,7 @@ from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
 from .base import Asker, Backend, StreamShape, option, path_on_host
-from .mysql_check import BROKEN, broken_views, globals_grants, other_version
+from .mysql_check import findings
 from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_generated, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, incomplete, omitted
@@ -209,12 +209,10 @@ class MySQL(Backend):
         return _DUMP
 
     def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
-        """Yield whether programs and server differ, views that are broken, what the globals lack; see Backend."""
+        """Yield where programs and server differ, views that are broken, what is not dumped as it is; see Backend."""
         tools, server = self._seen or self._look()
-        yield from other_version(tools, server.version)
-        yield from broken_views(self._answer(BROKEN), server, wanted, self.ignore_tables)
-        if wanted(GLOBALS) and self.get_globals_command():
-            yield from globals_grants(server)
+        accounts = wanted(GLOBALS) and self.get_globals_command() is not None
+        yield from findings(tools, server, self._answer, wanted, self.ignore_tables, accounts=accounts)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the dump program and of the server."""

@@ -19,7 +19,8 @@ _AUTHID = "SELECT has_table_privilege('pg_authid', 'SELECT')"
 _ROLE = "SELECT encode(textsend(current_user::text), 'hex')"
 
 # Tables and sequences as pg_dump takes them: locked, read, and none of an extension's but those that hold settings of
-# its user. What is missing, how often, and the first three in hex.
+# its user. And what pg_dump would not take, as it takes it for the server's own. What is missing, how often, and the
+# first three in hex.
 _RIGHTS = """\
 WITH thing AS (
   SELECT c.oid, c.relkind, n.oid AS schema, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
@@ -36,6 +37,13 @@ WITH thing AS (
     {all_objects} OR current_setting('lo_compat_privileges')::boolean OR pg_has_role(lomowner, 'USAGE') OR EXISTS (
       SELECT 1 FROM aclexplode(lomacl) a
       WHERE privilege_type = 'SELECT' AND (grantee = 0 OR pg_has_role(grantee, 'USAGE'))))
+  UNION ALL SELECT 'beyond', name FROM (
+    SELECT tableoid, oid, relnamespace, oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
+    UNION ALL SELECT tableoid, oid, pronamespace, oid::regprocedure::text FROM pg_proc
+  ) AS t (class, oid, schema, name)
+    WHERE oid >= 16384 AND schema IN (
+      SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema'))
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE (classid, objid) = (t.class, t.oid) AND deptype = 'e')
 )
 SELECT kind, count(*), encode(textsend(array_to_string((array_agg(name ORDER BY name))[1:3], ', ')), 'hex')
 FROM lack GROUP BY kind ORDER BY kind DESC"""
@@ -127,6 +135,9 @@ class Rights:
                 told = f"row-level security hides rows from {role} in {count} of its tables: {which}"
                 hint = f"ALTER ROLE {double_quoted(role)} BYPASSRLS;"
                 severity = severity if self._asked.all_rows else "warning"
+            case "beyond":
+                told = f"pg_dump leaves out {count} things in pg_catalog or information_schema: {which}"
+                hint, severity = "Make them in a schema of their own.", "warning"
             case _ if self._asked.objects:
                 told = f"{role} may not read {count} of its large objects: {which}"
                 hint = "GRANT SELECT ON LARGE OBJECT …, dump as a superuser, or leave them out: --no-blobs."
