@@ -57,7 +57,7 @@ class MySQL(Backend):
         ("SHOW PACKAGE STATUS", "This mariadb-dump takes that server for MariaDB: install MySQL's client."),
         ("transaction-precise history", "Leave the history out: --skip-dump-history in mysqldump_options."),
         (r"\b(1412|1146)\b|Couldn't read status information",
-         "A table was altered or dropped during the dump; run it again."),
+         "A table was altered or dropped during the dump; run it again. In a restore: its database has to come first."),
         (r"\b1049\b|Unknown database", "It was dropped or renamed since it was listed; run it again."),
         (r"\b(2002|2003|2005)\b", "Is the server there? See host, port and socket."),
         (r"\b(2006|2013|1927)\b",
@@ -134,6 +134,8 @@ class MySQL(Backend):
             *self._program(tools.dump),
             *([] if unsafe else ["--single-transaction"]),
             *("--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G"),
+            # An option file may have skip-opt, and so tables without AUTO_INCREMENT, engine and character set.
+            *("--create-options", "--quote-names", "--set-charset", "--tz-utc"),
             "--skip-add-locks",  # a table whose column takes its number from a sequence could not be loaded
             *flavour_flags(tools, server.version),
             *history_flags(tools, server, database, left_out),

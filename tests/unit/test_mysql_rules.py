@@ -387,7 +387,7 @@ def bound(tools: str, version: str, *more: str, grants: Sequence[str] = (), **op
 
 
 FLAGS = ["--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G",
-         "--skip-add-locks"]  # fmt: skip
+         "--create-options", "--quote-names", "--set-charset", "--tz-utc", "--skip-add-locks"]  # fmt: skip
 OURS = ["--default-character-set=utf8mb4", "--skip-force"]
 HISTORY = "system_versioning_insert_history\tOFF"
 
