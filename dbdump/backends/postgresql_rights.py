@@ -16,6 +16,7 @@ AskDatabase = Callable[[str, Sequence[str]], str]
 # Whoever owns a database can have it begin with a search_path whose functions are his (CVE-2018-1058).
 _PREPARE = ("SET search_path = pg_catalog",)
 _AUTHID = "SELECT has_table_privilege('pg_authid', 'SELECT')"
+_FOR_ALL = "SELECT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0)"
 _ROLE = "SELECT encode(textsend(current_user::text), 'hex')"
 
 # Tables and sequences as pg_dump takes them: locked, read, and none of an extension's but those that hold settings of
@@ -115,8 +116,14 @@ class Rights:
             yield from self._lack(database, from_hex(role), kind, int(count), from_hex(names))
 
     def of_globals(self, database: str) -> Iterator[Finding]:
-        """Yield what is missing for pg_dumpall; `database` is that which it connects to."""
-        if self._ask(database, [*_PREPARE, _AUTHID]).strip() != "t":
+        """Yield what is missing for pg_dumpall, or left out by it; `database` is that which it connects to."""
+        readable, for_all = self._ask(database, [*_PREPARE, _AUTHID, _FOR_ALL]).split()
+        if for_all == "t":
+            yield Finding(
+                "warning", "rights", "pg_dumpall leaves out what ALTER ROLE ALL has set",
+                "Write it down, or set it in postgresql.conf: see \\drds in psql.", "@globals",
+            )  # fmt: skip
+        if readable != "t":
             yield Finding(
                 "error", "rights", "the role may not read pg_authid, which has the roles with their passwords",
                 "GRANT pg_read_all_data TO the role (before PostgreSQL 14: a superuser), or give globals=False.",

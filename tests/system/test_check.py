@@ -149,14 +149,17 @@ def test_what_pg_dump_takes_for_the_server_s_own_is_a_warning(dbdump, postgres, 
             "CREATE TABLE information_schema.odd (a int); CREATE TABLE t (a int)",
             "odd",
         )
+        postgres.sql("ALTER ROLE ALL SET work_mem = '5MB'")
         done = dbdump("check", "--backend=postgresql", f"--option=host={postgres.host}", "--option=user=postgres",
-                      "--database=odd", f"--datadir={datadir}")  # fmt: skip
+                      "--database=odd", "--database=@globals", f"--datadir={datadir}")  # fmt: skip
     finally:
+        postgres.sql("ALTER ROLE ALL RESET work_mem")
         postgres.drop("odd")
     assert done.returncode == 0, done.stdout
     assert line_of(done, "warning  localhost/postgresql/odd ").endswith(
         "leaves out 2 things in pg_catalog or information_schema: information_schema.odd, odd()"
     )
+    assert line_of(done, "/@globals ", "warning").endswith("pg_dumpall leaves out what ALTER ROLE ALL has set")
 
 
 @pytest.mark.no_next_run("all of it is still missing")
