@@ -47,7 +47,7 @@ def restore(dbdump, flags):
 def statements(server, name: str, called: str) -> str:
     """Return the dump of a database without comments, and as if it were called otherwise."""
     text = "\n".join(line for line in dump_text(server, name).splitlines() if not line.startswith("--"))
-    for statement in ("CREATE DATABASE /*!32312 IF NOT EXISTS*/ {}", "USE {};", "ALTER DATABASE {} "):
+    for statement in ("CREATE DATABASE /*!32312 IF NOT EXISTS*/ {}", "USE {};", "ALTER DATABASE {} ", "nextval({}."):
         text = text.replace(statement.format(identifier(name)), statement.format(identifier(called)))
     return text
 
