@@ -173,7 +173,7 @@ class Runner:
     def _store_or_again(self, planned: Planned) -> int:
         """Store one database, from the beginning again where a connection was lost and nothing was committed.
 
-        What is out for a short while is waited for, longer each time.
+        What is out for a short while is waited for, longer each time; and so is what the backend says.
         """
         tried = 0
         while True:
@@ -187,7 +187,14 @@ class Runner:
                     self._display.notice(f"{planned.name.id}: {error.message}; once more in {seconds:g} s")
                 if self._ending.wait(seconds):
                     raise Interrupted("ended before it was complete") from error
-            tried += 1
+                tried += 1
+            except StageError as error:
+                wait = planned.backend.outwait(planned.name.database, error.message)
+                if wait is None:
+                    raise
+                self._display.notice(f"{planned.name.id}: {printable(error.message)}; waits, and tries once more")
+                if not wait():
+                    raise
 
     def _store(self, planned: Planned) -> int:
         """Dump one database into its writer, commit it, and return the bytes that were stored."""

@@ -65,9 +65,8 @@ class Reader(NamedTuple):
 class Backend(ABC):
     """One kind of database server.
 
-    A subclass says what to dump with `get_db_list` and `get_command`; all else has a default. Decorated
-    with `@backend("name")`, its annotated attributes are its options. The same instance is never used for
-    two hosts: `on` makes a copy for each.
+    A subclass says what to dump with `get_db_list` and `get_command`; all else has a default. Decorated with
+    `@backend("name")`, its annotated attributes are its options. For each host `on` makes a copy of an instance.
     """
 
     su: str | None = option(default=None, help="user that the backend's commands run as")
@@ -123,8 +122,7 @@ class Backend(ABC):
     def get_check_command(self, database: str) -> list[str] | None:  # noqa: ARG002
         """Return the argv that reads a whole raw dump of `database` from stdin, and exits 0 where it is sound.
 
-        It runs where verify runs, without a server. None where there is no such command: then the first and the
-        last bytes are looked at, which `shape_of` describes.
+        It runs where verify runs, without a server. None: the first and the last bytes are looked at, see `shape_of`.
         """
         return None
 
@@ -230,6 +228,10 @@ class Backend(ABC):
 
     def prepare(self) -> None:  # noqa: B027
         """Called before the list is asked for, once a run; not in a dry run."""
+
+    def outwait(self, database: str, message: str) -> Callable[[], bool] | None:  # noqa: ARG002
+        """Return what waits for that which a dump failed by, and says whether it is over; None: nobody waits for it."""
+        return None
 
     def prepare_db(self, database: str) -> None:  # noqa: B027
         """Called before `database` is dumped."""

@@ -11,7 +11,7 @@ from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
 from ..shell import Asker
 from .base import Backend, Reader, StreamShape, option, path_on_host
-from .mysql_check import BROKEN, broken_views, globals_grants, other_version
+from .mysql_check import findings
 from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
 from .mysql_loss import history_flags, refuse_generated, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, incomplete, omitted
@@ -58,7 +58,7 @@ class MySQL(Backend):
         ("SHOW PACKAGE STATUS", "This mariadb-dump takes that server for MariaDB: install MySQL's client."),
         ("transaction-precise history", "Leave the history out: --skip-dump-history in mysqldump_options."),
         (r"\b(1412|1146)\b|Couldn't read status information",
-         "A table was altered or dropped during the dump; run it again."),
+         "A table was altered or dropped during the dump; run it again. In a restore: its database has to come first."),
         (r"\b1049\b|Unknown database", "It was dropped or renamed since it was listed; run it again."),
         (r"\b(2002|2003|2005)\b", "Is the server there? See host, port and socket."),
         (r"\b(2006|2013|1927)\b",
@@ -135,6 +135,9 @@ class MySQL(Backend):
             *self._program(tools.dump),
             *([] if unsafe else ["--single-transaction"]),
             *("--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G"),
+            # An option file may have skip-opt, and so tables without AUTO_INCREMENT, engine and character set.
+            *("--create-options", "--quote-names", "--set-charset", "--tz-utc"),
+            "--skip-add-locks",  # a table whose column takes its number from a sequence could not be loaded
             *flavour_flags(tools, server.version),
             *history_flags(tools, server, database, left_out),
             *(["--flush-privileges"] if database == "mysql" else []),
@@ -214,12 +217,10 @@ class MySQL(Backend):
         return [Reader(["mariadb", "mysql"], "its dumps are not drilled here", "mariadb-client, or mysql-client")]
 
     def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
-        """Yield whether programs and server differ, views that are broken, what the globals lack; see Backend."""
+        """Yield where programs and server differ, views that are broken, what is not dumped as it is; see Backend."""
         tools, server = self._seen or self._look()
-        yield from other_version(tools, server.version)
-        yield from broken_views(self._answer(BROKEN), server, wanted, self.ignore_tables)
-        if wanted(GLOBALS) and self.get_globals_command():
-            yield from globals_grants(server)
+        accounts = wanted(GLOBALS) and self.get_globals_command() is not None
+        yield from findings(tools, server, self._answer, wanted, self.ignore_tables, accounts=accounts)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the dump program and of the server."""

@@ -18,6 +18,34 @@ SELECT HEX(table_schema), HEX(table_name) FROM information_schema.views v
 UNION SELECT HEX(table_schema), HEX(table_name) FROM information_schema.tables
   WHERE table_type = 'VIEW' AND table_comment LIKE 'View%references invalid%'"""
 
+# mysqldump writes the one with six digits, and knows one of two backslashes in the other; a FLOAT(M,D) is exact.
+INEXACT = """\
+SELECT HEX(c.table_schema), HEX(c.table_name), HEX(column_name), data_type FROM information_schema.columns c
+  JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
+  WHERE table_type <> 'VIEW' AND (data_type = 'float' AND numeric_scale IS NULL OR character_set_name = 'sjis')
+  ORDER BY 1, 2, 3"""
+
+# Of what MariaDB has granted to everybody, mariadb-dump (seen in 10.11) writes nothing among the users.
+PUBLIC = """\
+SELECT (SELECT COUNT(*) FROM mysql.db WHERE User = 'PUBLIC')
+  + (SELECT COUNT(*) FROM mysql.tables_priv WHERE User = 'PUBLIC')
+  + (SELECT COUNT(*) FROM mysql.procs_priv WHERE User = 'PUBLIC')"""
+_SYSTEM = ("mysql", "sys", "performance_schema", "information_schema")
+
+
+def findings(  # noqa: PLR0913  each is another thing
+    tools: Tools, server: Server, ask: Callable[[str], str], wanted: Callable[[str], bool], ignored: Collection[str],
+    *, accounts: bool,
+) -> Iterator[Finding]:  # fmt: skip
+    """Yield all that is found: `ask` runs SQL, `accounts` says whether the globals are dumped."""
+    yield from other_version(tools, server.version)
+    yield from broken_views(ask(BROKEN), server, wanted, ignored)
+    yield from inexact(ask(INEXACT), wanted, ignored)
+    if accounts:
+        yield from globals_grants(server)
+        if server.version.is_mariadb and server.grants.has("SELECT", "mysql"):
+            yield from public_grants(ask(PUBLIC))
+
 
 def other_version(tools: Tools, server: Version) -> Iterator[Finding]:
     """Yield a warning where the dump program is of another make than the server, or of an older major.minor.
@@ -59,3 +87,30 @@ def globals_grants(server: Server) -> Iterator[Finding]:
             "error", "grants", f"user {server.grants.user} has no SELECT privilege on mysql, which has the accounts",
             "GRANT SELECT ON mysql.*, or give globals=False.", GLOBALS,
         )  # fmt: skip
+
+
+def public_grants(answer: str) -> Iterator[Finding]:
+    """Yield a warning where the answer to PUBLIC says that something is granted to it."""
+    if int(answer):
+        yield Finding(
+            "warning", "grants", "what is granted to PUBLIC is not dumped with the users",
+            "Write it down: SHOW GRANTS FOR PUBLIC; it is in the dump of mysql, too, as rows.", GLOBALS,
+        )  # fmt: skip
+
+
+def inexact(answer: str, wanted: Callable[[str], bool], ignored: Collection[str]) -> Iterator[Finding]:
+    """Yield, for each database, the columns in the answer to INEXACT whose values a dump does not keep exactly."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in answer.splitlines():
+        *digits, kind = line.split("\t")
+        database, table, column = map(from_hex, digits)
+        if database not in _SYSTEM and wanted(database) and f"{database}.{table}" not in ignored:
+            found.setdefault((database, kind), []).append(f"{table}.{column}")
+    for (database, kind), columns in found.items():
+        which = ", ".join(columns[:3]) + (f", and {len(columns) - 3} more" if columns[3:] else "")
+        told, hint = (
+            ("FLOAT is dumped with six digits, and what has more is rounded", "Make it DOUBLE, which is exact.")
+            if kind == "float" else
+            ("backslashes in sjis are dumped as wide ones", "Make it cp932, or utf8mb4.")
+        )  # fmt: skip
+        yield Finding("warning", "columns", f"{told}: {which}", hint, database)

@@ -69,7 +69,7 @@ def omitted(given: Sequence[str]) -> frozenset[str]:
 
 # Of mysqldump. In a recipe's mysqldump_options and ignore_tables they are in the manifest; in an option file, nowhere.
 _INCOMPLETE = ("no-data", "where", "ignore-table", "ignore-table-data", "ignore-database", "ignore-error",
-               "no-create-info", "no-create-db", "as-of")  # fmt: skip
+               "no-create-info", "no-create-db", "as-of", "compatible")  # fmt: skip
 _UNDOING = ("skip-", "disable-")
 _PREFIXES = (*_UNDOING, "loose-", "enable-")
 _OFF = ("0", "false", "off")

@@ -2,7 +2,8 @@
 
 A dump names its database where it makes it and begins to use it. Under another name these lines are rewritten; one that
 still begins to use another database becomes an error, for what follows it would replace what is there. Events of a
-copy are disabled: they may name the database that they are of. One that cannot be becomes an error too. Where the
+copy are disabled: they may name the database that they are of. One that cannot be becomes an error too. A column's
+default names the database of its sequence, in no text there, for that would stand in quotes. Where the
 server of a copy stands in somebody's replication is not for the dump to say: what it says of that is left out.
 """
 
@@ -30,6 +31,9 @@ _EDIT = """\
 /^START \\(ALL \\)\\{0,1\\}SLAVES\\{0,1\\};$/d
 /^STOP REPLICA;$/d
 /^START REPLICA;$/d
+:default
+s/^\\(  `[^']*val(\\)OLD\\./\\1NEW./
+tdefault
 }
 s/^CREATE DATABASE \\(\\/\\*[^*]*\\*\\/ \\)\\{0,1\\}OLD /CREATE DATABASE \\1NEW /
 s/^ALTER DATABASE OLD CHARACTER SET /ALTER DATABASE NEW CHARACTER SET /

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -13,6 +15,7 @@ from ..findings import Finding
 from .base import Backend, Reader, StreamShape, option
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
+from .postgresql_locks import AT_ONCE, LOCKED, unlocked
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
 from .postgresql_restore import (
     MAINTENANCE,
@@ -67,6 +70,7 @@ class PostgreSQL(Backend):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
         self._connectable: dict[str, bool] = {}
         self._versions: dict[str, str] = {}
+        self._until: dict[str, float] = {}  # by database: when no lock is waited for any more
         self._owners = True
         self._number = 0  # of the server's version
 
@@ -110,10 +114,19 @@ class PostgreSQL(Backend):
             "pg_dump",
             "--no-password",
             *how,
-            f"--lock-wait-timeout={round(self.lock_wait_timeout * 1000)}",
+            f"--lock-wait-timeout={round(min(self.lock_wait_timeout or AT_ONCE, AT_ONCE) * 1000)}",
             *self.pg_dump_options,
             self._connection(database),
         ]
+
+    def outwait(self, database: str, message: str) -> Callable[[], bool] | None:
+        """Return what waits, without pg_dump's snapshot, until no table is locked; see Backend."""
+        own = any(each.startswith("--lock-w") for each in self.pg_dump_options)
+        if own or not ("LOCK TABLE" in message and "statement timeout" in message):
+            return None
+        seconds = (self.lock_wait_timeout or math.inf) - AT_ONCE
+        until = self._until.setdefault(database, time.monotonic() + seconds)
+        return lambda: unlocked(lambda: self._answer(database, LOCKED), until)
 
     def get_globals_command(self) -> list[str] | None:
         """Return the argv of pg_dumpall, unless the recipe wants no globals."""

@@ -35,7 +35,7 @@ function connect() {
   if (connects++) print refusal("it connects once more")
   print ENVIRON["check"] "\nCOMMIT;"
   if (new == "") print
-  print "BEGIN READ WRITE;"
+  print "BEGIN READ WRITE; SET LOCAL array_nulls = on;"
 }
 
 function renamed(verb, rest) {

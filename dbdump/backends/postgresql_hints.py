@@ -24,6 +24,8 @@ HINTS = (
     ('database ".*" does not exist', "It was dropped or renamed since it was listed; run it again."),
     ("too many connections|too many clients|remaining connection slots",
      "Raise that limit, or dump fewer at once: --jobs."),
+    ("has no equivalent in encoding",
+     "pg_dump would write it in the client's encoding, as is set: pg_dump_options=\"--encoding=UTF8\" keeps all."),
     ("contains a newline", 'The plain format cannot hold such a name; use format="custom".'),
     ("could not connect|connection to server .* failed", "Is the server there? See host and port."),
 )  # fmt: skip

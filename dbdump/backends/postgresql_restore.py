@@ -45,7 +45,7 @@ made() {
   printf %s "$header" | LC_ALL=C grep -vE "$without" | edit | sql "$maintenance" "$@" >/dev/null
 }
 load() {
-  said=$({ echo 'BEGIN READ WRITE;'
+  said=$({ echo 'BEGIN READ WRITE; SET LOCAL array_nulls = on;'
     { cat || echo 'it could not be read;'; } | edit && printf "%s\nCOMMIT;\nSELECT 'to the end';\n" "$check" ||
       echo 'awk failed;'
   } | { sql "$target" "$@"; echo "status $?"; } | tail -n 2)
@@ -91,6 +91,7 @@ if [ "$archive" ] && [ ! -r "$archive" ]; then
   [ "$create" ] || { echo "error: it has to be read twice, and there is no $archive" >&2; exit 1; }
   jobs=1 archive=; exec <&9
 fi
+export PGOPTIONS="${PGOPTIONS-} -c array_nulls=on" # else a NULL in an array becomes a text
 if [ "$create" ]; then
   # Between CREATE DATABASE and the tables, its own settings come into force.
   export PGOPTIONS="${PGOPTIONS-} -c default_transaction_read_only=off -c statement_timeout=0"

@@ -16,10 +16,12 @@ AskDatabase = Callable[[str, Sequence[str]], str]
 # Whoever owns a database can have it begin with a search_path whose functions are his (CVE-2018-1058).
 _PREPARE = ("SET search_path = pg_catalog",)
 _AUTHID = "SELECT has_table_privilege('pg_authid', 'SELECT')"
+_FOR_ALL = "SELECT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0)"
 _ROLE = "SELECT encode(textsend(current_user::text), 'hex')"
 
 # Tables and sequences as pg_dump takes them: locked, read, and none of an extension's but those that hold settings of
-# its user. What is missing, how often, and the first three in hex.
+# its user. And what pg_dump would not take, as it takes it for the server's own. What is missing, how often, and the
+# first three in hex.
 _RIGHTS = """\
 WITH thing AS (
   SELECT c.oid, c.relkind, n.oid AS schema, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
@@ -36,6 +38,13 @@ WITH thing AS (
     {all_objects} OR current_setting('lo_compat_privileges')::boolean OR pg_has_role(lomowner, 'USAGE') OR EXISTS (
       SELECT 1 FROM aclexplode(lomacl) a
       WHERE privilege_type = 'SELECT' AND (grantee = 0 OR pg_has_role(grantee, 'USAGE'))))
+  UNION ALL SELECT 'beyond', name FROM (
+    SELECT tableoid, oid, relnamespace, oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
+    UNION ALL SELECT tableoid, oid, pronamespace, oid::regprocedure::text FROM pg_proc
+  ) AS t (class, oid, schema, name)
+    WHERE oid >= 16384 AND schema IN (
+      SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema'))
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE (classid, objid) = (t.class, t.oid) AND deptype = 'e')
 )
 SELECT kind, count(*), encode(textsend(array_to_string((array_agg(name ORDER BY name))[1:3], ', ')), 'hex')
 FROM lack GROUP BY kind ORDER BY kind DESC"""
@@ -107,8 +116,14 @@ class Rights:
             yield from self._lack(database, from_hex(role), kind, int(count), from_hex(names))
 
     def of_globals(self, database: str) -> Iterator[Finding]:
-        """Yield what is missing for pg_dumpall; `database` is that which it connects to."""
-        if self._ask(database, [*_PREPARE, _AUTHID]).strip() != "t":
+        """Yield what is missing for pg_dumpall, or left out by it; `database` is that which it connects to."""
+        readable, for_all = self._ask(database, [*_PREPARE, _AUTHID, _FOR_ALL]).split()
+        if for_all == "t":
+            yield Finding(
+                "warning", "rights", "pg_dumpall leaves out what ALTER ROLE ALL has set",
+                "Write it down, or set it in postgresql.conf: see \\drds in psql.", "@globals",
+            )  # fmt: skip
+        if readable != "t":
             yield Finding(
                 "error", "rights", "the role may not read pg_authid, which has the roles with their passwords",
                 "GRANT pg_read_all_data TO the role (before PostgreSQL 14: a superuser), or give globals=False.",
@@ -127,6 +142,9 @@ class Rights:
                 told = f"row-level security hides rows from {role} in {count} of its tables: {which}"
                 hint = f"ALTER ROLE {double_quoted(role)} BYPASSRLS;"
                 severity = severity if self._asked.all_rows else "warning"
+            case "beyond":
+                told = f"pg_dump leaves out {count} things in pg_catalog or information_schema: {which}"
+                hint, severity = "Make them in a schema of their own.", "warning"
             case _ if self._asked.objects:
                 told = f"{role} may not read {count} of its large objects: {which}"
                 hint = "GRANT SELECT ON LARGE OBJECT …, dump as a superuser, or leave them out: --no-blobs."

@@ -71,6 +71,10 @@ class SQLite(Backend):
     is_file = True
     hints = (
         ("no such file|not a file", "Look at the recipe's path."),
+        ("write a readonly database",
+         "Its writer died and left a journal: have its owner open it, which sets it right: sqlite3 FILE .tables."),
+        ("no such collation|unknown function",
+         "Only the program that it is of can check it: dump it by VACUUM INTO there, if it can."),
         ("not a database|corrupt|malformed", "Look at the file with: sqlite3 FILE 'PRAGMA integrity_check'."),
         ("in WAL mode", "Let the user that su names write there, or run it as the file's owner."),
         (r"is in use|-(wal|journal) is in the way",

@@ -14,7 +14,7 @@ WAL = b"\2\2"  # at byte 18: its writers keep a journal and an index beside it
 
 def fault(path: Path) -> str:
     """Return why the file cannot be dumped, or nothing."""
-    if path.is_dir():
+    if path.exists() and not path.is_file():  # to open a FIFO would wait for its writer
         return "not a file"
     with path.open("rb") as file:
         head = file.read(20)

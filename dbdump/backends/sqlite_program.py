@@ -10,6 +10,7 @@ import contextlib
 import glob
 import math
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -21,8 +22,10 @@ from urllib.parse import quote
 
 BUSY_SECONDS = 60.0
 SHORT = 15  # characters of a decimal that fits into 53 bits
+SCRIPT = 100  # lines of a text that may be ends of statements, at each of which whoever loads it looks from the first
 BEAT_PAGES = 16384  # 64 MiB of the usual pages
 MODE_AT, ROLLBACK = 18, b"\1\1"  # of the header; https://www.sqlite.org/fileformat.html, section 1.3.3
+ODD = re.compile("[\0\ud800-\udfff\ufffe\uffff]")  # ends a literal, is half a pair, or is replaced in UTF-16
 TEXT_BY_ENCODING = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 
 
@@ -82,12 +85,10 @@ def name(identifier: str) -> str:
 def literal(value: object, encoding: str) -> str:
     """Return `value` as the SQL literal that gives it back, in a database of that `encoding`."""
     if isinstance(value, Text):
-        try:
-            text = value.decode()
-        except UnicodeDecodeError:
-            return f"CAST(X'{value.hex()}' AS TEXT)"
-        if "\0" in text:  # a string literal would end there
-            return f"CAST(X'{text.encode(encoding).hex()}' AS TEXT)"
+        errors = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
+        text = value.decode(errors=errors)
+        if ODD.search(text) or text.count(";\n") > SCRIPT:
+            return f"CAST(X'{text.encode(encoding, errors).hex()}' AS TEXT)"
         return "'" + text.replace("'", "''") + "'"
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
@@ -123,7 +124,9 @@ def columns(db: sqlite3.Connection, table: str) -> list[str]:
     names = [column[1] for column in info]
     keys = [column[2].upper() for column in info if column[5]]
     without_rowid = db.execute("SELECT wr FROM pragma_table_list(?) WHERE schema='main'", (table,)).fetchone()[0]
-    if without_rowid or keys == ["INTEGER"]:
+    # Of DESC, and of another type, the key is an index of its own.
+    indexed = db.execute("SELECT 1 FROM pragma_index_list(?) WHERE origin='pk'", (table,)).fetchone()
+    if without_rowid or (keys == ["INTEGER"] and not indexed):
         return names
     taken = [each.lower() for each in names]
     return [*[each for each in ("rowid", "_rowid_", "oid") if each not in taken][:1], *names]
@@ -174,6 +177,7 @@ def statements(db: sqlite3.Connection) -> Iterator[str]:
             yield ended(sql)
             yield from inserts(db, own, TEXT_BY_ENCODING[encoding])
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name='sqlite_sequence'").fetchone():
+        yield "CREATE TABLE IF NOT EXISTS sqlite_sequence(name,seq);"  # the last AUTOINCREMENT may be gone
         yield "DELETE FROM sqlite_sequence;"
         yield from inserts(db, "sqlite_sequence", TEXT_BY_ENCODING[encoding])
     yield from later

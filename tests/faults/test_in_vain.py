@@ -25,7 +25,8 @@ def shell(tmp_path, datadir):
 
 def test_who_waits_for_a_lock_in_vain_is_ended_at_once(postgres, shell, unharmed, said, started, tmp_path):
     """48: pg_dump waits for a lock, and what reads it is dead: nobody waits for either of them."""
-    server = f'PostgreSQL(host={postgres.host!r}, user="postgres", include=["held"], globals=False)'
+    server = (f'PostgreSQL(host={postgres.host!r}, user="postgres", include=["held"], globals=False, '
+              'pg_dump_options="--lock-wait-timeout=60000")')  # fmt: skip
     dies = f"until [ -e {tmp_path}/go ]; do sleep .05; done; kill -9 $$"
     postgres.create("held")
     psql = ["psql", "-XAtqw", "-d", "held"]

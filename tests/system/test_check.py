@@ -140,6 +140,28 @@ def test_what_a_postgresql_role_may_not_read_is_told_all_at_once(dbdump, limited
     assert done.stdout.splitlines()[-1] == "5 errors, 0 warnings"
 
 
+def test_what_pg_dump_takes_for_the_server_s_own_is_a_warning(dbdump, postgres, datadir):
+    """What somebody put beside the server's own things is in no dump; what an extension did is made by that."""
+    postgres.create("odd")
+    try:
+        postgres.sql(
+            "CREATE FUNCTION pg_catalog.odd() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE EXTENSION adminpack; "
+            "CREATE TABLE information_schema.odd (a int); CREATE TABLE t (a int)",
+            "odd",
+        )
+        postgres.sql("ALTER ROLE ALL SET work_mem = '5MB'")
+        done = dbdump("check", "--backend=postgresql", f"--option=host={postgres.host}", "--option=user=postgres",
+                      "--database=odd", "--database=@globals", f"--datadir={datadir}")  # fmt: skip
+    finally:
+        postgres.sql("ALTER ROLE ALL RESET work_mem")
+        postgres.drop("odd")
+    assert done.returncode == 0, done.stdout
+    assert line_of(done, "warning  localhost/postgresql/odd ").endswith(
+        "leaves out 2 things in pg_catalog or information_schema: information_schema.odd, odd()"
+    )
+    assert line_of(done, "/@globals ", "warning").endswith("pg_dumpall leaves out what ALTER ROLE ALL has set")
+
+
 @pytest.mark.no_next_run("all of it is still missing")
 def test_what_check_says_will_fail_fails_and_nothing_else(dbdump, limited, datadir):
     """The databases with an error are those that cannot be dumped, the globals too; nothing was made in the datadir."""
@@ -316,6 +338,31 @@ def test_what_a_mysql_user_may_not_dump_is_told_all_at_once(dbdump, mysql_databa
     assert failed(done, "ERROR") == failed(dumped, "FAILED") == {"chk_read", "chk_view", "@globals"}
 
 
+def test_what_mariadb_dump_changes_without_a_word_is_a_warning(dbdump, mariadb, mysql_databases, datadir):
+    """FLOAT beyond six digits, backslashes in sjis, what is granted to PUBLIC; a dump is made all the same."""
+    mariadb.sql(
+        "CREATE TABLE f (a float, b float(20, 3), c double, d text CHARACTER SET sjis); "
+        "CREATE VIEW w AS SELECT a FROM f; INSERT INTO f (a, d) VALUES (16777215, X'5c'); "
+        "GRANT SELECT ON chk_whole.* TO PUBLIC",
+        "chk_whole",
+    )
+    how = ["--backend=mysql", f"--defaults={mariadb.defaults_file()}", f"--datadir={datadir}", "--database=chk_whole"]
+    try:
+        done = dbdump("check", *how, "--database=@globals")
+        assert done.returncode == 0, done.stdout
+        said = [line for line in done.stdout.splitlines() if line.startswith("warning ")]
+        assert [line.rpartition("  ")[2] for line in said] == [
+            "columns: FLOAT is dumped with six digits, and what has more is rounded: f.a",
+            "columns: backslashes in sjis are dumped as wide ones: f.d",
+            "grants: what is granted to PUBLIC is not dumped with the users",
+        ]
+        assert dbdump("dump", *how).returncode == 0
+        assert dbdump("restore", *how, "--as=chk_read", "--force", "--yes").returncode == 0
+        assert mariadb.sql("SELECT CAST(a AS double), HEX(d) FROM f", "chk_read") == "16777200\t815F"
+    finally:
+        mariadb.sql("REVOKE SELECT ON chk_whole.* FROM PUBLIC")
+
+
 def test_a_view_that_is_left_out_may_be_broken(dbdump, mysql_databases, datadir):
     """ignore_tables is what the hint offers, and then check is content."""
     how = ["--option", "ignore_tables=chk_view.broken", "--database=chk_view", f"--datadir={datadir}"]
@@ -360,7 +407,7 @@ def test_mariadb_s_program_is_no_good_for_all_of_mysql(dbdump, mariadb, mysql_da
 
 @pytest.mark.no_next_run("they still are none")
 def test_files_that_are_no_databases_are_found_and_nothing_is_made_beside_the_others(dbdump, datadir, tmp_path):
-    """Missing, empty, text, a directory; a database in WAL mode gets no files beside it."""
+    """Missing, empty, text, a directory, a FIFO; a database in WAL mode gets no files beside it."""
     (tmp_path / "d").mkdir()
     wal = tmp_path / "d" / "wal.db"
     with closing(sqlite3.connect(wal)) as db:
@@ -369,15 +416,16 @@ def test_files_that_are_no_databases_are_found_and_nothing_is_made_beside_the_ot
     (tmp_path / "d" / "empty.db").touch()
     (tmp_path / "d" / "text.db").write_text("no database at all")
     (tmp_path / "d" / "directory.db").mkdir()
+    os.mkfifo(tmp_path / "d" / "fifo.db")
     before = state(tmp_path / "d", datadir)
-    names = ["wal", "empty", "text", "directory", "missing"]
+    names = ["wal", "empty", "text", "directory", "fifo", "missing"]
     paths = [word for name in names for word in ("--option", f"path={tmp_path}/d/{name}.db")]
     done = dbdump("check", "--backend=sqlite", *paths, f"--datadir={datadir}")
     assert state(tmp_path / "d", datadir) == before
     for name, words in {"empty": "file is empty", "text": "not a database", "directory": "not a file",
-                        "missing": "no such file"}.items():  # fmt: skip
+                        "fifo": "not a file", "missing": "no such file"}.items():  # fmt: skip
         assert words in line_of(done, f"/{name}.db ", "ERROR")
-    assert failed(done, "ERROR") == {"empty.db", "text.db", "directory.db", "missing.db"}
+    assert failed(done, "ERROR") == {"empty.db", "text.db", "directory.db", "fifo.db", "missing.db"}
     assert failed(dbdump("dump", "--backend=sqlite", *paths, f"--datadir={datadir}"), "FAILED") == failed(done, "ERROR")
 
 

@@ -38,6 +38,7 @@ CREATE TABLE child (id int, CONSTRAINT parent FOREIGN KEY (id) REFERENCES thing 
 CREATE TABLE parted (k int PRIMARY KEY) PARTITION BY HASH (k) PARTITIONS 3;
 INSERT INTO parted SELECT seq FROM seq_1_to_9;
 CREATE SEQUENCE counter START 42 INCREMENT 3; DO NEXTVAL(counter);
+CREATE TABLE numbered (id bigint DEFAULT (NEXTVAL(counter)), note text); INSERT INTO numbered (note) VALUES ('x');
 CREATE TABLE log (what text);
 CREATE VIEW seen AS SELECT id, gross FROM thing WHERE price > 10;
 CREATE VIEW `a view of it` AS SELECT * FROM seen;

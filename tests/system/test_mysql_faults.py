@@ -370,7 +370,7 @@ def test_missing_clients_are_said_with_what_to_install(dbdump, tmp_path, datadir
     assert "hint: Install the client programs there: mariadb-client, or mysql-client." in done.stdout
 
 
-@pytest.mark.parametrize("words", ["no-data", "ignore-table=kept.t", "loose_where=1=0"])
+@pytest.mark.parametrize("words", ["no-data", "ignore-table=kept.t", "loose_where=1=0", "compatible=ansi"])
 def test_an_option_file_that_leaves_something_out(mariadb, dbdump, datadir, words):
     """What the manifest would not show is refused, and says what to do."""
     file = Path(mariadb.defaults_file(name="incomplete"))
@@ -385,3 +385,25 @@ def test_an_option_file_that_leaves_something_out(mariadb, dbdump, datadir, word
     assert "would leave something out of every dump" in done.stdout
     assert "ignore_tables" in done.stdout
     assert list(datadir.rglob("*.json")) == []
+
+
+def test_an_option_file_changes_no_table(mariadb, dbdump, datadir):
+    """With skip-opt alone, mariadb-dump leaves out AUTO_INCREMENT, engine, character set and comment."""
+    file = Path(mariadb.defaults_file(name="changing"))
+    file.write_text(f"{file.read_text()}[mysqldump]\nskip-opt\nskip-quote-names\nskip-tz-utc\n")
+    mariadb.create("kept")
+    try:
+        mariadb.sql(
+            "CREATE TABLE t (`a b` int AUTO_INCREMENT PRIMARY KEY, made timestamp) AUTO_INCREMENT = 7 ENGINE = Aria "
+            "COMMENT = 'c'; INSERT INTO t (made) VALUES ('2026-06-01 12:00:00')",
+            "kept",
+        )
+        before = mariadb.sql(query := "SHOW CREATE TABLE t; SELECT UNIX_TIMESTAMP(made) FROM t", "kept")
+        flags = ["--backend=mysql", f"--defaults={file}", f"--datadir={datadir}", "--database=kept"]
+        assert dbdump("dump", *flags).returncode == 0
+        mariadb.sql("SET GLOBAL time_zone = '+05:00'")
+        assert dbdump("restore", *flags, "--force", "--yes").returncode == 0
+        assert mariadb.sql(query, "kept") == before
+    finally:
+        mariadb.sql("SET GLOBAL time_zone = DEFAULT")
+        mariadb.drop("kept")

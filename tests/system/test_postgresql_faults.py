@@ -152,6 +152,24 @@ def test_a_locked_table_fails_by_name(postgres, dbdump, site, datadir):
     assert files(datadir) == {}
 
 
+def test_a_table_that_is_filled_anew_is_not_empty_in_the_dump(postgres, dbdump, started, site, datadir):
+    """pg_dump's snapshot is older than its locks: one that waited for a TRUNCATE would see none of the rows."""
+    postgres.sql("DROP TABLE IF EXISTS filled; CREATE TABLE filled AS SELECT 1 AS one", "small")
+    with subprocess.Popen(["psql", "-XqAt", "-d", "small"], env=postgres.environment, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+        print("BEGIN; TRUNCATE filled; INSERT INTO filled VALUES (2); SELECT 'held';", file=holder.stdin, flush=True)
+        assert holder.stdout.readline() == "held\n"
+        run = started(*site(wrap="[]"), "--database=small")
+        seen = iter(run.stdout.readline, "")
+        assert any("tries once more" in line for line in seen)
+        print("COMMIT;", file=holder.stdin, flush=True)
+        code, said = end_of(run)
+    assert code == 0, said
+    (dump,) = datadir.rglob("*.pgdump")
+    rows = subprocess.run(["pg_restore", "-a", "-t", "filled", "-f", "-", dump], capture_output=True, check=True)
+    assert b"\n2\n" in rows.stdout
+
+
 def test_a_timeout_before_pg_dump_lifts_it_says_what_to_do(postgres, role, dbdump, big, datadir):
     """What it asks first may take longer than the role's statement_timeout: here, since somebody holds a catalogue."""
     role("hasty", "LOGIN SUPERUSER; ALTER ROLE hasty SET statement_timeout = '1s'")

@@ -47,7 +47,7 @@ def restore(dbdump, flags):
 def statements(server, name: str, called: str) -> str:
     """Return the dump of a database without comments, and as if it were called otherwise."""
     text = "\n".join(line for line in dump_text(server, name).splitlines() if not line.startswith("--"))
-    for statement in ("CREATE DATABASE /*!32312 IF NOT EXISTS*/ {}", "USE {};", "ALTER DATABASE {} "):
+    for statement in ("CREATE DATABASE /*!32312 IF NOT EXISTS*/ {}", "USE {};", "ALTER DATABASE {} ", "nextval({}."):
         text = text.replace(statement.format(identifier(name)), statement.format(identifier(called)))
     return text
 
@@ -131,6 +131,19 @@ def test_the_events_of_a_copy_are_off(mariadb, dumped, restore):
     mariadb.drop("ticking")
     restore("ticking")
     assert mariadb.sql(query.format("ticking")) == there
+
+
+@pytest.mark.parametrize("into", ["copied", "a`from"])
+def test_a_copy_counts_by_itself(mariadb, dumped, restore, into):
+    """A column takes its numbers from the sequence of the copy, and what only reads like that is left alone."""
+    note = "DEFAULT (nextval(`from`.`counter`))"
+    made = ("CREATE SEQUENCE counter START 42; CREATE TABLE t (x int DEFAULT (NEXTVAL(counter) + LASTVAL(counter)), "
+            f"note varchar(99) DEFAULT '{note}' COMMENT '  {note}'); INSERT INTO t (x) VALUES (1)")  # fmt: skip
+    dumped("from", made, into)
+    restore("from", f"--as={into}")
+    mariadb.drop("from")
+    assert mariadb.sql("INSERT INTO t VALUES (); SELECT * FROM t", into) == f"1\t{note}\n84\t{note}"
+    assert f"COMMENT '  {note}'" in mariadb.sql("SHOW CREATE TABLE t", into)
 
 
 def test_an_empty_database_is_no_hindrance(mariadb, dumped, restore):

@@ -96,6 +96,7 @@ def test_what_belongs_to_the_database_comes_back(postgres, dbdump, flags, create
     try:
         postgres.sql(
             "ALTER DATABASE owned SET work_mem = '7MB'; COMMENT ON DATABASE owned IS E'two\nlines';"
+            "ALTER DATABASE owned SET array_nulls = off;"  # which makes a text of NULL
             "ALTER DATABASE owned OWNER TO tenant; REVOKE CONNECT ON DATABASE owned FROM PUBLIC"
         )
         query = (
@@ -110,6 +111,7 @@ def test_what_belongs_to_the_database_comes_back(postgres, dbdump, flags, create
         restore("owned")
         assert postgres.sql(query) == before
         assert "work_mem=7MB" in before
+        assert postgres.sql("SELECT count(*) FROM thing WHERE array_position(tags, NULL) = 2", "owned") == "500"
     finally:
         postgres.drop("owned")
         postgres.sql("DROP ROLE tenant")

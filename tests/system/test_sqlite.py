@@ -30,6 +30,8 @@ CREATE TABLE plain (x, y); INSERT INTO plain (rowid, x, y) VALUES (7, 1, 2), (9,
 CREATE TABLE empty (a); CREATE TABLE "odd "" name" ("a b" INT, rowid TEXT);
 INSERT INTO "odd "" name" VALUES (1, 'not the row number');
 CREATE TABLE w (a TEXT PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO w VALUES ('k', 1);
+CREATE TABLE descending (a INTEGER PRIMARY KEY DESC); INSERT INTO descending (rowid, a) VALUES (5, 1), (3, 2);
+CREATE TABLE half (a); INSERT INTO half VALUES (CAST(x'00d8' AS TEXT)), (CAST(x'feff' AS TEXT)), (char(65535));
 CREATE TABLE parent (id INTEGER PRIMARY KEY); CREATE TABLE child (p REFERENCES parent);
 INSERT INTO child VALUES (99);
 CREATE VIEW v AS SELECT b FROM t; CREATE VIEW vc AS SELECT b FROM t -- a comment
@@ -52,7 +54,7 @@ def content(path: Path) -> list[object]:
         for (raw,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"):
             table = raw.decode()
             quoted = '"' + table.replace('"', '""') + '"'
-            with_number = "rowid, " if table in ("plain", "t") else ""
+            with_number = "rowid, " if table in ("plain", "t", "descending") else ""
             found.append((table, sorted(map(repr, database.execute(f"SELECT {with_number}* FROM {quoted}")))))
         found += [
             database.execute(f"PRAGMA {each}").fetchall() for each in ("user_version", "application_id", "encoding")
@@ -104,6 +106,23 @@ def test_awkward_content_goes_there_and_back(tmp_path, dbdump, datadir, form, en
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM ft WHERE ft MATCH 'hello'").fetchone() == (1,)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_script_in_a_row_is_loaded_in_one_go():
+    """Whoever loads it looks at each end of a line whether a statement has ended: it would be at that for long."""
+    text = sqlite_program.Text(b"if (x) {\n  y();\n}\n" * 200)
+    assert "\n" not in sqlite_program.literal(text, "utf-8")
+    assert sqlite_program.literal(sqlite_program.Text(b"x;\ny"), "utf-8") == "'x;\ny'"
+
+
+def test_numbers_of_a_table_that_is_gone_are_no_hindrance(tmp_path, dbdump, datadir):
+    """SQLite keeps its table of AUTOINCREMENT's numbers when nothing has one any more."""
+    path = make(tmp_path / "gone.db", "CREATE TABLE a (n INTEGER PRIMARY KEY AUTOINCREMENT); DROP TABLE a;")
+    before = content(path)
+    assert dbdump(*flags(path, datadir, "sql")).returncode == 0
+    path.unlink()
+    paste(manifests(datadir)["gone.db"]["restore"])
+    assert content(path) == before
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -188,6 +207,25 @@ def test_what_is_no_database_fails_and_makes_no_file(tmp_path, dbdump, datadir, 
     assert set(manifests(datadir)) == {"good.db"}
     path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
     make(path)  # which the next run dumps
+
+
+def test_a_writer_that_died_is_said_to_have(tmp_path, dbdump, datadir):
+    """What it left undone only somebody who may write can undo: nothing is stored, nothing changed, until then."""
+    path = make(tmp_path / "hot.db", "CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000))")
+    code = (
+        "import os, sqlite3, sys\nd = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "d.execute('PRAGMA cache_size = 1'); d.execute('BEGIN')\n"
+        "d.execute('INSERT INTO t VALUES (randomblob(100000))'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=False)
+    before = files(tmp_path)
+    assert Path(f"{path}-journal").stat().st_size
+    done = dbdump(*flags(path, datadir))
+    assert done.returncode == 1
+    assert "hint: Its writer died and left a journal" in done.stdout
+    assert files(tmp_path) == before
+    assert _rows(path, "t") == 1  # which has set it right
+    assert dbdump(*flags(path, datadir)).returncode == 0
 
 
 def test_an_exclusive_lock_is_waited_for_and_named(tmp_path, dbdump, datadir, monkeypatch):

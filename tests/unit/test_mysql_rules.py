@@ -386,7 +386,8 @@ def bound(tools: str, version: str, *more: str, grants: Sequence[str] = (), **op
     return MySQL(**options).on(answer)
 
 
-FLAGS = ["--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G"]
+FLAGS = ["--quick", "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G",
+         "--create-options", "--quote-names", "--set-charset", "--tz-utc", "--skip-add-locks"]  # fmt: skip
 OURS = ["--default-character-set=utf8mb4", "--skip-force"]
 HISTORY = "system_versioning_insert_history\tOFF"
 
