@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from .backends.base import Backend
@@ -66,6 +66,12 @@ class Planned:
     def stages(self) -> tuple[Stage, ...]:
         """All stages, wherever they run."""
         return self.pipeline.stages + (self.wrapping.stages if self.wrapping else ())
+
+    def by(self, argv: Sequence[str]) -> Planned:
+        """Return the same, dumped by another argv of its backend."""
+        first, *others = self.pipeline.stages
+        first = replace(first, argv=checked_argv(argv, self.pipeline.values, self.name.database))
+        return replace(self, pipeline=replace(self.pipeline, stages=(first, *others)))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from .signals import Signals
 from .writers.base import Sink, Store
 from .writers.on_host import HostSink
 
+_LOOK_SECONDS = 0.5  # between two looks whether what is in the way is gone
 _MOST_RECIPES = 64  # at once: each waits for a server's list, or for its dumps
 
 
@@ -173,7 +174,7 @@ class Runner:
     def _store_or_again(self, planned: Planned) -> int:
         """Store one database, from the beginning again where a connection was lost and nothing was committed.
 
-        What is out for a short while is waited for, longer each time; and so is what the backend says.
+        What is out for a short while is waited for, longer each time; and so is what the backend says is in the way.
         """
         tried = 0
         while True:
@@ -189,12 +190,20 @@ class Runner:
                     raise Interrupted("ended before it was complete") from error
                 tried += 1
             except StageError as error:
-                wait = planned.backend.outwait(planned.name.database, error.message)
-                if wait is None:
-                    raise
-                self._display.notice(f"{planned.name.id}: {printable(error.message)}; waits, and tries once more")
-                if not wait():
-                    raise
+                planned = self._without_obstacle(planned, error)
+
+    def _without_obstacle(self, planned: Planned, error: StageError) -> Planned:
+        """Wait until what a dump failed by is gone, and return how it begins anew. Raises `error` where it is none."""
+        name = planned.name
+        obstacle = planned.backend.obstacle(name.database, error.message)
+        if obstacle is None:
+            raise error
+        self._display.notice(f"{name.id}: {printable(obstacle.told)}")
+        while obstacle.is_there():
+            if self._ending.wait(_LOOK_SECONDS):
+                raise Interrupted("ended before it was complete") from error
+        argv = planned.backend.get_command(name.database)
+        return planned if argv is None else planned.by(argv)
 
     def _store(self, planned: Planned) -> int:
         """Dump one database into its writer, commit it, and return the bytes that were stored."""

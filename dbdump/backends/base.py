@@ -61,6 +61,13 @@ class Reader(NamedTuple):
     install: str
 
 
+class Obstacle(NamedTuple):
+    """What a dump failed by, and need not fail by again: `told` says so to people, and `is_there` as long as it is."""
+
+    told: str
+    is_there: Callable[[], bool]
+
+
 @dataclass(kw_only=True)
 class Backend(ABC):
     """One kind of database server.
@@ -229,8 +236,11 @@ class Backend(ABC):
     def prepare(self) -> None:  # noqa: B027
         """Called before the list is asked for, once a run; not in a dry run."""
 
-    def outwait(self, database: str, message: str) -> Callable[[], bool] | None:  # noqa: ARG002
-        """Return what waits for that which a dump failed by, and says whether it is over; None: nobody waits for it."""
+    def obstacle(self, database: str, message: str) -> Obstacle | None:  # noqa: ARG002
+        """Return what was in the way of a dump that failed with `message`; None: it would fail again.
+
+        Without it the dump begins anew, by the argv that `get_command` returns then. Raises StageError.
+        """
         return None
 
     def prepare_db(self, database: str) -> None:  # noqa: B027

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -12,10 +10,10 @@ from typing import Literal, Self
 from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip
 from ..findings import Finding
-from .base import Backend, Reader, StreamShape, option
+from .base import Backend, Obstacle, Reader, StreamShape, option
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import HINTS
-from .postgresql_locks import AT_ONCE, LOCKED, unlocked
+from .postgresql_locks import LOCKED, LockWait
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
 from .postgresql_restore import (
     MAINTENANCE,
@@ -70,7 +68,7 @@ class PostgreSQL(Backend):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
         self._connectable: dict[str, bool] = {}
         self._versions: dict[str, str] = {}
-        self._until: dict[str, float] = {}  # by database: when no lock is waited for any more
+        self._lock_waits: dict[str, LockWait] = {}  # by database
         self._owners = True
         self._number = 0  # of the server's version
 
@@ -114,19 +112,16 @@ class PostgreSQL(Backend):
             "pg_dump",
             "--no-password",
             *how,
-            f"--lock-wait-timeout={round(min(self.lock_wait_timeout or AT_ONCE, AT_ONCE) * 1000)}",
+            f"--lock-wait-timeout={round(self._lock_wait(database).seconds * 1000)}",
             *self.pg_dump_options,
             self._connection(database),
         ]
 
-    def outwait(self, database: str, message: str) -> Callable[[], bool] | None:
-        """Return what waits, without pg_dump's snapshot, until no table is locked; see Backend."""
-        own = any(each.startswith("--lock-w") for each in self.pg_dump_options)
-        if own or not ("LOCK TABLE" in message and "statement timeout" in message):
+    def obstacle(self, database: str, message: str) -> Obstacle | None:
+        """Return the lock of a table that pg_dump gave up to wait for; see Backend."""
+        if any(each.startswith("--lock-w") for each in self.pg_dump_options):
             return None
-        seconds = (self.lock_wait_timeout or math.inf) - AT_ONCE
-        until = self._until.setdefault(database, time.monotonic() + seconds)
-        return lambda: unlocked(lambda: self._answer(database, LOCKED), until)
+        return self._lock_wait(database).obstacle(message, lambda: self._answer(database, LOCKED))
 
     def get_globals_command(self) -> list[str] | None:
         """Return the argv of pg_dumpall, unless the recipe wants no globals."""
@@ -260,6 +255,9 @@ class PostgreSQL(Backend):
     def _as_dumper(self) -> list[str]:
         user = connection_words(self.pg_dump_options).get("user")
         return [f"--username={user}"] if user else []
+
+    def _lock_wait(self, database: str) -> LockWait:
+        return self._lock_waits.setdefault(database, LockWait(self.lock_wait_timeout))
 
     def _answer(self, database: str, *commands: str) -> str:
         return self._ask_as_dumper(database, commands).strip()

@@ -152,22 +152,44 @@ def test_a_locked_table_fails_by_name(postgres, dbdump, site, datadir):
     assert files(datadir) == {}
 
 
-def test_a_table_that_is_filled_anew_is_not_empty_in_the_dump(postgres, dbdump, started, site, datadir):
-    """pg_dump's snapshot is older than its locks: one that waited for a TRUNCATE would see none of the rows."""
+@pytest.fixture
+def filling(postgres):
+    """Somebody who truncates the table `filled`, and fills it again when told to commit."""
     postgres.sql("DROP TABLE IF EXISTS filled; CREATE TABLE filled AS SELECT 1 AS one", "small")
     with subprocess.Popen(["psql", "-XqAt", "-d", "small"], env=postgres.environment, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
         print("BEGIN; TRUNCATE filled; INSERT INTO filled VALUES (2); SELECT 'held';", file=holder.stdin, flush=True)
         assert holder.stdout.readline() == "held\n"
-        run = started(*site(wrap="[]"), "--database=small")
-        seen = iter(run.stdout.readline, "")
-        assert any("tries once more" in line for line in seen)
-        print("COMMIT;", file=holder.stdin, flush=True)
-        code, said = end_of(run)
+        yield holder
+        holder.stdin.close()
+
+
+def waiting(run: subprocess.Popen[str]) -> bool:
+    """Read what a run says until it waits for a lock; return whether it does."""
+    return any("a table is locked: begins anew when it is not" in line for line in iter(run.stdout.readline, ""))
+
+
+def test_a_table_that_is_filled_anew_is_not_empty_in_the_dump(started, site, datadir, filling):
+    """pg_dump's snapshot is older than its locks: one that waited for a TRUNCATE would see none of the rows."""
+    run = started(*site(wrap="[]"), "--database=small")
+    assert waiting(run)
+    print("COMMIT;", file=filling.stdin, flush=True)
+    code, said = end_of(run)
     assert code == 0, said
     (dump,) = datadir.rglob("*.pgdump")
     rows = subprocess.run(["pg_restore", "-a", "-t", "filled", "-f", "-", dump], capture_output=True, check=True)
     assert b"\n2\n" in rows.stdout
+
+
+def test_a_run_that_waits_for_a_lock_can_be_ended(started, site, datadir, filling):
+    """At once, however long the lock would be waited for."""
+    run = started(*site(wrap="[]"), "--database=small")
+    assert waiting(run)
+    run.send_signal(signal.SIGTERM)
+    code, said = end_of(run)
+    assert code == 128 + signal.SIGTERM
+    assert "small: run: ended before it was complete" in said
+    assert files(datadir) == {}
 
 
 def test_a_timeout_before_pg_dump_lifts_it_says_what_to_do(postgres, role, dbdump, big, datadir):
