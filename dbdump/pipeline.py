@@ -269,7 +269,8 @@ def describe(status: int | None, program: str) -> tuple[str, str]:
             return f"exit status {status}", ""
 
 
-_DETAIL = re.compile(r"(?:[\w-]+: )?detail: *(.*)", re.IGNORECASE)
+# In another language, and before PostgreSQL 15 in English too, pg_dump has another word before the query that failed.
+_DETAIL = re.compile(r"(?:[\w-]+: )?detail: *(.*)|.*: ?(LOCK TABLE .*)", re.IGNORECASE)
 _LONGEST_CAUSE = 500  # characters of a line for people
 _TROUBLE = re.compile(r"error|fatal|denied|fail|cannot|could not|unable|no such|not found", re.IGNORECASE)
 
@@ -286,5 +287,5 @@ def cause(messages: Sequence[str], program: str) -> str:
     if index is None:
         usage = next((index for index, line in enumerate(messages) if line.lower().startswith("usage:")), None)
         return "; ".join(messages[:usage][-3:] or messages[:1])
-    detail = next((m[1] for m in map(_DETAIL.match, messages[index + 1 : index + 2]) if m), "")
+    detail = next((m[1] or m[2] for m in map(_DETAIL.match, messages[index + 1 : index + 2]) if m), "")
     return "; ".join(filter(None, [messages[index], detail]))

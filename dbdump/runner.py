@@ -31,7 +31,8 @@ from .signals import Signals
 from .writers.base import Sink, Store
 from .writers.on_host import HostSink
 
-_LOOK_SECONDS = 0.5  # between two looks whether what is in the way is gone
+_LOOK_SECONDS = 0.5  # between the first two looks whether what is in the way is gone; then longer each time
+_LONGEST_LOOK_SECONDS = 5.0
 _MOST_RECIPES = 64  # at once: each waits for a server's list, or for its dumps
 
 
@@ -174,12 +175,12 @@ class Runner:
     def _store_or_again(self, planned: Planned) -> int:
         """Store one database, from the beginning again where a connection was lost and nothing was committed.
 
-        What is out for a short while is waited for, longer each time; and so is what the backend says is in the way.
+        What is out for a short while is waited for, longer each time.
         """
         tried = 0
         while True:
             try:
-                return self._store(planned)
+                return self._store_unhindered(planned)
             except ConnectionLost as error:
                 if not self._ending.is_set() and tried == planned.retries:
                     raise
@@ -189,6 +190,12 @@ class Runner:
                 if self._ending.wait(seconds):
                     raise Interrupted("ended before it was complete") from error
                 tried += 1
+
+    def _store_unhindered(self, planned: Planned) -> int:
+        """Store one database, from the beginning again each time that what it failed by is gone."""
+        while True:
+            try:
+                return self._store(planned)
             except StageError as error:
                 planned = self._without_obstacle(planned, error)
 
@@ -199,9 +206,11 @@ class Runner:
         if obstacle is None:
             raise error
         self._display.notice(f"{name.id}: {printable(obstacle.told)}")
+        seconds = _LOOK_SECONDS
         while obstacle.is_there():
-            if self._ending.wait(_LOOK_SECONDS):
+            if self._ending.wait(seconds):
                 raise Interrupted("ended before it was complete") from error
+            seconds = min(2 * seconds, _LONGEST_LOOK_SECONDS)
         argv = planned.backend.get_command(name.database)
         return planned if argv is None else planned.by(argv)
 

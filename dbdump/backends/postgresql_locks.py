@@ -13,6 +13,7 @@ from collections.abc import Callable
 from .base import Obstacle
 
 _AT_ONCE = 0.5  # seconds: whoever is done meanwhile may have emptied a table
+_ENOUGH = 3600.0  # seconds for the locks alone
 
 # Of such a lock that is waited for, too, as pg_dump would wait behind that.
 LOCKED = """\
@@ -22,31 +23,38 @@ SELECT EXISTS (SELECT FROM pg_locks JOIN pg_class AS c ON c.oid = relation
 
 
 class LockWait:
-    """How long the dump of one database waits for locks: pg_dump for `seconds`, and we for `most`, 0 for ever."""
+    """How long the dump of one database waits for locks: pg_dump for `seconds`, and in all for `most`, 0 for ever."""
 
     def __init__(self, most: float) -> None:
-        self._most = most or math.inf
-        self._until = 0.0  # not known before the first failure
-        self.seconds = min(_AT_ONCE, self._most)
+        self._left = most or math.inf
+        self.seconds = min(_AT_ONCE, self._left)
 
     def obstacle(self, message: str, ask: Callable[[], str]) -> Obstacle | None:
         """Return what was in pg_dump's way: a locked table; None for another failure, or where it takes too long.
 
-        `ask` answers LOCKED. Where no table is locked, to lock thousands of them took longer than the server was
-        given, which gets twice the time then.
+        `ask` answers LOCKED. Where no table is locked, to lock thousands of them took longer than pg_dump was given:
+        it gets twice the time then. So it does where the server speaks another language, and may mean something else:
+        that is soon tried for the last time, as it fails at once.
         """
         if "LOCK TABLE" not in message:
             return None
-        now = time.monotonic()
-        self._until = self._until or now + self._most - self.seconds
-        if now >= self._until:
+        self._left -= self.seconds
+        if self._left <= 0 or self.seconds > _ENOUGH:
             return None
-        if self._is_locked(ask):
-            return Obstacle("a table is locked: begins anew when it is not", lambda: self._is_locked(ask))
-        if "statement timeout" not in message:
+        if ask() == "t":
+            return Obstacle("a table is locked: begins anew when it is not", self._looking(ask))
+        if "ERROR:" in message and "statement timeout" not in message:
             return None
-        self.seconds = min(2 * self.seconds, self._most)
+        self.seconds = min(2 * self.seconds, self._left)
         return Obstacle(f"the locks took too long: begins anew, with {self.seconds:g} s for them", lambda: False)
 
-    def _is_locked(self, ask: Callable[[], str]) -> bool:
-        return time.monotonic() < self._until and ask() == "t"
+    def _looking(self, ask: Callable[[], str]) -> Callable[[], bool]:
+        """Return what says whether a table is locked, as long as there is time left."""
+        until = time.monotonic() + self._left
+
+        def is_locked() -> bool:
+            """Ask, and take off what has passed."""
+            self._left = until - time.monotonic()
+            return self._left > 0 and ask() == "t"
+
+        return is_locked

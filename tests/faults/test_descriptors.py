@@ -35,7 +35,7 @@ def full(path: Path, uid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", path], check=True)
+        subprocess.run(["umount", "-l", path], check=True)  # a shell there may end after dbdump
 
 
 @needs_root

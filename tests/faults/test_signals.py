@@ -70,14 +70,14 @@ def sleeps(process: subprocess.Popen[str]) -> int:
     return int(told.rpartition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
-def looks_up(process: subprocess.Popen[str]) -> None:
+def looks_up(process: subprocess.Popen[str], times: int = 5) -> None:
     """Wait until a run has seen the signals that it was sent, and has begun to end what it does.
 
     It looks for them when it wakes up, ten times a second; it is by these that we count, since a machine that is busy
     has it sleep for longer.
     """
     since = sleeps(process)
-    wait_for(lambda: process.poll() is not None or sleeps(process) > since + 5, "it to look for signals")
+    wait_for(lambda: process.poll() is not None or sleeps(process) > since + times, "it to look for signals")
 
 
 @pytest.mark.parametrize(
@@ -129,14 +129,16 @@ def test_ended_twice_while_it_commits(
     inject = ["-f", "-qq", "-o", str(trace), "-e", f"trace={call}",
               "-e", f"inject={call}:delay_enter=60000000:when={when}"]  # fmt: skip
     with subprocess.Popen([program("strace", "strace"), *inject, "-p", str(process.pid)]) as strace:
-        wait_for(lambda: is_traced(process), "strace")
-        (tmp_path / "go").touch()
-        wait_for(lambda: trace.read_text().count(f"{call}(") == when, "the commit")
-        assert set(place.glob(begun)) - before
-        for _ in range(2):
-            process.send_signal(signal.SIGTERM)
-        looks_up(process)
-        strace.terminate()  # with which the call goes on
+        try:
+            wait_for(lambda: is_traced(process), "strace")
+            (tmp_path / "go").touch()
+            wait_for(lambda: trace.read_text().count(f"{call}(") == when, "the commit")
+            assert set(place.glob(begun)) - before
+            for _ in range(2):
+                process.send_signal(signal.SIGTERM)
+            looks_up(process, 50)  # each time that strace stops it counts, too
+        finally:
+            strace.terminate()  # with which the call goes on
     code, out = end_of(process)
     said.append(out)
     assert code == 128 + signal.SIGTERM

@@ -182,9 +182,11 @@ def _remove(made: Accounts, kind: str) -> None:
                 os.kill(pid, signal.SIGKILL)
         return not pids
 
-    wait_for(ended, f"whatever runs as {made.user(kind)} to end")  # else userdel leaves the account
-    with _alone():
-        subprocess.run(["userdel", made.user(kind)], check=False, capture_output=True)
+    try:
+        wait_for(ended, f"whatever runs as {made.user(kind)} to end")  # else userdel leaves the account
+    finally:
+        with _alone():
+            subprocess.run(["userdel", made.user(kind)], check=False, capture_output=True)
 
 
 @contextmanager

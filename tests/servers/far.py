@@ -152,4 +152,4 @@ def disk(far: Far) -> Iterator[Path]:
     try:
         yield far.path
     finally:
-        subprocess.run(["umount", far.path], check=True)
+        subprocess.run(["umount", "-l", far.path], check=True)  # a shell there may end after dbdump

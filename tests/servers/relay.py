@@ -17,7 +17,7 @@ import pytest
 
 from servers.accounts import Accounts
 from servers.process import program
-from servers.sshd import SSHD, running
+from servers.sshd import SSHD, free_port, running
 
 _PIECE = 65536
 _SOON = 'exec "$@" -o ClientAliveInterval=1 -o ClientAliveCountMax=2'  # that is when sshd gives a client up
@@ -35,7 +35,7 @@ class Relay:
         self.delay = 0.0
         self._last = float("inf")  # bytes after which it freezes by itself
         self._counting = threading.Lock()
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", free_port()))
         self.port = int(self._server.getsockname()[1])
         self._open: set[socket.socket] = set()
         self._going = threading.Event()

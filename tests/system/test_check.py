@@ -145,7 +145,8 @@ def test_what_pg_dump_takes_for_the_server_s_own_is_a_warning(dbdump, postgres, 
     postgres.create("odd")
     try:
         postgres.sql(
-            "CREATE FUNCTION pg_catalog.odd() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE EXTENSION adminpack; "
+            "CREATE FUNCTION pg_catalog.odd() RETURNS int LANGUAGE sql AS 'SELECT 1'; "
+            "CREATE EXTENSION pageinspect WITH SCHEMA pg_catalog; "
             "CREATE TABLE information_schema.odd (a int); CREATE TABLE t (a int)",
             "odd",
         )

@@ -173,6 +173,11 @@ def test_exit_statuses_in_words(status, expected):
         (["warning", "x: error: bad", "more"], "x: error: bad"),
         (["warning", "x: it is so", "more"], "x: it is so"),
         (["x: error: bad", "x: detail: Query was: LOCK TABLE t"], "x: error: bad; Query was: LOCK TABLE t"),
+        (["x: error: bad", "x: error: query was: LOCK TABLE t"], "x: error: bad; LOCK TABLE t"),
+        (
+            ["x: erreur : non: ERROR", "x: détail : La requête était : LOCK TABLE t"],
+            "x: erreur : non: ERROR; LOCK TABLE t",
+        ),
         (["FATAL:  no", "DETAIL:  because"], "FATAL:  no; because"),
         (["unknown option -- Z", "usage: x [-a]", "[-b]", "[-c]"], "unknown option -- Z"),
         (["usage: x [-a]", "[-b]", "[-c]", "[-d]"], "usage: x [-a]"),
