@@ -196,7 +196,7 @@ def test_what_is_left_is_said(mariadb, dumped, dbdump, flags):
                for each in flags]  # fmt: skip
         done = dbdump("restore", *own, "--database=broken", "--yes")
         assert done.returncode == 1
-        assert "Access denied" in done.stdout
+        assert "denied" in done.stdout
         assert "left: broken, as far as it came" in done.stdout
     finally:
         mariadb.sql("DROP USER half@localhost")
