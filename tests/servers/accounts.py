@@ -86,12 +86,8 @@ class Accounts:
             for path in Path("/usr/bin").iterdir():
                 if path.name not in programs:
                     (Path(top) / path.name).symlink_to(path)
-            environment = self.home(kind) / ".ssh" / "environment"
-            environment.write_text(f"PATH={top}\n")
-            try:
+            with self._finding(kind, top):
                 yield
-            finally:
-                environment.unlink()
 
     @contextmanager
     def with_programs(self, kind: str, **texts: str) -> Iterator[None]:
@@ -101,12 +97,17 @@ class Accounts:
             for name, text in texts.items():
                 Path(top, name).write_text(f"#!/bin/sh\n{text}\n")
                 Path(top, name).chmod(0o755)
-            environment = self.home(kind) / ".ssh" / "environment"
-            environment.write_text(f"PATH={top}:/usr/bin:/bin\n")
-            try:
+            with self._finding(kind, f"{top}:/usr/bin:/bin"):
                 yield
-            finally:
-                environment.unlink()
+
+    @contextmanager
+    def _finding(self, kind: str, path: str) -> Iterator[None]:
+        environment = self.home(kind) / ".ssh" / "environment"
+        environment.write_text(f"PATH={path}\n")
+        try:
+            yield
+        finally:
+            environment.unlink()
 
     def processes(self, kind: str) -> list[int]:
         """Return the processes that run as it."""

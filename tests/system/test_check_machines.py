@@ -269,17 +269,8 @@ def test_what_an_account_has_no_programs_for_is_not_known(check, sqlite, sshd, a
 @contextmanager
 def another_time(accounts, kind: str, seconds: int) -> Iterator[None]:
     """Give an account a clock of its own, so many seconds off."""
-    programs = accounts.home(kind) / "clock"
-    programs.mkdir()
-    (programs / "date").write_text(f"#!/bin/sh\necho $(($(/usr/bin/date -u +%s) + {seconds}))\n")
-    (programs / "date").chmod(0o755)
-    environment = accounts.home(kind) / ".ssh" / "environment"
-    environment.write_text(f"PATH={programs}:/usr/bin:/bin\n")
-    try:
+    with accounts.with_programs(kind, date=f"echo $(($(/usr/bin/date -u +%s) + {seconds}))"):
         yield
-    finally:
-        environment.unlink()
-        shutil.rmtree(programs)
 
 
 def test_clocks_that_differ_are_a_warning(check, sqlite, sshd, accounts, tmp_path):

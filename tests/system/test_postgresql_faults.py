@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import pytest
+from faults.shell import shim
 from resources import recipe_file
 from servers.process import wait_for
 from support import end_of, files, gone, manifests, pid_of, wait_for_bytes
@@ -190,6 +191,27 @@ def test_a_run_that_waits_for_a_lock_can_be_ended(started, site, datadir, fillin
     assert code == 128 + signal.SIGTERM
     assert "small: run: ended before it was complete" in said
     assert files(datadir) == {}
+
+
+# A pg_dump whose server needs more than half a second for all the locks, which nobody holds.
+HASTY = """\
+#!/bin/sh
+case $* in *--lock-wait-timeout=500*)
+  echo 'pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout' >&2
+  echo 'pg_dump: detail: Query was: LOCK TABLE public.t IN ACCESS SHARE MODE' >&2
+  exit 1
+esac
+exec {real} "$@"
+"""
+
+
+def test_a_server_with_many_tables_is_given_more_time(dbdump, site, datadir, tmp_path):
+    """Where nobody holds a lock, the dump begins anew by another argv, which is in its manifest."""
+    done = dbdump(*site(wrap="[]"), "--database=small", env=shim(tmp_path / "bin", "pg_dump", HASTY))
+    assert done.returncode == 0, done.stdout
+    assert "small: the locks took too long: begins anew, with 1 s for them" in done.stdout + done.stderr
+    manifest = manifests(datadir)["small"]
+    assert "--lock-wait-timeout=1000" in manifest["stages"][0]["argv"]
 
 
 def test_a_timeout_before_pg_dump_lifts_it_says_what_to_do(postgres, role, dbdump, big, datadir):
