@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from shlex import quote
+from pathlib import Path
 
 from . import peers
 from .compare import Bench
@@ -36,7 +37,7 @@ def borgmatic(
     if missing := peers.missing("borg", "borgmatic"):
         return Contender(name, typed, (), peer=True, missing=missing)
     (bench.top / "peers" / "nothing").mkdir(parents=True, exist_ok=True)
-    settings = bench.top / "peers" / f"{name}-{len(databases)}.yaml".replace(" ", "_")
+    settings = bench.top / "peers" / f"{name}-{kind}-{len(databases)}.yaml".replace(" ", "_")
     repository = f"{bench.out}/repo"
     if ssh:
         _, port, *_, host = ssh.split()
@@ -46,14 +47,28 @@ def borgmatic(
     argv = (peers.PYTHON, str(peers.unpacked("borgmatic")), "--config", str(settings), "create")
     before = f"rm -rf {bench.top}/peers/pipes && borg init --encryption {encryption} {repository}"
     if again:
-        before += " && " + " ".join(map(quote, argv))
+        before = _kept(bench, settings.with_suffix(".kept"), f"{before} && {shlex.join(argv)}")
     return Contender(name, typed, argv, before=before, environment=_environment(bench, ssh), peer=True)
+
+
+def _kept(bench: Bench, kept: Path, first: str) -> str:
+    """Return shell that makes the `first` archive once, and brings it back each time: that may take minutes.
+
+    What borg knows of a repository is kept with it: it refuses one that is older than what it knows.
+    """
+    repository, base = bench.out / "repo", _base(bench)
+    brought = f"rm -rf {base} && cp -a {kept}/{base.name} {base.parent} && cp -a {kept}/repo {bench.out}"
+    return f"if [ -d {kept} ]; then {brought}; else {first}; mkdir {kept}; cp -a {repository} {base} {kept}; fi"
+
+
+def _base(bench: Bench) -> Path:
+    return bench.top / "peers" / "borg"
 
 
 def _environment(bench: Bench, ssh: str) -> dict[str, str]:
     rsh = {"BORG_RSH": " ".join(["ssh", *ssh.split()[2:-1]])} if ssh else {}
     return {
-        "BORG_BASE_DIR": str(bench.top / "peers" / "borg"),
+        "BORG_BASE_DIR": str(_base(bench)),
         "BORG_PASSPHRASE": "bench",
         "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
         "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",

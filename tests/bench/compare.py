@@ -15,7 +15,7 @@ from .measure import ContenderError, run, run_tree_sampled
 from .results import Part, Row, Run, Target
 from .workload import Scale
 
-_ENDLESS_SECONDS = 150  # the first run is the only one
+_LONG_SECONDS = 150  # the first run, during which memory is looked at, is one of those that count
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Bench:
     ) -> dict[str, float]:
         """Run each contender once to warm up, then all in turn; note it, and return their medians.
 
-        Where no further runs are wanted, that first one is noted.
+        The first run counts where no others are wanted, or where it took long.
 
         A peer that is missing or fails is noted as such. `network` says that loopback is looked at.
 
@@ -62,11 +62,13 @@ class Bench:
         """
         say(f"\n{title}")
         rows = {each.name: self._warmed_up(each) for each in contenders}
-        wanted = {row.name: self._wanted(row, least_runs) for row in rows.values()}
-        done: dict[str, list[Run]] = {name: [] if wanted[name] else list(row.runs) for name, row in rows.items()}
-        for turn in range(max(wanted.values())):
+        wanted = max(self.runs, least_runs)
+        counts = {name for name, row in rows.items() if row.runs and (not wanted or row.wall > _LONG_SECONDS)}
+        done: dict[str, list[Run]] = {name: list(row.runs) if name in counts else [] for name, row in rows.items()}
+        for turn in range(wanted):
+            say(f"  turn {turn + 1} of {wanted}")
             for each in contenders:
-                if turn < wanted[each.name] and not rows[each.name].missing:
+                if len(done[each.name]) < wanted and not rows[each.name].missing:
                     self._measure(each, rows, done[each.name])
         enough = done[reference][-1].stored // 2
         noted = tuple(self._row(each, rows[each.name], done[each.name], enough) for each in contenders)
@@ -88,7 +90,7 @@ class Bench:
         return short.replace(self.far.key, "KEY")
 
     def _warmed_up(self, contender: Contender) -> Row:
-        """Run it once and look at its memory: that run's time is noted for `_wanted` alone."""
+        """Run it once and look at its memory."""
         if contender.missing:
             return Row(contender.name, self.typed(contender), missing=contender.missing)
         try:
@@ -97,11 +99,6 @@ class Bench:
             return self._failed(contender, error)
         say(f"  {contender.name}: {first.wall:.1f} s, {first.stored / 1e6:.1f} MB")
         return Row(contender.name, self.typed(contender), (first,), first.peak)
-
-    def _wanted(self, row: Row, least_runs: int) -> int:
-        if not row.runs or (row.wall > _ENDLESS_SECONDS and not least_runs):
-            return 0
-        return max(self.runs, least_runs)
 
     def _measure(self, contender: Contender, rows: dict[str, Row], done: list[Run]) -> None:
         try:

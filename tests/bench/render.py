@@ -22,9 +22,9 @@ this page.
 _HOW = """\
 ## How it is measured
 
-- The contenders of a table take turns: one run each to warm up, then 5 each, or no more where the first took longer
-  than 150 s: then that one counts, during which memory was looked at. The column `runs` says how many. Seconds are
-  medians, and `ratio` is that of the median to the one marked 1.00x.
+- The contenders of a table take turns: one run each to warm up, then 5 each; where the first took longer than 150 s
+  it is one of the 5, though memory was looked at during it. The column `runs` says how many. Seconds are medians, and
+  `ratio` is that of the median to the one marked 1.00x.
 - Before each run the directory for dumps is emptied and `sync` is waited for. Databases are on the same disk; their
   servers run without fsync, with caches that hold the data, and nothing else of theirs to do.
 - `CPU s` is the time of all processes of a contender, as `wait4` adds it up. What servers use is not counted: neither
