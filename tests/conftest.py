@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ from servers.relay import link, relay
 from servers.sshd import own_sshd, sshd
 from support import COMMAND, Started, default_signals, sqlite_database
 
+import dbdump as dbdump_package
 from dbdump.host import LocalShell
 from dbdump.links import Links, Reach
 
@@ -48,6 +50,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 settings.register_profile("anywhere", settings.default, deadline=None)  # a machine that is busy is no failure
 settings.load_profile("anywhere")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile dbdump once: where Python may not keep its bytecode, each of thousands of runs would do that."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(str(Path(dbdump_package.__file__).parent), quiet=1)
 
 
 @pytest.fixture(scope="session", autouse=True)
