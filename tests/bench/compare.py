@@ -15,7 +15,7 @@ from .measure import ContenderError, run, run_tree_sampled
 from .results import Part, Row, Run, Target
 from .workload import Scale
 
-_LONG_SECONDS = 150  # the first run, during which memory is looked at, is one of those that count
+_LONG_SECONDS = 60  # the first run, during which memory is looked at, is one of those that count
 
 
 @dataclass

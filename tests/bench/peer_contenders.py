@@ -13,8 +13,8 @@ from .peers import missing
 from .workload import LARGE
 
 
-def on_postgres(bench: Bench, databases: Sequence[str]) -> tuple[Contender, ...]:
-    """Return those that dump PostgreSQL."""
+def on_postgres(bench: Bench, databases: Sequence[str], *, again: bool = True) -> tuple[Contender, ...]:
+    """Return those that dump PostgreSQL; with `again` borg as well where it has all chunks already."""
     connection = {"ENGINE": "django.db.backends.postgresql", "HOST": bench.postgres.host, "USER": "postgres"}
 
     def borg(name: str, kept: str, **how: str) -> Contender:
@@ -27,7 +27,7 @@ def on_postgres(bench: Bench, databases: Sequence[str]) -> tuple[Contender, ...]
         autopostgresqlbackup(bench, "autopostgresqlbackup, tuned", databases, "COMP=none EXT=sql.gz OPT=--compress=1"),
         borg("borgmatic", ""),
         borg("borgmatic, tuned", ", options: '--compress=0'", **fast),
-        borg("borgmatic, tuned, 2nd archive", ", options: '--compress=0'", **fast, again="yes"),
+        *([borg("borgmatic, tuned, 2nd archive", ", options: '--compress=0'", **fast, again="yes")] if again else ()),
         dbbackup(bench, "django-dbbackup", databases, connection),
         dbbackup(bench, "django-dbbackup, tuned", databases, connection, connector={"DUMP_SUFFIX": "--compress=1"}),
     )

@@ -22,7 +22,7 @@ this page.
 _HOW = """\
 ## How it is measured
 
-- The contenders of a table take turns: one run each to warm up, then 5 each; where the first took longer than 150 s
+- The contenders of a table take turns: one run each to warm up, then 5 each; where the first took longer than 60 s
   it is one of the 5, though memory was looked at during it. The column `runs` says how many. Seconds are medians, and
   `ratio` is that of the median to the one marked 1.00x.
 - Before each run the directory for dumps is emptied and `sync` is waited for. Databases are on the same disk; their
