@@ -17,6 +17,7 @@ from .postgresql_locks import LOCKED, LockWait
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
 from .postgresql_restore import (
     MAINTENANCE,
+    UNHINDERED,
     contents,
     discard,
     let_go,
@@ -26,7 +27,7 @@ from .postgresql_restore import (
     whole_name,
 )
 from .postgresql_rights import Rights, asked_of
-from .postgresql_server import QUESTIONS, pg_dump_version, read_server
+from .postgresql_server import QUESTIONS, Listed, pg_dump_version, read_server
 from .postgresql_trial import trying
 from .registry import backend
 from .words import words
@@ -66,7 +67,7 @@ class PostgreSQL(Backend):
         refuse_diverting(self.psql_options, self.pg_dump_options)
         if self.format not in ("custom", "plain"):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
-        self._connectable: dict[str, bool] = {}
+        self._listed: dict[str, Listed] = {}
         self._versions: dict[str, str] = {}
         self._lock_waits: dict[str, LockWait] = {}  # by database
         self._owners = True
@@ -97,15 +98,15 @@ class PostgreSQL(Backend):
         ]
         with ThreadPoolExecutor(1, "version") as pool:  # Debian's wrapper around either takes longer than it does
             asked = pool.submit(self.output, ["pg_dump", "--version"])
-            self._number, version, self._connectable = read_server(self.output(psql))
+            self._number, version, self._listed = read_server(self.output(psql))
         self._versions = {"server": version, "pg_dump": pg_dump_version(asked.result(), self._number, version)}
-        return list(self._connectable)
+        return list(self._listed)
 
     def get_command(self, database: str) -> list[str]:
         """Return the argv of pg_dump; raises Skip for what is no database of anybody's."""
         if database in _TEMPLATES:
             raise Skip("template database")
-        if not self._connectable.get(database, True):
+        if not self._listed.get(database, Listed()).connectable:
             raise Skip("does not allow connections")
         how = ["--format=custom", "--compress=0"] if self.format == "custom" else ["--format=plain", "--create"]
         return [
@@ -134,10 +135,11 @@ class PostgreSQL(Backend):
         psql = ["psql", self._connection(MAINTENANCE), *self._as_dumper, "--no-psqlrc", "--no-password", "--quiet"]
         if database == GLOBALS:
             return psql  # goes on after an error: the roles that every server has are there already
+        heedless = UNHINDERED if self._listed.get(database, Listed()).hindered else ()
         if self.format == "plain":
-            return [*psql, "--set=ON_ERROR_STOP=1"]
+            return [*heedless, *psql, "--set=ON_ERROR_STOP=1"]
         how = ["--no-password", "--exit-on-error", "--create"]
-        return ["pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
+        return [*heedless, "pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
 
     def get_load_command(self, database: str, into: str, jobs: int) -> list[str]:
         """Return the argv that makes `into` of a dump on stdin; see Backend."""
@@ -208,10 +210,10 @@ class PostgreSQL(Backend):
 
     def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
         """Yield what the role that dumps may not read, in each database by a connection of its own."""
-        if not self._connectable:
+        if not self._listed:
             self.get_db_list()
         rights = Rights(self._ask_as_dumper, self._number, asked_of(self.pg_dump_options, PG_DUMP_WITH_VALUE))
-        names = [name for name, allowed in self._connectable.items() if allowed and name not in _TEMPLATES]
+        names = [name for name, each in self._listed.items() if each.connectable and name not in _TEMPLATES]
         yield from rights.of_all(filter(wanted, names), self.hint)
         if self.globals and wanted(GLOBALS):
             yield from rights.of_globals(MAINTENANCE)
