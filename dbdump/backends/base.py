@@ -218,6 +218,11 @@ class Backend(ABC):
         return ()
 
     @property
+    def restorers(self) -> Sequence[str]:
+        """The programs that only a restore needs, on the same PATH."""
+        return ()
+
+    @property
     def readers(self) -> Sequence[Reader]:
         """The programs that verify and drills run on the machine that runs dbdump; it is asked for unbound."""
         return ()

@@ -155,7 +155,7 @@ class PostgreSQL(Backend):
 
     def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:
         """Return the argv that looks for what restores a database; psql alone is there where it can be dropped."""
-        return None if database == GLOBALS else trying(self.format, spools=self.spools(database, into, jobs))
+        return None if database == GLOBALS else trying(self.restorers, spools=self.spools(database, into, jobs))
 
     def without_owners(self) -> Self:
         """Return a copy that restores archives without owners, grants and tablespaces, which may not be there."""
@@ -201,6 +201,11 @@ class PostgreSQL(Backend):
     def programs(self) -> Sequence[str]:
         """psql, pg_dump and, for globals, pg_dumpall."""
         return ("psql", "pg_dump", *(["pg_dumpall"] if self.globals else []))
+
+    @property
+    def restorers(self) -> Sequence[str]:
+        """awk, which edits SQL, and for archives pg_restore."""
+        return ("awk", *(["pg_restore"] if self.format == "custom" else []))
 
     @property
     def readers(self) -> Sequence[Reader]:
