@@ -12,7 +12,7 @@ from ..errors import RecipeError, Skip
 from ..findings import Finding
 from .base import Backend, Obstacle, Reader, StreamShape, option
 from .postgresql_count import COUNT_WORDS, counted
-from .postgresql_hints import HINTS
+from .postgresql_hints import DETAIL, HINTS
 from .postgresql_locks import LOCKED, LockWait
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
 from .postgresql_restore import (
@@ -59,6 +59,7 @@ class PostgreSQL(Backend):
 
     by_stdio = True
     hints = HINTS
+    detail = DETAIL
 
     def __post_init__(self) -> None:
         self.psql_options = words(self.psql_options)

@@ -1,5 +1,8 @@
 """What to do about what the tools of PostgreSQL say: a pattern of a message, and a sentence; the first one counts."""
 
+# In another language, and before PostgreSQL 15 in English too, pg_dump has another word before the query that failed.
+DETAIL = "LOCK TABLE .*"
+
 HINTS = (
     ("no password supplied", "Give ~/.pgpass the password, and chmod 600 it: else it is not used."),
     ("password authentication failed|fe_sendauth", "Give ~/.pgpass the password."),
