@@ -8,12 +8,12 @@ from copy import copy
 from typing import Literal, Self
 
 from ..catalog import GLOBALS
-from ..errors import RecipeError, Skip
+from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
 from .base import Backend, Obstacle, Reader, StreamShape, option
 from .postgresql_count import COUNT_WORDS, counted
 from .postgresql_hints import DETAIL, HINTS
-from .postgresql_locks import LOCKED, LockWait
+from .postgresql_locks import LOCKED, TOO_LONG, LockWait
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
 from .postgresql_restore import (
     MAINTENANCE,
@@ -123,7 +123,8 @@ class PostgreSQL(Backend):
         """Return the lock of a table that pg_dump gave up to wait for; see Backend."""
         if any(each.startswith("--lock-w") for each in self.pg_dump_options):
             return None
-        return self._lock_wait(database).obstacle(message, lambda: self._answer(database, LOCKED))
+        wait = self._lock_wait(database)
+        return wait.obstacle(message, lambda: self._answer(database, LOCKED), lambda: self._said(database, *TOO_LONG))
 
     def get_globals_command(self) -> list[str] | None:
         """Return the argv of pg_dumpall, unless the recipe wants no globals."""
@@ -269,6 +270,13 @@ class PostgreSQL(Backend):
 
     def _answer(self, database: str, *commands: str) -> str:
         return self._ask_as_dumper(database, commands).strip()
+
+    def _said(self, database: str, *commands: str) -> str:
+        """Return what the server says of `commands` that fail."""
+        try:
+            return self._answer(database, *commands)
+        except StageError as error:
+            return error.message.rpartition(":  ")[2]  # of `ERROR:  it`
 
     def _ask_as_dumper(self, database: str, commands: Sequence[str]) -> str:
         """Return what psql prints for `commands` in a database, as the role that pg_dump would be."""

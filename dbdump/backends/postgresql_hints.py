@@ -18,7 +18,10 @@ HINTS = (
      "dbdump connects to it to drop others: give it another name with --as, or empty it yourself."),
     ("permission denied to create database", "Restore as a role that may: ALTER ROLE … CREATEDB, or a superuser."),
     ("permission denied", "GRANT pg_read_all_data TO the role, or dump as a superuser."),
-    ("LOCK TABLE", "Somebody holds that lock: see pg_locks and pg_stat_activity, or raise lock_wait_timeout."),
+    ("statement timeout.*LOCK TABLE",
+     "Somebody holds that lock: see pg_locks and pg_stat_activity, or raise lock_wait_timeout."),
+    ("LOCK TABLE",  # in another language
+     "The role may not read that table, or somebody holds a lock of it: see pg_locks and pg_stat_activity."),
     ("due to statement timeout",
      "pg_dump asks something before it lifts that: ALTER ROLE … SET statement_timeout = 0, for the role that dumps."),
     ("server version mismatch", "Install the pg_dump of the server's version, or a newer one."),
