@@ -171,6 +171,7 @@ def test_what_check_says_will_fail_fails_and_nothing_else(dbdump, limited, datad
     assert state(datadir) == before
     dumped = dbdump("dump", *limited, f"--datadir={datadir}")
     assert failed(checked, "ERROR") == failed(dumped, "FAILED") == {*CHECKED, "@globals"} - {"chk_good", "chk_off"}
+    assert dumped.stdout.count("hint: GRANT CONNECT ON DATABASE") == 1
 
 
 def test_what_the_hints_say_mends_it(dbdump, postgres, limited, datadir):
@@ -288,7 +289,7 @@ def test_what_only_reads_a_dump_back_and_is_missing_is_a_warning(dbdump, limited
     ("host", "user", "words", "hint"),
     [
         ("/nonexistent", "postgres", "connection to server", "Is the server there?"),
-        ("", "nobody_of_ours", 'role "nobody_of_ours" does not exist', ""),
+        ("", "nobody_of_ours", 'role "nobody_of_ours" does not exist', "Give another one: user, or --su"),
         ("", "guarded", "no password supplied", "Give ~/.pgpass the password"),
     ],
 )
