@@ -199,8 +199,10 @@ def restored(dbdump, sshd, tmp_path):
         flags = [f"--recipes={recipes}", "--host=localhost"]
         with sshd.accounts.with_programs("dash", cat=stops):
             assert dbdump("dump", *flags, env={"DUMPS": "1"}).returncode == 0  # on a disk that may be slow
-            done = dbdump("restore", *flags, "--yes", f"--to={to}")
-        sshd.signal("sftp", signal.SIGCONT)
+            try:
+                done = dbdump("restore", *flags, "--yes", f"--to={to}")
+            finally:
+                sshd.signal("sftp", signal.SIGCONT)
         wait_for(lambda: not sshd.accounts.processes(kind), "what is stopped there to be ended")
         assert done.returncode == 1, done.stdout
         return done
