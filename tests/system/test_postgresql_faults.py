@@ -185,14 +185,15 @@ def test_a_table_that_is_filled_anew_is_not_empty_in_the_dump(started, site, dat
 
 @pytest.fixture
 def french(postgres, big, tmp_path, monkeypatch):
-    """The server speaks French to whoever asks for `small`, and so do the programs, as LANG would have them."""
-    if not list(Path("/usr/share/locale/fr/LC_MESSAGES").glob("postgres-*.mo")):
-        pytest.skip("PostgreSQL is here without its messages in French")
+    """The server speaks French to whoever asks for `small`, and so do the programs, as LANG would have them.
+
+    A Debian that keeps no translations has them go on in English; it says whether there are some.
+    """
     postgres.sql("ALTER DATABASE small SET lc_messages = 'C.UTF-8'")
     for name in ("psql", "pg_dump"):
         path = shim(tmp_path / "bin", name, '#!/bin/sh\nLC_ALL=C.UTF-8 LANGUAGE=fr exec {real} "$@"\n')
     monkeypatch.setenv("PATH", path["PATH"])
-    yield
+    yield bool(list(Path("/usr/share/locale/fr/LC_MESSAGES").glob("postgres-*.mo")))
     postgres.sql("ALTER DATABASE small RESET lc_messages")
 
 
@@ -201,9 +202,9 @@ def test_what_may_not_be_read_is_no_lock_in_any_language(dbdump, site, role, fre
     role("limited_reader", "LOGIN")
     done = dbdump(*site(wrap="[]"), "--database=small", "--option=user=limited_reader")
     assert done.returncode == 1, done.stdout
-    assert "ERREUR:  droit refusé pour la table" in done.stdout
+    assert ("ERREUR:  droit refusé pour la table" if french else "ERROR:  permission denied for table") in done.stdout
     assert "begins anew" not in done.stdout + done.stderr
-    assert "hint: The role may not read that table, or somebody holds a lock of it" in done.stdout
+    assert f"hint: {'The role may not read that table, or' if french else 'GRANT pg_read_all_data'}" in done.stdout
     assert files(datadir) == {}
 
 
