@@ -195,8 +195,9 @@ class Bound:
         words = checked_argv(argv, self._secrets, database)
         name = self.backend.stage or PurePath(words[0]).name
         return Stage(
-            name, words, secrets=tuple(self._secrets), user=self._user, without=tuple(self.backend.hidden_variables)
-        )
+            name, words, secrets=tuple(self._secrets), user=self._user,
+            without=tuple(self.backend.hidden_variables), detail=self.backend.detail,
+        )  # fmt: skip
 
     def _ask(self, argv: Sequence[str]) -> bytes:
         return Pipeline((self._stage(argv),), self._secrets).answer(self.shell)

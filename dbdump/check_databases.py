@@ -28,9 +28,14 @@ def database_findings(job: Job, reach: Reach, patterns: Sequence[str], names: li
     def wanted(name: str) -> bool:
         return (name == GLOBALS or selected(name, bound.backend)) and (not patterns or matches(name, patterns))
 
-    missing = _missing(bound)
+    missing, restorers = _missing(bound)
     for program in missing:
         yield Finding("error", program, "not found on the PATH of the user who runs it", f"Install {program} there.")
+    for program in restorers if not missing else ():
+        yield Finding(
+            "warning", program, "not found on the PATH of the user who runs it, who could not restore there",
+            f"Install {program} there; dumps are made without it.",
+        )  # fmt: skip
     hint = bound.backend.hint
     questions = (_plans(bound, patterns, names), _checked(bound, wanted))
     for each in (each for question in questions for each in guarded(question, "backend", hint=hint)):
@@ -38,10 +43,17 @@ def database_findings(job: Job, reach: Reach, patterns: Sequence[str], names: li
             yield replace(each, message=redact(each.message, bound.secrets))
 
 
-def _missing(bound: Bound) -> Sequence[str]:
-    wanted = bound.backend.programs
-    found = bound.backend.output(["sh", "-c", PROGRAMS, "sh", *wanted]).decode().split("\n") if wanted else []
-    return [each for each in wanted if each not in found]
+def _missing(bound: Bound) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the programs that are not there: those that a dump needs, and those that only a restore does.
+
+    Who reads a dump back on this machine is looked for as well, see reader_findings.
+    """
+    backend = bound.backend
+    seen = {name for each in backend.readers for name in each.names} if bound.shell.here else ()
+    wanted, restorers = backend.programs, [each for each in backend.restorers if each not in seen]
+    both = [*wanted, *restorers]
+    found = backend.output(["sh", "-c", PROGRAMS, "sh", *both]).decode().split("\n") if both else []
+    return [each for each in wanted if each not in found], [each for each in restorers if each not in found]
 
 
 def _plans(bound: Bound, patterns: Sequence[str], names: list[str]) -> Iterator[Finding]:

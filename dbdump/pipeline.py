@@ -233,7 +233,7 @@ class Pipeline:
         return StageError(stage.name, f"{text}: {told}" if told else text, hint)
 
     def _cause(self, said: Said, stage: Stage) -> str:
-        told = cause(said.messages, PurePath(stage.argv[0]).name)
+        told = cause(said.messages, PurePath(stage.argv[0]).name, stage.detail)
         return redact(told, self.values.values())[:_LONGEST_CAUSE]
 
 
@@ -269,17 +269,16 @@ def describe(status: int | None, program: str) -> tuple[str, str]:
             return f"exit status {status}", ""
 
 
-# In another language, and before PostgreSQL 15 in English too, pg_dump has another word before the query that failed.
-_DETAIL = re.compile(r"(?:[\w-]+: )?detail: *(.*)|.*: ?(LOCK TABLE .*)", re.IGNORECASE)
+_DETAIL = re.compile(r"(?:[\w-]+: )?detail: *(.*)", re.IGNORECASE)
 _LONGEST_CAUSE = 500  # characters of a line for people
 _TROUBLE = re.compile(r"error|fatal|denied|fail|cannot|could not|unable|no such|not found", re.IGNORECASE)
 
 
-def cause(messages: Sequence[str], program: str) -> str:
+def cause(messages: Sequence[str], program: str, detail: str = "") -> str:
     """Return the line of `messages` that says what went wrong, and its detail where the next line has one.
 
     It is the first that speaks of trouble, or that `program` begins with its name, or else the last few; how the
-    program is used is no cause.
+    program is used is no cause. A detail is what follows that word, or what the pattern `detail` matches.
     """
     troubles = (index for index, line in enumerate(messages) if _TROUBLE.search(line))
     named = (index for index, line in enumerate(messages) if line.startswith(f"{program}: "))
@@ -287,5 +286,6 @@ def cause(messages: Sequence[str], program: str) -> str:
     if index is None:
         usage = next((index for index, line in enumerate(messages) if line.lower().startswith("usage:")), None)
         return "; ".join(messages[:usage][-3:] or messages[:1])
-    detail = next((m[1] or m[2] for m in map(_DETAIL.match, messages[index + 1 : index + 2]) if m), "")
-    return "; ".join(filter(None, [messages[index], detail]))
+    following = "".join(messages[index + 1 : index + 2])
+    match = _DETAIL.match(following) or re.search(f"({detail})", following)
+    return "; ".join(filter(None, [messages[index], match and match[1]]))

@@ -27,7 +27,8 @@ class Stage:
     `environment` is written into the script, and no variable of `without` is there; `secrets` are names of variables
     whose values the script reads from its stdin, in that order, so that no argv ever holds one. `user` runs it as
     somebody else, and `starter` begins the command that runs it there. `proof` are the words that GnuPG says on its
-    status lines where all was done, of which none may be missing.
+    status lines where all was done, of which none may be missing. `detail` is a pattern: it matches what belongs to a
+    message of the command, in the line after it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stage:
     starter: tuple[str, ...] = ()
     proof: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    detail: str = ""
 
 
 # The controller holds stdin open for as long as it lives. When it closes, this ends the process group:

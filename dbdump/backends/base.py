@@ -90,6 +90,7 @@ class Backend(ABC):
     is_file: ClassVar[bool] = False  # whether a database is a file, by its path: no server is needed to restore one
     globals_first: ClassVar[bool] = True  # whether they are restored before the databases, or after them
     hints: ClassVar[Sequence[tuple[str, str]]] = ()  # a pattern of a tool's message, what to do about it
+    detail: ClassVar[str] = ""  # a pattern of what belongs to such a message too, in its next line
 
     @property
     def suffix(self) -> str:
@@ -215,6 +216,11 @@ class Backend(ABC):
     @property
     def programs(self) -> Sequence[str]:
         """The programs that have to be on the PATH of the user whom its commands run as."""
+        return ()
+
+    @property
+    def restorers(self) -> Sequence[str]:
+        """The programs that only a restore needs, on the same PATH."""
         return ()
 
     @property

@@ -8,15 +8,16 @@ from copy import copy
 from typing import Literal, Self
 
 from ..catalog import GLOBALS
-from ..errors import RecipeError, Skip
+from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
 from .base import Backend, Obstacle, Reader, StreamShape, option
 from .postgresql_count import COUNT_WORDS, counted
-from .postgresql_hints import HINTS
-from .postgresql_locks import LOCKED, LockWait
+from .postgresql_hints import DETAIL, HINTS
+from .postgresql_locks import LOCKED, TOO_LONG, LockWait
 from .postgresql_options import PG_DUMP_WITH_VALUE, connection_words, conninfo, refuse_diverting
 from .postgresql_restore import (
     MAINTENANCE,
+    UNHINDERED,
     contents,
     discard,
     let_go,
@@ -26,7 +27,7 @@ from .postgresql_restore import (
     whole_name,
 )
 from .postgresql_rights import Rights, asked_of
-from .postgresql_server import QUESTIONS, pg_dump_version, read_server
+from .postgresql_server import QUESTIONS, Listed, pg_dump_version, read_server
 from .postgresql_trial import trying
 from .registry import backend
 from .words import words
@@ -58,6 +59,7 @@ class PostgreSQL(Backend):
 
     by_stdio = True
     hints = HINTS
+    detail = DETAIL
 
     def __post_init__(self) -> None:
         self.psql_options = words(self.psql_options)
@@ -66,7 +68,7 @@ class PostgreSQL(Backend):
         refuse_diverting(self.psql_options, self.pg_dump_options)
         if self.format not in ("custom", "plain"):
             raise RecipeError(f"postgresql: no format {self.format!r}", 'It is "custom" or "plain".')
-        self._connectable: dict[str, bool] = {}
+        self._listed: dict[str, Listed] = {}
         self._versions: dict[str, str] = {}
         self._lock_waits: dict[str, LockWait] = {}  # by database
         self._owners = True
@@ -97,15 +99,15 @@ class PostgreSQL(Backend):
         ]
         with ThreadPoolExecutor(1, "version") as pool:  # Debian's wrapper around either takes longer than it does
             asked = pool.submit(self.output, ["pg_dump", "--version"])
-            self._number, version, self._connectable = read_server(self.output(psql))
+            self._number, version, self._listed = read_server(self.output(psql))
         self._versions = {"server": version, "pg_dump": pg_dump_version(asked.result(), self._number, version)}
-        return list(self._connectable)
+        return list(self._listed)
 
     def get_command(self, database: str) -> list[str]:
         """Return the argv of pg_dump; raises Skip for what is no database of anybody's."""
         if database in _TEMPLATES:
             raise Skip("template database")
-        if not self._connectable.get(database, True):
+        if not self._listed.get(database, Listed()).connectable:
             raise Skip("does not allow connections")
         how = ["--format=custom", "--compress=0"] if self.format == "custom" else ["--format=plain", "--create"]
         return [
@@ -121,7 +123,8 @@ class PostgreSQL(Backend):
         """Return the lock of a table that pg_dump gave up to wait for; see Backend."""
         if any(each.startswith("--lock-w") for each in self.pg_dump_options):
             return None
-        return self._lock_wait(database).obstacle(message, lambda: self._answer(database, LOCKED))
+        wait = self._lock_wait(database)
+        return wait.obstacle(message, lambda: self._answer(database, LOCKED), lambda: self._said(database, *TOO_LONG))
 
     def get_globals_command(self) -> list[str] | None:
         """Return the argv of pg_dumpall, unless the recipe wants no globals."""
@@ -134,10 +137,11 @@ class PostgreSQL(Backend):
         psql = ["psql", self._connection(MAINTENANCE), *self._as_dumper, "--no-psqlrc", "--no-password", "--quiet"]
         if database == GLOBALS:
             return psql  # goes on after an error: the roles that every server has are there already
+        heedless = UNHINDERED if self._listed.get(database, Listed()).hindered else ()
         if self.format == "plain":
-            return [*psql, "--set=ON_ERROR_STOP=1"]
+            return [*heedless, *psql, "--set=ON_ERROR_STOP=1"]
         how = ["--no-password", "--exit-on-error", "--create"]
-        return ["pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
+        return [*heedless, "pg_restore", self._connection(MAINTENANCE), *self._as_dumper, *how]
 
     def get_load_command(self, database: str, into: str, jobs: int) -> list[str]:
         """Return the argv that makes `into` of a dump on stdin; see Backend."""
@@ -153,7 +157,7 @@ class PostgreSQL(Backend):
 
     def get_trial_command(self, database: str, into: str, jobs: int) -> list[str] | None:
         """Return the argv that looks for what restores a database; psql alone is there where it can be dropped."""
-        return None if database == GLOBALS else trying(self.format, spools=self.spools(database, into, jobs))
+        return None if database == GLOBALS else trying(self.restorers, spools=self.spools(database, into, jobs))
 
     def without_owners(self) -> Self:
         """Return a copy that restores archives without owners, grants and tablespaces, which may not be there."""
@@ -201,6 +205,11 @@ class PostgreSQL(Backend):
         return ("psql", "pg_dump", *(["pg_dumpall"] if self.globals else []))
 
     @property
+    def restorers(self) -> Sequence[str]:
+        """awk, which edits SQL, and for archives pg_restore."""
+        return ("awk", *(["pg_restore"] if self.format == "custom" else []))
+
+    @property
     def readers(self) -> Sequence[Reader]:
         """pg_restore, for archives; a server to throw away comes with its own programs."""
         lost = "verify does not read the structure of its dumps, and restore --force refuses them"
@@ -208,10 +217,10 @@ class PostgreSQL(Backend):
 
     def check(self, wanted: Callable[[str], bool]) -> Iterator[Finding]:
         """Yield what the role that dumps may not read, in each database by a connection of its own."""
-        if not self._connectable:
+        if not self._listed:
             self.get_db_list()
         rights = Rights(self._ask_as_dumper, self._number, asked_of(self.pg_dump_options, PG_DUMP_WITH_VALUE))
-        names = [name for name, allowed in self._connectable.items() if allowed and name not in _TEMPLATES]
+        names = [name for name, each in self._listed.items() if each.connectable and name not in _TEMPLATES]
         yield from rights.of_all(filter(wanted, names), self.hint)
         if self.globals and wanted(GLOBALS):
             yield from rights.of_globals(MAINTENANCE)
@@ -261,6 +270,13 @@ class PostgreSQL(Backend):
 
     def _answer(self, database: str, *commands: str) -> str:
         return self._ask_as_dumper(database, commands).strip()
+
+    def _said(self, database: str, *commands: str) -> str:
+        """Return what the server says of `commands` that fail."""
+        try:
+            return self._answer(database, *commands)
+        except StageError as error:
+            return error.message.rpartition(":  ")[2]  # of `ERROR:  it`
 
     def _ask_as_dumper(self, database: str, commands: Sequence[str]) -> str:
         """Return what psql prints for `commands` in a database, as the role that pg_dump would be."""

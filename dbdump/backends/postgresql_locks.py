@@ -13,7 +13,8 @@ from collections.abc import Callable
 from .base import Obstacle
 
 _AT_ONCE = 0.5  # seconds: whoever is done meanwhile may have emptied a table
-_ENOUGH = 3600.0  # seconds for the locks alone
+_TIMEOUT = "canceling statement due to statement timeout"
+TOO_LONG = ("SET statement_timeout = 1", "SELECT pg_sleep(1)")  # fails, with how the server says that in its language
 
 # Of such a lock that is waited for, too, as pg_dump would wait behind that.
 LOCKED = """\
@@ -29,22 +30,19 @@ class LockWait:
         self._left = most or math.inf
         self.seconds = min(_AT_ONCE, self._left)
 
-    def obstacle(self, message: str, ask: Callable[[], str]) -> Obstacle | None:
+    def obstacle(self, message: str, ask: Callable[[], str], too_long: Callable[[], str]) -> Obstacle | None:
         """Return what was in pg_dump's way: a locked table; None for another failure, or where it takes too long.
 
-        `ask` answers LOCKED. Where no table is locked, to lock thousands of them took longer than pg_dump was given:
-        it gets twice the time then. So it does where the server speaks another language, and may mean something else:
-        that is soon tried for the last time, as it fails at once.
+        `ask` answers LOCKED, `too_long` what the server says of a timeout. Where no table is locked, to lock thousands
+        of them took longer than pg_dump was given: it gets twice the time then.
         """
-        if "LOCK TABLE" not in message:
+        if "LOCK TABLE" not in message or (_TIMEOUT not in message and too_long() not in message):
             return None
         self._left -= self.seconds
-        if self._left <= 0 or self.seconds > _ENOUGH:
+        if self._left <= 0:
             return None
         if ask() == "t":
             return Obstacle("a table is locked: begins anew when it is not", self._looking(ask))
-        if "ERROR:" in message and "statement timeout" not in message:
-            return None
         self.seconds = min(2 * self.seconds, self._left)
         return Obstacle(f"the locks took too long: begins anew, with {self.seconds:g} s for them", lambda: False)
 

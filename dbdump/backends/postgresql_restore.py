@@ -14,6 +14,9 @@ from .postgresql_edit import EDIT
 
 MAINTENANCE = "postgres"  # the database that is there for tools to connect to, initdb(1)
 
+# For the line of the manifest: a database's settings come into force before its tables and rows come.
+UNHINDERED = ("env", "PGOPTIONS=-c array_nulls=on -c default_transaction_read_only=off")
+
 _LONGEST = 63  # bytes of a name, NAMEDATALEN: longer ones are cut
 
 # $1 asks whether it is there; $2 edits SQL, see postgresql_edit; $3 and $4 are the name in the dump, quoted, and bare

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from ..errors import ListError, StageError
 from .names import from_hex
@@ -10,8 +11,18 @@ from .names import from_hex
 QUESTIONS = (
     "SELECT current_setting('server_version_num'), current_setting('server_version')",
     # In hex: a name may hold whatever separates names. textsend and no cast: it may be text in no encoding.
-    "SELECT encode(textsend(datname::text), 'hex'), datallowconn FROM pg_database ORDER BY datname",
+    """\
+SELECT encode(textsend(datname::text), 'hex'), datallowconn, EXISTS (SELECT FROM pg_db_role_setting
+  WHERE setdatabase IN (0, d.oid) AND setconfig::text ~ 'array_nulls=|default_transaction_read_only=')
+FROM pg_database AS d ORDER BY datname""",
 )
+
+
+class Listed(NamedTuple):
+    """A database: whether one can connect to it, and whether something is set that a restore must not have."""
+
+    connectable: bool = True
+    hindered: bool = False
 
 
 def pg_dump_version(said: bytes, server_number: int, server: str) -> str:
@@ -38,13 +49,13 @@ def major_of_number(number: int) -> tuple[int, ...]:
     return (first,) if first >= 10 else (first, number // 100 % 100)  # noqa: PLR2004  as above
 
 
-def read_server(answer: bytes) -> tuple[int, str, dict[str, bool]]:
-    """Return the server's version, as a number and as text, and of each database whether one can connect to it."""
+def read_server(answer: bytes) -> tuple[int, str, dict[str, Listed]]:
+    """Return the server's version, as a number and as text, and its databases by name."""
     try:
         versions, *lines = answer.decode().removesuffix("\n").split("\n")
         number, version = versions.split(" ", 1)
-        pairs = [line.split() for line in lines]
-        names = {from_hex(digits): allowed == "t" for digits, allowed in pairs}
+        rows = [line.split() for line in lines]
+        names = {from_hex(digits): Listed(allowed == "t", hindered == "t") for digits, allowed, hindered in rows}
         return int(number), version, names
     except ValueError as error:
         raise ListError(f"cannot read what psql answered: {answer[:60]!r}", "Look at psql_options.") from error

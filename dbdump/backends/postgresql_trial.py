@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # $1 says that several at once, or a new name, would need a file in TMPDIR; then the programs.
 _TRIAL = r"""
 file=$1; shift
@@ -10,15 +12,6 @@ for each; do command -v "$each" >/dev/null || { echo "error: $each: not found" >
 """
 
 
-def trying(form: str, *, spools: bool) -> list[str]:
-    """Return the argv that fails where a dump of that format could not be begun to be restored."""
-    return [
-        "sh",
-        "-c",
-        _TRIAL,
-        "sh",
-        "file" if spools else "",
-        "psql",
-        "awk",
-        *(["pg_restore"] if form == "custom" else []),
-    ]
+def trying(restorers: Sequence[str], *, spools: bool) -> list[str]:
+    """Return the argv that fails where a dump that psql and `restorers` restore could not be begun."""
+    return ["sh", "-c", _TRIAL, "sh", "file" if spools else "", "psql", *restorers]

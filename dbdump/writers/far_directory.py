@@ -58,7 +58,7 @@ class FarDirectory:
                     silent = not piece
                     yield piece
             except (WriteError, GeneratorExit):
-                if silent:
+                if silent and session.has_shell:
                     self._end(session)
                 raise
 

@@ -23,8 +23,8 @@ from .lock_here import LockHere
 from .safe import GONE_HINT, hint_for
 from .session import Missing
 from .sftp_files import list_directories, read_files
+from .sftp_read import Ahead, Line
 
-_PIECE = 1 << 20  # bytes
 _OWNER_WRITES = stat.S_IWUSR | stat.S_IXUSR
 _NO_WORD_HINT = "SFTP has no word for it: perhaps the disk there is full, over its quota, or read-only."
 _DEAD_SECONDS = 2 * 86400.0  # what nobody has written for so long has no writer: a part has no lock there
@@ -45,7 +45,7 @@ class SFTPSession:
         self._kept = LockHere(link.address, place)
         self._read_back = read_back
         self._sftp = link.sftp()
-        self._sftp.get_channel().settimeout(stall_timeout)
+        self._sftp.sock = Line(self._sftp.get_channel(), stall_timeout)
         self._home_owner = self._sftp.stat(".").st_uid
         self._maker: int | None = None  # who makes directories below the root, where that is known
         self._home: str = self._sftp.normalize(".")
@@ -186,9 +186,11 @@ class SFTPSession:
     def fetch(self, file: str) -> Iterator[bytes]:
         """Yield the bytes of a file; see Session."""
         with self._words(), self._sftp.open(self._at(file), "rb") as stream:
-            stream.prefetch(stream.stat().st_size, 64)
-            while piece := stream.read(_PIECE):
-                yield piece
+            try:
+                yield from Ahead(self._sftp, stream.handle, stream.stat().st_size).pieces()
+            except (GeneratorExit, TimeoutError):
+                self.close()  # else an answer to the file's close is waited for, behind all that was asked
+                raise
 
     def delete(self, files: Sequence[str]) -> None:
         """Remove files; see Session."""

@@ -83,7 +83,7 @@ def postgres() -> Iterator[Postgres]:
         who = as_user("postgres")
         subprocess.run(
             [program("initdb", "postgresql", *_PLACES), "-D", directory, "-U", "postgres", "-E", "UTF8",
-             "--locale=C.UTF-8", "--no-sync", "-A", "trust"],
+             "--locale=C.UTF-8", "--lc-messages=C", "--no-sync", "-A", "trust"],
             check=True, stdout=subprocess.DEVNULL, cwd="/", **who,
         )  # fmt: skip
         (directory / "pg_hba.conf").write_text(_HBA)
@@ -92,6 +92,7 @@ def postgres() -> Iterator[Postgres]:
         with (Path(top) / "log").open("wb") as log:
             process = served(subprocess.Popen(
                 [program("postgres", "postgresql", *_PLACES), "-D", directory, f"-k{sockets}", *settings],
+                env={**os.environ, "LANGUAGE": "fr"},  # which C has none of, but C.UTF-8, where lc_messages says so
                 cwd="/", stdout=log, stderr=log, stdin=subprocess.DEVNULL, **who,
             ))  # fmt: skip
         try:

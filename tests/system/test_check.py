@@ -171,6 +171,7 @@ def test_what_check_says_will_fail_fails_and_nothing_else(dbdump, limited, datad
     assert state(datadir) == before
     dumped = dbdump("dump", *limited, f"--datadir={datadir}")
     assert failed(checked, "ERROR") == failed(dumped, "FAILED") == {*CHECKED, "@globals"} - {"chk_good", "chk_off"}
+    assert dumped.stdout.count("hint: GRANT CONNECT ON DATABASE") == 1
 
 
 def test_what_the_hints_say_mends_it(dbdump, postgres, limited, datadir):
@@ -271,23 +272,24 @@ def test_every_program_that_is_missing_is_named_once(dbdump, limited, datadir, t
     assert "/chk_tables  rights" in done.stdout
 
 
-@pytest.mark.parametrize(("form", "warnings"), [("custom", 1), ("plain", 0)])
-def test_a_pg_restore_that_is_missing_here_is_a_warning(dbdump, limited, datadir, without, form, warnings):
-    """A dump does not need it, verify of an archive does; where it is, nothing is said of it."""
+@pytest.mark.parametrize(("form", "archives"), [("custom", 1), ("plain", 0)])
+def test_what_only_reads_a_dump_back_and_is_missing_is_a_warning(dbdump, limited, datadir, without, form, archives):
+    """A dump needs neither pg_restore nor awk; where they are, nothing is said of them, and of neither twice."""
     flags = [*limited, "--database=chk_good", f"--option=format={form}", f"--datadir={datadir}"]
     assert "pg_restore: " not in dbdump("check", *flags).stdout
-    done = dbdump("check", *flags, env=without("pg_restore"))
+    done = dbdump("check", *flags, env=without("pg_restore", "awk"))
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1] == f"0 errors, {warnings} warning{'s' * (not warnings)}"
-    assert done.stdout.count("pg_restore: not found on the PATH of this machine: verify does not read") == warnings
-    assert done.stdout.count("hint: Install postgresql-client here; dumps are made without it.") == warnings
+    assert done.stdout.splitlines()[-1] == f"0 errors, {1 + archives} warning{'s' * archives}"
+    assert done.stdout.count("pg_restore: not found on the PATH of this machine: verify does not read") == archives
+    assert done.stdout.count("hint: Install postgresql-client here; dumps are made without it.") == archives
+    assert "awk: not found on the PATH of the user who runs it, who could not restore there" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("host", "user", "words", "hint"),
     [
         ("/nonexistent", "postgres", "connection to server", "Is the server there?"),
-        ("", "nobody_of_ours", 'role "nobody_of_ours" does not exist', ""),
+        ("", "nobody_of_ours", 'role "nobody_of_ours" does not exist', "Give another one: user, or --su"),
         ("", "guarded", "no password supplied", "Give ~/.pgpass the password"),
     ],
 )

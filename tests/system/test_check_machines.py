@@ -373,6 +373,18 @@ def test_what_reads_a_dump_back_here_and_is_not_here_is_a_warning(check, sshd, d
         assert f"hint: Install {program} here; dumps are made without it." in done.stdout
 
 
+def test_what_a_restore_there_needs_and_is_not_there_is_a_warning(check, sshd, accounts, postgres, datadir):
+    """Dumps are made without it, and one day it is late to learn that."""
+    host = f'Host("db1", ssh={sshd.remote("bash")!r})'
+    server = f'PostgreSQL(host={postgres.host!r}, user="postgres")'
+    with accounts.without("bash", "pg_restore", "awk"):
+        done = check(f"Directory({str(datadir)!r})", backend=server, host=host)
+    assert done.returncode == 0, done.stdout
+    for program in ("pg_restore", "awk"):
+        assert "who could not restore there" in told(done, f"warning  db1/shop  {program}: ")
+    assert done.stdout.splitlines()[-1] == "0 errors, 2 warnings"
+
+
 def test_the_keys_are_those_of_the_machine_that_wraps(check, sqlite, gnupg, sshd, accounts, datadir):
     """With wrap_at="controller" they are looked for here, else on the host, which has none."""
     host = f'Host("db1", ssh={sshd.remote("bash")!r})'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from faults.shell import shim
@@ -182,8 +183,33 @@ def test_a_table_that_is_filled_anew_is_not_empty_in_the_dump(started, site, dat
     assert b"\n2\n" in rows.stdout
 
 
-def test_a_run_that_waits_for_a_lock_can_be_ended(started, site, datadir, filling):
-    """At once, however long the lock would be waited for."""
+@pytest.fixture
+def french(postgres, big, tmp_path, monkeypatch):
+    """The server speaks French to whoever asks for `small`, and so do the programs, as LANG would have them.
+
+    A Debian that keeps no translations has them go on in English; it says whether there are some.
+    """
+    postgres.sql("ALTER DATABASE small SET lc_messages = 'C.UTF-8'")
+    for name in ("psql", "pg_dump"):
+        path = shim(tmp_path / "bin", name, '#!/bin/sh\nLC_ALL=C.UTF-8 LANGUAGE=fr exec {real} "$@"\n')
+    monkeypatch.setenv("PATH", path["PATH"])
+    yield bool(list(Path("/usr/share/locale/fr/LC_MESSAGES").glob("postgres-*.mo")))
+    postgres.sql("ALTER DATABASE small RESET lc_messages")
+
+
+def test_what_may_not_be_read_is_no_lock_in_any_language(dbdump, site, role, french, datadir):
+    """It fails at once, and nobody is told to look for a lock."""
+    role("limited_reader", "LOGIN")
+    done = dbdump(*site(wrap="[]"), "--database=small", "--option=user=limited_reader")
+    assert done.returncode == 1, done.stdout
+    assert ("ERREUR:  droit refusé pour la table" if french else "ERROR:  permission denied for table") in done.stdout
+    assert "begins anew" not in done.stdout + done.stderr
+    assert f"hint: {'The role may not read that table, or' if french else 'GRANT pg_read_all_data'}" in done.stdout
+    assert files(datadir) == {}
+
+
+def test_a_run_that_waits_for_a_lock_can_be_ended(started, site, french, datadir, filling):
+    """At once, however long the lock would be waited for; and it waits in any language."""
     run = started(*site(wrap="[]"), "--database=small")
     assert waiting(run)
     run.send_signal(signal.SIGTERM)

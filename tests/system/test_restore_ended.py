@@ -176,10 +176,10 @@ def test_no_plaintext_is_left(postgres, dbdump, started, datadir, tmp_path, monk
 @pytest.fixture
 def restored(dbdump, sshd, tmp_path):
     """Restore a dump by a line of sh, while the program on the machine where it is stored stops in the middle of it."""
-    there = sshd.accounts.directory_of("dash", tmp_path.name)
-    stops = f'[ ! -e {there}/stops ] || {{ head -c 6500000 "$2"; kill -STOP $$; }}; exec /bin/cat "$@"'
 
-    def run(load: str, to: str, stall: float) -> subprocess.CompletedProcess[str]:
+    def run(load: str, to: str, stall: float, kind: str = "dash") -> subprocess.CompletedProcess[str]:
+        there = sshd.accounts.directory_of(kind, tmp_path.name)
+        stops = f'[ ! -e {there}/stops ] || {{ head -c 6500000 "$2"; kill -STOP $$; }}; exec /bin/cat "$@"'
         recipes = recipe_file(tmp_path, f"""
             import os
             @backend("big")
@@ -191,7 +191,7 @@ def restored(dbdump, sshd, tmp_path):
                     return ["sh", "-c", {load!r}]
                 def contents(self, database): return None
             hosts = [localhost, Host("far", ssh={sshd.remote("bash")!r})]
-            to = Remote({sshd.remote("dash")!r}, {str(there)!r})
+            to = Remote({sshd.remote(kind)!r}, {str(there)!r})
             site = Site(hosts, wrap=[Gzip()], to=to, stall_timeout=600 if "DUMPS" in os.environ else {stall})
             @site.recipe
             def big(host): return Dump(Big())
@@ -199,19 +199,25 @@ def restored(dbdump, sshd, tmp_path):
         flags = [f"--recipes={recipes}", "--host=localhost"]
         with sshd.accounts.with_programs("dash", cat=stops):
             assert dbdump("dump", *flags, env={"DUMPS": "1"}).returncode == 0  # on a disk that may be slow
-            done = dbdump("restore", *flags, "--yes", f"--to={to}")
-        wait_for(lambda: not sshd.accounts.processes("dash"), "what is stopped there to be ended")
+            try:
+                done = dbdump("restore", *flags, "--yes", f"--to={to}")
+            finally:
+                sshd.signal("sftp", signal.SIGCONT)
+        wait_for(lambda: not sshd.accounts.processes(kind), "what is stopped there to be ended")
         assert done.returncode == 1, done.stdout
         return done
 
     return run
 
 
-@pytest.mark.parametrize("to", ["localhost", "far"])
-def test_a_command_that_fails_is_not_waited_for_while_no_byte_comes(restored, to):
+@pytest.mark.parametrize(("kind", "to"), [("dash", "localhost"), ("dash", "far"), ("sftp", "localhost")])
+def test_a_command_that_fails_is_not_waited_for_while_no_byte_comes(restored, sshd, kind, to):
     """132: who loads it dies, and that is told at once, by its cause."""
     began = time.monotonic()
-    done = restored("head -c 4000000 >/dev/null; echo 'error: no room' >&2; exit 3", to, 600)
+    takes = "head -c 4000000" if kind == "dash" else (  # all that was asked for, when sshd itself has stopped
+        f"kill -STOP $(pgrep -f '^sshd: {sshd.accounts.user(kind)}'); timeout 1 cat"
+    )  # fmt: skip
+    done = restored(f"{takes} >/dev/null; echo 'error: no room' >&2; exit 3", to, 600, kind)
     assert "exit status 3: error: no room" in done.stdout
     assert time.monotonic() - began < 90
 

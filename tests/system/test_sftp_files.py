@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ from dbdump.writers.sftp_files import list_directories, read_files
 
 SERVER = "/usr/lib/openssh/sftp-server"
 FILES = 1000
-STATUS, NAME, EOF, FAILURE = 101, 104, 1, 4  # draft-ietf-secsh-filexfer-02
+STATUS, DATA, NAME, EOF, FAILURE = 101, 103, 104, 1, 4  # draft-ietf-secsh-filexfer-02
 
 
 class LongLine:
@@ -169,3 +170,26 @@ def test_answers_come_in_any_order(tmp_path):
     with at_the_end(f"exec {SERVER}", Swapped) as (sftp, _):
         ((_, found),) = list_directories(sftp, [str(tmp_path)])
     assert sorted(each.name for each in found) == ["0", "1", "2"]
+
+
+class Sparing(LongLine):
+    """The same server, but one that gives no more than 20000 bytes at once."""
+
+    def _packet(self) -> bytes:
+        packet = super()._packet()
+        if packet[4] != DATA:
+            return packet
+        piece = packet[13:20_013]
+        return (9 + len(piece)).to_bytes(4) + packet[4:9] + len(piece).to_bytes(4) + piece
+
+
+@pytest.mark.parametrize("line_of", [LongLine, Sparing])
+def test_a_large_file_comes_whole(tmp_path, line_of):
+    """Many pieces of it are asked for at once, and those that are too short once more."""
+    (tmp_path / "large").write_bytes(content := os.urandom(3_000_007))
+    with at_the_end(f"exec {SERVER}", line_of) as (sftp, line):
+        session = SFTPSession(AtTheEnd(sftp), "end", 20, read_back=True)
+        session.go(str(tmp_path), (), make=False)
+        line.rounds = 0
+        assert b"".join(session.fetch("large")) == content
+    assert line.rounds < 20  # there are 92 pieces, and of each the rest

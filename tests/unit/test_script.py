@@ -173,11 +173,7 @@ def test_exit_statuses_in_words(status, expected):
         (["warning", "x: error: bad", "more"], "x: error: bad"),
         (["warning", "x: it is so", "more"], "x: it is so"),
         (["x: error: bad", "x: detail: Query was: LOCK TABLE t"], "x: error: bad; Query was: LOCK TABLE t"),
-        (["x: error: bad", "x: error: query was: LOCK TABLE t"], "x: error: bad; LOCK TABLE t"),
-        (
-            ["x: erreur : non: ERROR", "x: détail : La requête était : LOCK TABLE t"],
-            "x: erreur : non: ERROR; LOCK TABLE t",
-        ),
+        (["x: error: bad", "x: error: query was: LOCK TABLE t"], "x: error: bad"),
         (["FATAL:  no", "DETAIL:  because"], "FATAL:  no; because"),
         (["unknown option -- Z", "usage: x [-a]", "[-b]", "[-c]"], "unknown option -- Z"),
         (["usage: x [-a]", "[-b]", "[-c]", "[-d]"], "usage: x [-a]"),
@@ -186,6 +182,17 @@ def test_exit_statuses_in_words(status, expected):
 def test_the_cause_among_messages(messages, expected):
     """The line of trouble with its detail, or the program's own, or all there is."""
     assert cause(messages, "x") == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("x: error: query was: LOCK TABLE t", "x: error; LOCK TABLE t"), ("x: query was: SELECT", "x: error"),
+     ("x: détail : La requête était : LOCK TABLE t", "x: error; LOCK TABLE t"),
+     ("x: detail: of another LOCK TABLE", "x: error; of another LOCK TABLE")],
+)  # fmt: skip
+def test_a_detail_that_only_a_backend_knows(line, expected):
+    """Its pattern says what of the next line it is, where that does not call itself one."""
+    assert cause(["x: error", line], "x", PostgreSQL.detail) == expected
 
 
 def test_a_scratch_server_sees_no_variable_that_leads_away():
