@@ -184,9 +184,9 @@ def contents(ask: Callable[[str, str], str], database: str) -> int | None:
     try:
         return int(ask(database, _CONTENTS))
     except StageError:
-        if ask(MAINTENANCE, exists(database)) == "t":
-            raise
-        return None
+        if ask(MAINTENANCE, exists(database)) != "t":
+            return None
+    return int(ask(database, _CONTENTS))  # it was made meanwhile, or fails again
 
 
 def discard(ask: Callable[..., str], database: str) -> None:
