@@ -12,7 +12,7 @@ def asking(*answers: str | None):
     """Return what gives these answers, one after the other; None: that there is no such database."""
     left = list(answers)
 
-    def ask(_database: str, _question: str) -> str:
+    def ask(_database: str, *_questions: str) -> str:
         """Give the next one."""
         if (answer := left.pop(0)) is None:
             raise StageError("psql", 'FATAL:  database "copy" does not exist')
