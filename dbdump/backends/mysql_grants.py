@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 _QUOTED = re.compile(r"`((?:[^`]|``)*)`|\"((?:[^\"]|\"\")*)\"|'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
@@ -77,6 +77,11 @@ class Grants:
         return self.has(privilege, database) or any(
             (row.database, row.table) == (database, table) and _gives(row, privilege) for row in self.rows
         )
+
+    def hidden_by(self, pattern: str, privilege: str, database: str) -> bool:
+        """Whether any grant to the user on `pattern`, which only `database` matches, would take `privilege` away."""
+        closer = Grant(self.user, pattern, "", frozenset())
+        return self.has(privilege, database) and not replace(self, rows=(*self.rows, closer)).has(privilege, database)
 
     def _rights(self, grantee: str, database: str) -> frozenset[str]:
         """Return what a grantee's rows on patterns give: the server takes one of them alone, the closest.

@@ -26,11 +26,15 @@ _ESCAPED = frozenset("\0\n\r\x1a\\'\"")
 
 @dataclass(frozen=True)
 class Lack:
-    """A privilege that is missing, what it has to be granted on, and what would be left out without it."""
+    """A privilege that is missing, what it has to be granted on, and what would be left out without it.
+
+    One that the user `has`, by a looser pattern of names, would be missing after a grant on a closer one.
+    """
 
     privilege: str
     on: str
     objects: str
+    has: bool = False
 
 
 def refuse_loss(tools: Tools, server: Server, database: str, omitted: AbstractSet[str], *, locks: bool) -> None:
@@ -86,13 +90,17 @@ def history_flags(tools: Tools, server: Server, database: str, omitted: Abstract
 
 def missing(server: Server, database: str, kinds: AbstractSet[str], *, locks: bool) -> list[Lack]:
     """Return what the user lacks to dump `database` with all of its `kinds`: triggers, events, routines."""
-    place = f"{back_quoted(as_pattern(database))}.*"
+    pattern = as_pattern(database)
+    place = f"{back_quoted(pattern)}.*"
+    grants = server.grants
     wanted = ["SELECT", "SHOW VIEW", *(each for each in ("TRIGGER", "EVENT") if _OBJECTS[each] in kinds)]
     wanted += ["LOCK TABLES"] if locks else []
-    lacks = [Lack(each, place, _OBJECTS.get(each, "")) for each in wanted if not server.grants.has(each, database)]
+    lacks = [Lack(each, place, _OBJECTS.get(each, "")) for each in wanted if not grants.has(each, database)]
     if "routines" in kinds and (lack := _routines(server, database, place)):
         lacks.append(lack)
-    return lacks
+    if not any(each.on == place for each in lacks):
+        return lacks
+    return [Lack(each, place, "", has=True) for each in wanted if grants.hidden_by(pattern, each, database)] + lacks
 
 
 def _routines(server: Server, database: str, place: str) -> Lack | None:
@@ -112,16 +120,13 @@ def _routines(server: Server, database: str, place: str) -> Lack | None:
 
 def told(user: str, database: str, lacks: Sequence[Lack]) -> tuple[str, str]:
     """Return a message that says what is missing, and a hint with the statements that grant it."""
-    objects = ", ".join(each.objects for each in lacks if each.objects)
+    missed = [each for each in lacks if not each.has]
+    objects = ", ".join(each.objects for each in missed if each.objects)
     lost = f": its {objects} would be silently left out" if objects else ""
     places: dict[str, list[str]] = {}
     for each in lacks:
         places.setdefault(each.on, []).append(each.privilege)
-    names = [
-        privilege if on.startswith("`") else f"{privilege} ON {on}"
-        for on, listed in places.items()
-        for privilege in listed
-    ]
+    names = [each.privilege if each.on.startswith("`") else f"{each.privilege} ON {each.on}" for each in missed]
     account = "@".join(map(back_quoted, user.rsplit("@", 1)))
     statements = (f"GRANT {', '.join(listed)} ON {on} TO {account};" for on, listed in places.items())
     return f"user {user} has no {', '.join(names)} privilege on {database}{lost}", " ".join(statements)

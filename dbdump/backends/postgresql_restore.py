@@ -157,6 +157,21 @@ def exists(name: str) -> str:
     return f"SELECT EXISTS (SELECT FROM pg_database WHERE encode(textsend(datname::text), 'hex') = '{digits}')"  # noqa: S608  digits
 
 
+def not_being_made(name: str) -> str:
+    """Return what waits until nobody makes such a database: whose client is killed goes on with it.
+
+    As in `exists` a name is in hex; that is not waited for where it takes longer than half a minute.
+    """
+    return f"""\
+DO $$ BEGIN
+  FOR i IN 1..300 LOOP
+    EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active'
+      AND query ~ ('CREATE' || ' DATABASE') AND encode(textsend(query), 'hex') LIKE '%{to_hex(name)}%');
+    PERFORM pg_stat_clear_snapshot(), pg_sleep(0.1);
+  END LOOP;
+END $$"""
+
+
 def loading_custom(  # noqa: PLR0913  each is another thing
     connection: Callable[[str], str], more: Sequence[str], database: str, into: str, jobs: int, *, owners: bool
 ) -> list[str]:
@@ -182,14 +197,14 @@ def whole_name(name: str) -> str:
     return name
 
 
-def contents(ask: Callable[[str, str], str], database: str) -> int | None:
-    """Return how many things `database` has, None where it is not there; `ask` asks one database a question."""
+def contents(ask: Callable[..., str], database: str) -> int | None:
+    """Return how many things `database` has, None where it is not there; `ask` asks one database questions."""
     try:
         return int(ask(database, _CONTENTS))
     except StageError:
-        if ask(MAINTENANCE, exists(database)) == "t":
-            raise
-        return None
+        if ask(MAINTENANCE, not_being_made(database), exists(database)) != "t":
+            return None
+    return int(ask(database, _CONTENTS))  # it was made meanwhile, or fails again
 
 
 def discard(ask: Callable[..., str], database: str) -> None:

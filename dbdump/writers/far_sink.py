@@ -44,9 +44,8 @@ class FarSink:
         self.look()
 
     def _open(self) -> None:
-        self._session = self._pool.take()
+        self._session, self._where = self._pool.at(self._root, self._name.directory, make=True)
         try:
-            self._where = self._session.go(self._root, self._name.directory, make=True)
             self._part, self.leftovers = begun(self._session, self._name.file, adding=True)
         except BaseException:
             self._session.close()

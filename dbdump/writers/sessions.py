@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from ..errors import ConnectionLost
 from .session import Session
 
 
@@ -31,6 +32,22 @@ class Sessions:
                 return self._idle.pop()
             early, self._early = self._early, None
         return self._begin() if early is None else early.result()
+
+    def at(self, root: str, names: Sequence[str], *, make: bool) -> tuple[Session, str]:
+        """Return a session that nobody uses, gone to a directory, and the path of that; see Session.go.
+
+        The connection of one that was idle may have been lost meanwhile, which begins nothing anew: it is not used.
+        """
+        while True:
+            with self._lock:
+                idle = self._idle.pop() if self._idle else None
+            session = idle or self.take(fresh=True)
+            try:
+                return session, session.go(root, names, make=make)
+            except BaseException as error:
+                session.close()
+                if idle is None or not isinstance(error, ConnectionLost):
+                    raise
 
     def _begin(self) -> Session:
         session = self._start()

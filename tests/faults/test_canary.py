@@ -85,8 +85,8 @@ def secret(tmp_path) -> Path:
     return path
 
 
-def of_postgres(postgres, secret: Path, how: str, monkeypatch) -> tuple[str, Callable[[], object]]:
-    """Return a backend whose role has the password, and what gives the role another one."""
+def of_postgres(postgres, secret: Path, how: str, monkeypatch) -> tuple[str, Callable[[str], object]]:
+    """Return a backend whose role has the password, and what gives the role this or another one."""
     postgres.sql(f"CREATE ROLE guarded SUPERUSER LOGIN PASSWORD '{CANARY}'")
     postgres.create(NAME)
     postgres.sql("CREATE TABLE t AS SELECT 1 AS one", NAME)
@@ -99,11 +99,11 @@ def of_postgres(postgres, secret: Path, how: str, monkeypatch) -> tuple[str, Cal
     else:
         env = f', env={{"PGPASSWORD": open({str(secret)!r}).read()}}'
     backend = f'PostgreSQL(host={postgres.host!r}, user="guarded"{env})'
-    return backend, lambda: postgres.sql("ALTER ROLE guarded PASSWORD 'another'")
+    return backend, lambda password: postgres.sql(f"ALTER ROLE guarded PASSWORD '{password}'")
 
 
-def of_mariadb(mariadb, secret: Path, how: str) -> tuple[str, Callable[[], object]]:
-    """Return such a backend of MariaDB, and what gives its user another password."""
+def of_mariadb(mariadb, secret: Path, how: str) -> tuple[str, Callable[[str], object]]:
+    """Return such a backend of MariaDB, and what gives its user this or another password."""
     mariadb.sql(f"CREATE OR REPLACE USER guarded@localhost IDENTIFIED BY {text(CANARY)};"
                 "GRANT ALL ON *.* TO guarded@localhost")  # fmt: skip
     mariadb.create(NAME)
@@ -114,7 +114,8 @@ def of_mariadb(mariadb, secret: Path, how: str) -> tuple[str, Callable[[], objec
         file = mariadb.defaults_file("nobody")
         Path(file).write_text(f"[client]\nuser=guarded\nsocket={mariadb.socket}\n")
         given = f"defaults={file!r}, env={{'MYSQL_PWD': open({str(secret)!r}).read()}}"
-    return f"MySQL({given})", lambda: mariadb.sql("ALTER USER guarded@localhost IDENTIFIED BY 'another'")
+    change = "ALTER USER guarded@localhost IDENTIFIED BY {}"
+    return f"MySQL({given})", lambda password: mariadb.sql(change.format(text(password)))
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def cage(request, how, private_home, secret, datadir, said, tmp_path, monkeypatc
         private_home.gpg("--pinentry-mode", "loopback", "--passphrase", CANARY, "--decrypt", data=remembered)
     server = request.getfixturevalue("postgres" if how in ("pgpass", "PGPASSWORD") else "mariadb")
     make = of_postgres if how in ("pgpass", "PGPASSWORD") else of_mariadb
-    backend, spoil = make(server, secret, how, *([monkeypatch] if make is of_postgres else []))
+    backend, change = make(server, secret, how, *([monkeypatch] if make is of_postgres else []))
     recipes = recipe_file(tmp_path, f"""
         @recipe(localhost)
         def cage(host):
@@ -135,7 +136,7 @@ def cage(request, how, private_home, secret, datadir, said, tmp_path, monkeypatc
             return Dump({backend}, wrap=wrap, to=Directory({str(datadir)!r}))
     """)  # fmt: skip
     flags = [f"--recipes={recipes}", f"--database={NAME}"]
-    yield Watched(tmp_path, datadir, flags, how in ("PGPASSWORD", "MYSQL_PWD"), said), spoil
+    yield Watched(tmp_path, datadir, flags, how in ("PGPASSWORD", "MYSQL_PWD"), said), change
     server.drop(NAME, COPY)
     server.sql("DROP ROLE guarded" if make is of_postgres else "DROP USER guarded@localhost")
 
@@ -143,8 +144,7 @@ def cage(request, how, private_home, secret, datadir, said, tmp_path, monkeypatc
 @pytest.mark.parametrize("how", ["pgpass", "PGPASSWORD", "defaults", "MYSQL_PWD"])
 def test_a_password_is_nowhere(cage, how, unharmed):
     """117, 118, 121: not in a check, a dry run, a dump, a verify, a restore, a drill, nor a dump that fails."""
-    watched, spoil = cage
-    unharmed.no_next_run = "the password is wrong from then on"
+    watched, change = cage
     watched.run(0, "check")
     assert NAME in watched.run(0, "dump", "--dry-run")
     watched.run(0, "dump", "--json")
@@ -154,8 +154,11 @@ def test_a_password_is_nowhere(cage, how, unharmed):
     if LONG or how == "PGPASSWORD":  # what is in a dump runs there: nobody there has a password of elsewhere
         assert "restored" in watched.run(0, "verify", "--restore")
     unharmed.begin()
-    spoil()
+    change("another")
     assert "FAILED" in watched.run(1, "dump", "--json")
+    unharmed.check()
+    change(CANARY)
+    assert CANARY not in unharmed.again("dump", *watched.flags)
     watched.is_nowhere()
 
 

@@ -35,20 +35,20 @@ def db1(own_sshd, log):
 
 @pytest.fixture
 def cage(request, transport, how, db1, accounts, datadir, said, tmp_path, monkeypatch) -> Iterator[tuple]:
-    """A recipe of a database there, behind the password; and what gives it another one."""
+    """A recipe of a database there, behind the password; and what gives it this or another one."""
     secret = tmp_path / "secret"
     secret.write_text(CANARY)
     secret.chmod(0o600)
     kept = accounts.home(DB1) / ".pgpass"
     if how in ("pgpass", "PGPASSWORD"):
         server = request.getfixturevalue("postgres")
-        backend, spoil = of_postgres(server, secret, how, monkeypatch)
+        backend, change = of_postgres(server, secret, how, monkeypatch)
         if how == "pgpass":
             (tmp_path / "pgpass").rename(kept)
             accounts.own(DB1, kept)
     else:
         server = request.getfixturevalue("mariadb")
-        backend, spoil = of_mariadb(server, secret, how)
+        backend, change = of_mariadb(server, secret, how)
         for each in Path(server.directory).glob("*.cnf"):
             accounts.own(DB1, each)
     recipes = recipe_file(
@@ -59,7 +59,7 @@ def cage(request, transport, how, db1, accounts, datadir, said, tmp_path, monkey
     """,
     )
     flags = [f"--recipes={recipes}", f"--database={NAME}"]
-    yield Watched(tmp_path, datadir, flags, variable=False, said=said), spoil
+    yield Watched(tmp_path, datadir, flags, variable=False, said=said), change
     kept.unlink(missing_ok=True)
     server.drop(NAME, COPY)
     server.sql("DROP ROLE guarded" if "PG" in how.upper() else "DROP USER guarded@localhost")
@@ -68,14 +68,15 @@ def cage(request, transport, how, db1, accounts, datadir, said, tmp_path, monkey
 @pytest.mark.parametrize(("transport", "how"), EVERY if LONG else CASES)
 def test_a_password_is_nowhere_on_the_way_to_its_database(cage, how, db1, log, unharmed):
     """117, 118, 121: the clients there have it, where it is a variable, and nobody else, there or here."""
-    watched, spoil = cage
-    unharmed.no_next_run = "the password is wrong from then on"
+    watched, change = cage
     watched.run(0, "check")
     watched.run(0, "dump", "--json")
     watched.run(0, "restore", f"--as={COPY}", "--yes")
     unharmed.begin()
-    spoil()
+    change("another")
     assert "FAILED" in watched.run(1, "dump")
+    change(CANARY)
+    assert CANARY not in unharmed.again("dump", *watched.flags)
     watched.is_nowhere()
     stop(db1.process)  # and all is written
     seen = [line for line in log.read_text(errors="replace").splitlines() if CANARY in line]

@@ -201,6 +201,35 @@ def test_psql_is_killed_in_the_middle(postgres, plain, dbdump, datadir, unharmed
         postgres.drop("halved")
 
 
+def test_psql_is_killed_while_the_server_makes_the_database(postgres, plain, dbdump, datadir, unharmed, started):
+    """132: the server hears nothing of that, and makes it: nobody says before that there is none."""
+    postgres.create("late")
+    try:
+        postgres.sql("CREATE TABLE t AS SELECT 1 AS one", "late")
+        flag = plain(f"PostgreSQL(host={postgres.host!r}, user='postgres', format='plain', globals=False)")
+        unharmed.again("dump", flag, "--database=late")
+        postgres.drop("late")
+        active = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active' AND "
+        with subprocess.Popen(["psql", "-XqAt"], env=postgres.environment, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+            print("BEGIN; LOCK TABLE pg_database IN SHARE MODE; SELECT 'held';", file=holder.stdin, flush=True)
+            assert holder.stdout.readline() == "held\n"
+            process = started("restore", flag, "--database=late", "--yes")
+            wait_for(lambda: postgres.sql(f"{active} wait_event_type = 'Lock'"), "CREATE DATABASE to wait")
+            os.kill(pid_of(f"host={postgres.host} ", "psql"), signal.SIGKILL)
+            wait_for(lambda: postgres.sql(f"{active} query ~ 'pg_sleep'"), "dbdump to wait for it")
+            holder.stdin.close()
+        code, out = end_of(process)
+        assert code == 1, out
+        assert "left: late, empty" in out
+        unharmed.check()
+        done = dbdump("restore", flag, "--database=late", "--yes")
+        assert done.returncode == 0, done.stdout
+        assert postgres.sql("SELECT one FROM t", "late") == "1"
+    finally:
+        postgres.drop("late")
+
+
 def test_a_bomb_has_no_room(dbdump, plain, datadir, unharmed, small_disk, tmp_path):
     """133: some kilobytes that unwrap to more than there is room for: told, and the room is free again."""
     sqlite_database(tmp_path / "bomb.db", 1000)

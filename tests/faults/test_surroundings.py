@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
-from support import COMMAND, end_of, needs_root, pid_of
+from servers.sudo import as_nobody
+from support import COMMAND, Started, end_of, needs_root, pid_of
 
+from faults.running import processes
 from faults.shell import NOISY, ShellSite, shim
 
 
@@ -78,24 +82,71 @@ def test_the_log_takes_no_more(shell, datadir, unharmed, said, tmp_path, reader,
     assert expected in done.stderr
 
 
+@pytest.fixture
+def run_as(way, shell, started, accounts, unharmed, said, tmp_path, monkeypatch):
+    """Return how to start a run that becomes another user in one way, and recipes for it.
+
+    It is root's, or nobody's, who has sudo: then so are the recipes, the datadir, and the next run.
+    """
+    if way != "sudo":
+        ways = ["setpriv", "runuser", "su"]
+        for each in ways[: ways.index(way)]:
+            monkeypatch.setenv("PATH", shim(tmp_path / "bin", each, NOISY)["PATH"])
+        yield started, shell
+        return
+    with tempfile.TemporaryDirectory(prefix="dbdump-nobody-", dir="/tmp") as path:  # nobody may not enter root's
+        nobody = Nobody(Path(path), accounts.user("dash"), said)
+        monkeypatch.setenv("XDG_STATE_HOME", path)
+        unharmed.directories[:] = [nobody.top / "datadir"]
+        unharmed.run = nobody.run
+        yield nobody.start, ShellSite(nobody.top, nobody.top / "datadir")
+        for process in nobody.started:
+            process.kill()
+            process.communicate()
+
+
+class Nobody:
+    """Runs dbdump as nobody, who may become `user` through sudo, and has a directory."""
+
+    def __init__(self, top: Path, user: str, said: list[str]) -> None:
+        self.top, self._said = top, said
+        self.started: list[Started] = []
+        self._inside = as_nobody(f"nobody ALL=({user}) NOPASSWD: ALL")
+        (top / "datadir").mkdir(mode=0o700)
+
+    def start(self, *arguments: str) -> Started:
+        """Start it."""
+        for each in (self.top, self.top / "datadir", *self.top.glob("recipes"), *self.top.glob("recipes/*")):
+            shutil.chown(each, "nobody", "nogroup")
+        self.started.append(Started(
+            [*self._inside, *COMMAND, *arguments], cwd=self.top, stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ))  # fmt: skip
+        return self.started[-1]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        code, out = end_of(self.start(*arguments))
+        self._said.append(out)
+        return subprocess.CompletedProcess(arguments, code, out, "")
+
+
 @needs_root
 @pytest.mark.parametrize(
     ("way", "end", "status"),
-    [("setpriv", "KILL", -9), ("runuser", "KILL", -9), ("su", "KILL", -9), ("su", "TERM", 143), ("su", "stall", 1),
-     ("setpriv", "stall", 1)],
+    [("setpriv", "KILL", -9), ("runuser", "KILL", -9), ("su", "KILL", -9), ("sudo", "KILL", -9), ("su", "TERM", 143),
+     ("sudo", "TERM", 143), ("su", "stall", 1), ("setpriv", "stall", 1), ("sudo", "stall", 1)],
 )  # fmt: skip
-def test_another_user_s_process_ends_with_its_run(
-    shell, started, accounts, unharmed, said, tmp_path, monkeypatch, way, end, status
-):
+def test_another_user_s_process_ends_with_its_run(run_as, accounts, unharmed, said, way, end, status):
     """52: killed, ended or stalled, and whichever way he is become: nothing of his is left, nor of ours."""
-    ways = ["setpriv", "runuser", "su"]
-    for each in ways[: ways.index(way)]:
-        monkeypatch.setenv("PATH", shim(tmp_path / "bin", each, NOISY)["PATH"])
+    start, shell = run_as
     user, seconds = accounts.user("dash"), 97 + os.getpid() / 1e8
     backend, wrap = f"Shell(su={user!r})", f"[], stall_timeout={1 if end == 'stall' else 60}"
-    process = started(*shell(f"echo begun; exec sleep {seconds}", backend=backend, wrap=wrap))
+    process = start(*shell(f"echo begun; exec sleep {seconds}", backend=backend, wrap=wrap))
     if end != "stall":
-        assert Path(f"/proc/{pid_of(str(seconds), 'sleep')}").owner() == user
+        sleeping = pid_of(str(seconds), "sleep")
+        assert Path(f"/proc/{sleeping}").owner() == user
+        assert ("sudo" in ancestors(sleeping)) == (way == "sudo")
         process.send_signal(signal.Signals[f"SIG{end}"])
     code, out = end_of(process)
     said.append(out)
@@ -104,3 +155,13 @@ def test_another_user_s_process_ends_with_its_run(
     unharmed.killed = end == "KILL"
     unharmed.check()
     unharmed.again(*shell("echo fine", backend=backend))
+    unharmed.check()
+
+
+def ancestors(pid: int) -> list[str]:
+    """Return the names of the programs that a process is below."""
+    found, names = processes(), []
+    while pid in found:
+        names.append(found[pid].program)
+        pid = found[pid].parent
+    return names

@@ -53,6 +53,7 @@ class Accounts:
     prefix: str
     chroots: Path
     uids: dict[str, int] = field(default_factory=dict)
+    made: list[Path] = field(default_factory=list)  # by `directory_of`
 
     @property
     def client_key(self) -> Path:
@@ -72,6 +73,7 @@ class Accounts:
         path = self.home(kind) / "dumps" / name
         path.mkdir(mode=0o700)
         self.own(kind, path)
+        self.made.append(path)
         return path
 
     def own(self, kind: str, path: Path) -> None:

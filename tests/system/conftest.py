@@ -33,11 +33,16 @@ def around(request: pytest.FixtureRequest, tmp_path: Path) -> Around | None:
 @pytest.fixture
 def as_it_begins(request: pytest.FixtureRequest, around: Around | None) -> Callable[[], set[Path]]:
     """Take note of what there is, here and where the test's dumps go, as a run begins."""
+    accounts = request.getfixturevalue("accounts") if around and "accounts" in request.fixturenames else None
+    of_others = len(accounts.made) if accounts else 0
 
     def begin() -> set[Path]:
         far = request.getfixturevalue("far") if "far" in request.fixturenames else None
         if isinstance(far, Far) and far.path not in around.directories:
             around.directories.append(far.path)
+        if accounts:
+            made = accounts.made[of_others:]
+            around.directories += [each for each in made if each not in around.directories]
         return around.begin()
 
     return begin

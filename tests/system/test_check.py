@@ -163,31 +163,31 @@ def test_what_pg_dump_takes_for_the_server_s_own_is_a_warning(dbdump, postgres, 
     assert line_of(done, "/@globals ", "warning").endswith("pg_dumpall leaves out what ALTER ROLE ALL has set")
 
 
-@pytest.mark.no_next_run("all of it is still missing")
-def test_what_check_says_will_fail_fails_and_nothing_else(dbdump, limited, datadir):
-    """The databases with an error are those that cannot be dumped, the globals too; nothing was made in the datadir."""
+@pytest.fixture
+def mended(postgres, limited):
+    """Return what does as the hints say, for one test."""
+    yield lambda: (
+        postgres.sql("GRANT CONNECT ON DATABASE chk_closed TO limited_check; ALTER ROLE limited_check BYPASSRLS; "
+                     "GRANT pg_read_all_data TO limited_check"),
+        postgres.sql("GRANT SELECT ON LARGE OBJECT 4711 TO limited_check", "chk_objects"),
+    )  # fmt: skip
+    postgres.sql("REVOKE pg_read_all_data FROM limited_check; ALTER ROLE limited_check NOBYPASSRLS; "
+                 "REVOKE CONNECT ON DATABASE chk_closed FROM limited_check")  # fmt: skip
+    postgres.sql("REVOKE SELECT ON LARGE OBJECT 4711 FROM limited_check", "chk_objects")
+
+
+def test_what_check_says_will_fail_fails_and_nothing_else(dbdump, limited, mended, datadir):
+    """15, 16, 17: what has an error cannot be dumped, and nothing is made; the hints mend it, for the next run too."""
     before = state(datadir)
     checked = dbdump("check", *limited, f"--datadir={datadir}")
     assert state(datadir) == before
     dumped = dbdump("dump", *limited, f"--datadir={datadir}")
     assert failed(checked, "ERROR") == failed(dumped, "FAILED") == {*CHECKED, "@globals"} - {"chk_good", "chk_off"}
     assert dumped.stdout.count("hint: GRANT CONNECT ON DATABASE") == 1
-
-
-def test_what_the_hints_say_mends_it(dbdump, postgres, limited, datadir):
-    """After each of them was followed, check finds nothing, and all is dumped."""
-    postgres.sql("GRANT CONNECT ON DATABASE chk_closed TO limited_check; ALTER ROLE limited_check BYPASSRLS; "
-                 "GRANT pg_read_all_data TO limited_check")  # fmt: skip
-    postgres.sql("GRANT SELECT ON LARGE OBJECT 4711 TO limited_check", "chk_objects")
-    try:
-        done = dbdump("check", *limited, f"--datadir={datadir}")
-        assert done.returncode == 0, done.stdout
-        assert line_of(done, "rights:").endswith("rights: all of 5 can be connected to, and read")
-        assert dbdump("dump", *limited, f"--datadir={datadir}").returncode == 0
-    finally:
-        postgres.sql("REVOKE pg_read_all_data FROM limited_check; ALTER ROLE limited_check NOBYPASSRLS; "
-                     "REVOKE CONNECT ON DATABASE chk_closed FROM limited_check")  # fmt: skip
-        postgres.sql("REVOKE SELECT ON LARGE OBJECT 4711 FROM limited_check", "chk_objects")
+    mended()
+    done = dbdump("check", *limited, f"--datadir={datadir}")
+    assert done.returncode == 0, done.stdout
+    assert line_of(done, "rights:").endswith("rights: all of 5 can be connected to, and read")
 
 
 @pytest.mark.parametrize(
@@ -325,9 +325,8 @@ def mysql_databases(mariadb):
     mariadb.sql("DROP USER limited_check@localhost")
 
 
-@pytest.mark.no_next_run("all of it is still missing")
-def test_what_a_mysql_user_may_not_dump_is_told_all_at_once(dbdump, mysql_databases, datadir):
-    """Missing grants, a broken view, accounts that may not be read: what check names fails, and nothing else."""
+def test_what_a_mysql_user_may_not_dump_is_told_all_at_once(dbdump, mariadb, mysql_databases, datadir):
+    """21: missing grants, a broken view, accounts that may not be read: what check names fails, and nothing else."""
     before = state(datadir)
     done = dbdump("check", *mysql_databases, f"--datadir={datadir}")
     assert done.returncode == 1, done.stdout
@@ -335,10 +334,17 @@ def test_what_a_mysql_user_may_not_dump_is_told_all_at_once(dbdump, mysql_databa
     assert "has no SHOW VIEW, TRIGGER, EVENT privilege on chk_read" in line_of(done, "/chk_read ", "ERROR")
     assert "the view broken refers to what is not there" in line_of(done, "/chk_view ", "ERROR")
     assert "has no SELECT privilege on mysql" in line_of(done, "/@globals ", "ERROR")
-    assert "hint: GRANT SHOW VIEW, TRIGGER, EVENT ON `chk\\_read`.* TO `limited_check`@`localhost`;" in done.stdout
+    assert (
+        "hint: GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `chk\\_read`.* TO `limited_check`@`localhost`;" in done.stdout
+    )
     assert "databases: 3 to dump" in done.stdout
     dumped = dbdump("dump", *mysql_databases, f"--datadir={datadir}")
     assert failed(done, "ERROR") == failed(dumped, "FAILED") == {"chk_read", "chk_view", "@globals"}
+    (hint,) = re.findall(r"hint: (GRANT .*;)", done.stdout)
+    assert hint == "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `chk\\_read`.* TO `limited_check`@`localhost`;"
+    mariadb.sql(f"{hint} GRANT SELECT ON mysql.* TO limited_check@localhost; CREATE TABLE u (a int)", "chk_view")
+    done = dbdump("check", *mysql_databases, f"--datadir={datadir}")
+    assert done.returncode == 0, done.stdout
 
 
 def test_what_mariadb_dump_changes_without_a_word_is_a_warning(dbdump, mariadb, mysql_databases, datadir):
@@ -408,9 +414,8 @@ def test_mariadb_s_program_is_no_good_for_all_of_mysql(dbdump, mariadb, mysql_da
 # -- SQLite ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.no_next_run("they still are none")
 def test_files_that_are_no_databases_are_found_and_nothing_is_made_beside_the_others(dbdump, datadir, tmp_path):
-    """Missing, empty, text, a directory, a FIFO; a database in WAL mode gets no files beside it."""
+    """34: missing, empty, text, a directory, a FIFO; a database in WAL mode gets no files beside it."""
     (tmp_path / "d").mkdir()
     wal = tmp_path / "d" / "wal.db"
     with closing(sqlite3.connect(wal)) as db:
@@ -430,6 +435,10 @@ def test_files_that_are_no_databases_are_found_and_nothing_is_made_beside_the_ot
         assert words in line_of(done, f"/{name}.db ", "ERROR")
     assert failed(done, "ERROR") == {"empty.db", "text.db", "directory.db", "fifo.db", "missing.db"}
     assert failed(dbdump("dump", "--backend=sqlite", *paths, f"--datadir={datadir}"), "FAILED") == failed(done, "ERROR")
+    (tmp_path / "d" / "directory.db").rmdir()
+    for name in names[1:]:  # for the next run
+        (tmp_path / "d" / f"{name}.db").unlink(missing_ok=True)
+        sqlite_database(tmp_path / "d" / f"{name}.db", 10)
 
 
 @needs_root

@@ -100,7 +100,7 @@ def test_the_manifest_has_a_signature_of_its_own(dump, gnupg, datadir):
     assert subprocess.run(verify, env=gnupg.environment, check=False, capture_output=True).returncode == 1
 
 
-@pytest.mark.no_next_run("the home is everybody's, and its keys stay what they are; the next test mends one")
+@pytest.mark.no_next_run("the home is everybody's, and its keys stay what they are; the next test mends some")
 @pytest.mark.parametrize(
     ("flags", "said", "hint"),
     [
@@ -130,19 +130,39 @@ def test_a_key_that_cannot_be_used_ends_it_before_anything_is_dumped(dump, datad
     assert not list(datadir.iterdir())
 
 
-@pytest.mark.parametrize("flags", [["--sign=expired"], ["--encrypt=ops", "--encrypt=expired"]])
-def test_a_key_that_was_extended_can_be_used_again(dump, private_home, datadir, flags):
+def extended(home: GnuPG) -> None:
+    """Extend the key that is expired, and its subkeys."""
+    for what in ([], ["*"]):
+        home.gpg("--quick-set-expire", home.keys["expired"], "1y", *what)
+
+
+def replaced(home: GnuPG) -> None:
+    """Make a key of the same address as the one that is revoked, which is no longer there."""
+    home.gpg("--yes", "--delete-secret-and-public-key", home.keys["revoked"])
+    home.make("revoked", "future-default")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "mend"),
+    [
+        (["--sign=expired"], "is expired", extended),
+        (["--encrypt=ops", "--encrypt=expired"], "is expired", extended),
+        (["--encrypt=revoked@example.org"], "is revoked", replaced),
+        (["--sign=late@example.org"], "no secret key", lambda home: home.make("late", "future-default")),
+    ],
+)
+def test_a_key_that_was_mended_can_be_used_again(dump, private_home, datadir, flags, said, mend):
     """107, 108, 111: as the hint says, and by the same line."""
     done = dump(*flags, home=private_home)
     assert done.returncode == 1
-    assert "is expired" in done.stdout
+    assert said in done.stdout
     assert not list(datadir.iterdir())
-    for what in ([], ["*"]):  # the key, and its subkeys
-        private_home.gpg("--quick-set-expire", private_home.keys["expired"], "1y", *what)
+    mend(private_home)
     done = dump(*flags, home=private_home)
     assert done.returncode == 0, done.stdout
     manifest = json.loads(manifest_in(datadir).read_text())
-    assert private_home.keys["expired"] in [manifest["signer"], *manifest["recipients"]]
+    name = flags[-1].partition("=")[2].partition("@")[0]
+    assert private_home.keys[name] in [manifest["signer"], *manifest["recipients"]]
 
 
 def test_a_key_that_cannot_be_used_is_known_before_a_backend_prepares(dbdump, gnupg, datadir, tmp_path):

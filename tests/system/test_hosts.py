@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -468,7 +469,7 @@ class Fault:
         self.db1 = db1
         self.place = place
         self.remote = remote
-        self._start = start
+        self.run = start
         self._directory = place.path / "db1" / "shop" / "one"
         self._directory.mkdir(parents=True, mode=0o700)
         for name in OLD:
@@ -481,7 +482,7 @@ class Fault:
     def start(self, backend: str = "Slow(pause=40)", **more: float) -> subprocess.Popen[str]:
         """Start the dump."""
         flags = self.db1.says(self.remote, f"{backend}, wrap=[], to={self.place.writer}", **more)
-        return self._start(*flags)
+        return self.run(*flags)
 
     def in_the_middle(self, backend: str = "Slow(pause=40)", **more: float) -> subprocess.Popen[str]:
         """Start the dump, and wait until a part of it is stored."""
@@ -622,6 +623,46 @@ def test_a_lost_connection_is_tried_once_more(fault, relay):
     assert "notice   db1/shop/one: " in text
     assert text.count("; once more") == 1
     wait_for(lambda: not fault.parts(), "the first part to go")
+
+
+@pytest.mark.parametrize(("db1", "retries"), [("fabric", 1), ("openssh", 0)], indirect=["db1"])
+def test_the_connection_is_lost_while_a_lock_is_waited_for(fault, relay, shop, postgres, retries):
+    """6, 66: nobody is connected then, but to ask now and again: that fails, or begins anew and waits on."""
+    between, backend = relay[0], f"{shop[0][:-1]}, globals=False)"
+    flags = fault.db1.says(fault.remote, f"{backend}, wrap=[], to={fault.place.writer}", retries=retries)
+    psql = ["psql", "-XqAt", "-d", shop[1]]
+    with subprocess.Popen(psql, env=postgres.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as holder:  # fmt: skip
+        print("BEGIN; LOCK TABLE t; SELECT 'held';", file=holder.stdin, flush=True)
+        assert holder.stdout.readline() == "held\n"
+        process = fault.run(*flags)
+        text = said_until(process, "a table is locked: begins anew when it is not")
+        between.go_away()
+        if retries:
+            text += said_until(process, "once more in 1 s")
+            between.come_back()
+            text += said_until(process, "a table is locked: begins anew when it is not")
+        else:
+            code, rest = end_of(process)
+            assert code == 1, text + rest
+            assert re.search(r"(?m)^FAILED   db1/shop/far shop: connect: .*\n +hint: ", rest), rest
+            between.come_back()  # for the next run
+        holder.stdin.close()  # which takes the lock back
+    if retries:
+        code, rest = end_of(process)
+        assert code == 0, text + rest
+        assert len(list(fault.place.path.rglob("*.pgdump.json"))) == 1
+    fault.untouched()
+
+
+def said_until(process: subprocess.Popen[str], words: str) -> str:
+    """Read what a run says until it says `words`, and return all of it."""
+    text = ""
+    while words not in text:
+        line = process.stdout.readline()
+        assert line, text
+        text += line
+    return text
 
 
 @openssh_only

@@ -7,14 +7,17 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
-from servers.process import wait_for
+from servers.process import program, wait_for
 from support import COMMAND, end_of, files, gone, needs_root, pid_of, processes, wait_for_bytes
 
 # Its dumps last until the file `go` is there; its name is in the arguments of what runs.
@@ -26,7 +29,8 @@ class Waiting(Backend):
     suffix = ".bin"
     def get_db_list(self): return ["big"]
     def get_command(self, database):
-        return ["sh", "-c", "seq 99999; while [ ! -e {directory}/go ]; do sleep 0.1; done"]
+        at_work = "seq 99999; while [ ! -e {directory}/go ]; do sleep 0.1; done"
+        return ["sh", "-c", f"echo +1 >>{directory}/at_work; {{at_work}}; echo -1 >>{directory}/at_work"]
 
 @backend("daemon")
 class Daemon(Backend):
@@ -131,13 +135,14 @@ def test_two_places_are_two_locks(recipes, started, dbdump, datadir, tmp_path):
 
 
 def test_who_is_killed_leaves_nothing_locked(recipes, started, dbdump, datadir, tmp_path, state):
-    """After kill -9 the next run works at once, though the file of the lock is there and names the dead one."""
+    """60: after kill -9 the next run works at once, though the file of the lock names who has its pid now."""
     first = started("dump", "--recipe=slow")
     wait_for_bytes(datadir)
     first.send_signal(signal.SIGKILL)
     first.wait()
     (left,) = locks(state)
     assert f"pid {first.pid} of" in left.read_text()
+    left.write_text(left.read_text().replace(f"pid {first.pid} ", f"pid {os.getpid()} "))
     (tmp_path / "go").touch()
     assert dbdump("dump", "--recipe=slow").returncode == 0
     assert not locks(state)
@@ -211,6 +216,7 @@ def test_twenty_runs_at_once(recipes, dbdump, tmp_path, datadir, state):
         assert code != 1 or "is there already, and differs" in text  # a second run within a second
         assert code != 75 or re.search(r"another run is at it: pid \d+ of \S+, since ", text)
     assert not locks(state)
+    assert max(accumulate(map(int, (tmp_path / "at_work").read_text().split()))) == 1
     assert len(list(datadir.rglob("*.bin"))) == len(list(datadir.rglob("*.json"))) >= 1
     assert dbdump("dump", "--recipe=slow").returncode == 0
 
@@ -225,6 +231,28 @@ def test_one_after_another(recipes, dbdump, datadir, state, tmp_path):
     (tmp_path / "go").touch()
     assert dbdump("dump", "--recipe=slow").returncode == 0
     assert time.monotonic() - began < 30
+
+
+def test_a_run_whose_names_are_taken(recipes, dbdump, datadir, database, tmp_path, monkeypatch):
+    """84, 96: of two runs in one second, of which neither knows, the second fails, and the first one's dump stays."""
+    at_one_moment = [program("faketime", "faketime"), "--exclude-monotonic", "-f", "2026-11-22 20:30:00", *COMMAND]
+
+    def run(number: int) -> subprocess.CompletedProcess[str]:
+        """Dump with a state of its own, as another user would."""
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / f"state{number}"))
+        line = [*at_one_moment, "dump", "--recipe=quick"]
+        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert run(1).returncode == 0
+    before = files(datadir)
+    with closing(sqlite3.connect(database)) as changed:
+        changed.execute("CREATE TABLE more (x)")
+    done = run(2)
+    assert done.returncode == 1
+    assert re.search(r"FAILED   localhost/quick/app.db: write: \S+\.sqlite is there already, and differs", done.stdout)
+    assert "hint: Another run began in the same second, or the clock went back; run it again." in done.stdout
+    assert files(datadir) == before
+    assert dbdump("dump", "--recipe=quick").returncode == 0
 
 
 def run_with(environment: dict[str, str], tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:

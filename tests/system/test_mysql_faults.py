@@ -114,11 +114,13 @@ def test_a_dump_that_is_cut_is_not_stored(mariadb, dbdump, site, defaults, start
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_end_of_dbdump_ends_the_dump(mariadb, site, defaults, started, datadir, number):
-    """A signal, even KILL, leaves no program, no connection and no dump behind."""
+    """49, 51: a signal, even KILL, leaves no program, no connection and no dump behind."""
     process = started(*site(), "--database=big")
     wait_for_bytes(datadir)
     process.send_signal(number)
-    process.wait()
+    code, said = end_of(process)
+    assert code == (-number if number == signal.SIGKILL else 128 + number)
+    assert ("big: run: ended before it was complete" in said) == (number != signal.SIGKILL)
     gone(defaults)
     wait_for(lambda: not mariadb.clients(), "the server to see it")
     assert not [name for name in files(datadir) if not name.endswith(".part")]

@@ -109,7 +109,7 @@ def test_a_prune_waits_its_turn(beside, kind, transport, task, tmp_path, monkeyp
     place = beside(kind, transport)
     words = ["verify", "--all"] if task == "verify" else ["restore", place.at, "--yes"]
     running = place.start(*words, "--database=app.db")
-    before = files(place.far)
+    before = {name: data for name, data in files(place.far).items() if not name.endswith(".part")}  # of a record
     for reading in (0,) if task == "verify" else (0, 1):
         place.reading(reading)
         done = place("prune")

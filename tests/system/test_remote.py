@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from resources import recipe_file
 from servers.process import wait_for
 from support import rows
 
@@ -122,13 +124,24 @@ def test_a_dump_goes_to_any_account(sshd, reach, kind, transport):
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_forced_command_is_told_in_words(sshd, reach, transport):
-    """A key that runs something else is an error that says so, not a stored dump."""
-    target = sshd.remote("forced", "-o", "ConnectTimeout=2")
-    with pytest.raises(ConnectError, match="said nothing for 8 s") as caught:
-        Remote(target, "dumps", transport=transport).bound(reach).open(dump_name())
-    assert "\n" not in caught.value.message
-    assert "forced command" in caught.value.hint
+def test_a_forced_command_is_told_in_words(accounts, own_sshd, dbdump, database, tmp_path, transport):
+    """78: a key that runs something else, which exits 0, is an error that says so, and not a stored dump."""
+    server, path = own_sshd(), accounts.directory_of("forced", tmp_path.name)
+    remote = server.remote("forced", "-o", "ConnectTimeout=2")
+    recipes = recipe_file(tmp_path, f"""
+        @recipe(localhost)
+        def app(host):
+            to = Remote({remote!r}, {str(path)!r}, transport={transport!r})
+            return Dump(SQLite(path={str(database)!r}), to=to)
+        """)  # fmt: skip
+    done = dbdump("dump", f"--recipes={recipes}")
+    assert done.returncode == 1, done.stdout
+    (line,) = {line for line in done.stdout.splitlines() if line.startswith("FAILED")}
+    assert re.match("FAILED   localhost/app.*: connect: .* said nothing for 8 s", line)
+    assert "forced command" in done.stdout.partition("hint: ")[2]
+    assert not list(path.iterdir())
+    keys = server.directory / "keys" / accounts.user("forced")
+    keys.write_text((accounts.directory / "client_key.pub").read_text())  # for the next run
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

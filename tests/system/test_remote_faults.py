@@ -564,10 +564,16 @@ def test_the_order_of_a_commit(far, accounts, own_sshd, tmp_path):
     server = own_sshd(inside=("strace", "-D", "-f", "-qq", "-y", "-s", "200", "-o", str(trace), "-e",
                               "trace=fsync,link,linkat,rename,renameat,renameat2"))  # fmt: skip
     far.works(server.remote(KIND))
-    steps = [line.split(maxsplit=1)[1].split("(")[0] for line in trace.read_text().splitlines()
-             if str(far.path.name) in line or "link" in line.split("(")[0]]  # fmt: skip
-    kinds = ["link" if step.startswith("link") else step for step in steps if step.startswith(("link", "fsync"))]
-    assert kinds[-6:] == ["fsync", "link", "fsync", "fsync", "link", "fsync"], trace.read_text()
+    steps = []
+    for line in trace.read_text().splitlines():
+        if "fsync(" in line and str(far.path.name) in line:
+            steps.append(
+                "sync directory" if ".part>" not in line else "sync manifest" if ".json." in line else "sync dump"
+            )
+        elif "link" in line.split("(")[0] and "unlink" not in line:
+            steps.append("name manifest" if '.json"' in line else "name dump")
+    dump, manifest = (["sync " + each, "name " + each, "sync directory"] for each in ("dump", "manifest"))
+    assert steps[-6:] == dump + manifest, trace.read_text()
 
 
 def test_what_looks_like_an_option_or_a_command_is_neither(far, dbdump, tmp_path):

@@ -48,9 +48,7 @@ def environments() -> dict[int, str]:
 @pytest.fixture
 def there(sshd, tmp_path):
     """An empty directory of the account, removed at the end."""
-    path = sshd.accounts.home(KIND) / "dumps" / tmp_path.name
-    path.mkdir(mode=0o700)
-    os.chown(path, sshd.accounts.uids[KIND], sshd.accounts.uids[KIND])
+    path = sshd.accounts.directory_of(KIND, tmp_path.name)
     yield path
     shutil.rmtree(path)
 

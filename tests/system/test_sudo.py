@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import gone, pid_of
+from support import gone
 
 import dbdump
 
@@ -59,27 +59,6 @@ except StageError: pass
 print(user.mechanism)
 """).communicate(timeout=60)
     assert said.split("\n") == ["postgres", "/var/lib/postgresql", "canary-value b c'", "0", "sudo", ""]
-
-
-def test_a_stall_under_sudo_is_ended(start):
-    """A process that we may not signal ends, because its watchdog is on its side of sudo."""
-    said, _ = start("""
-try: Pipeline((Stage("sleep", ("sleep", "22360.1"), user=user), Stage("cat", ("cat",))), {}, 0.5).run(shell, print)
-except StageError as error: print(error.message)
-""").communicate(timeout=60)
-    assert said.startswith("no byte for 0.5 s, ended as stalled")
-    gone("22360.1")
-
-
-def test_kill_9_under_sudo_leaves_nothing(start):
-    """When the controller is killed, the process of the other user ends too."""
-    process = start("""
-Pipeline((Stage("sleep", ("sleep", "24494.1"), user=user), Stage("cat", ("cat",))), {}, 60).run(shell, print)
-""")
-    os.kill(pid_of("24494.1", "sleep"), 0)
-    os.kill(pid_of("24494.1", "python3"), 9)
-    process.communicate(timeout=60)
-    gone("24494.1")
 
 
 def test_who_may_not_is_told(start):

@@ -256,6 +256,15 @@ def test_what_is_missing_is_told_with_the_statements_that_mend_it():
     )
 
 
+def test_what_a_closer_grant_would_hide_is_granted_with_it():
+    """The server takes the closest pattern alone: what the user has by a looser one would be lost by the hint."""
+    server = server_of("10.11.19-MariaDB", "GRANT SELECT, LOCK TABLES ON `d_d`.* TO `dump`@`localhost`",
+                       "GRANT EVENT ON *.* TO `dump`@`localhost`", "GRANT TRIGGER ON `d_d`.* TO `role`")  # fmt: skip
+    message, hint = told("dump@localhost", "d_d", missing(server, "d_d", ALL - {"routines"}, locks=True))
+    assert message.startswith("user dump@localhost has no SHOW VIEW privilege on d_d: its views would")
+    assert hint == "GRANT SELECT, LOCK TABLES, SHOW VIEW ON `d\\_d`.* TO `dump`@`localhost`;"
+
+
 def test_the_server_s_answer_is_read():
     """Names come in hex, grants escaped by the client, and log tables need no lock."""
     answer = "\n".join([
