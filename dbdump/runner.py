@@ -226,12 +226,14 @@ class Runner:
             self._display.advanced(planned.name.id, len(piece))
 
         try:
+            look = planned.backend.watch(planned.name.database)
             if isinstance(sink, HostSink):
                 advanced = partial(self._display.advanced, planned.name.id)
                 outcome = sink.run(planned.pipeline, planned.shell, advanced)
             else:
                 outcome = self._run(planned, write, sink.look)
             refuse_bad_stream(planned, outcome)
+            look()
             manifest = manifest_of(planned, outcome, started)
             sink.commit(manifest, self._signature(planned, manifest))
             for warning in warnings_of(planned, outcome):
