@@ -102,7 +102,8 @@ class Runner:
             with only_run(job):
                 bound = Bound(job, self.machines.reach(job, early=True), self._stamp)
                 secrets.extend(bound.secrets)
-                databases = self._dump_all(bound, results)
+                with closing(bound):
+                    databases = self._dump_all(bound, results)
                 if job.dump.keep is not None and not self.machines.local.ended:
                     results.extend(self._prune(bound, databases))
 

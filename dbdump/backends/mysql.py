@@ -20,6 +20,7 @@ from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
 from .mysql_restore import contents_question, read_contents, renaming, whole_name
 from .mysql_server import GENERATED, QUESTION, Server, read_generated, read_server
 from .mysql_swap import anew, watching
+from .mysql_talk import TALK_WORDS, Client
 from .names import back_quoted
 from .registry import backend
 
@@ -64,6 +65,7 @@ class MySQL(Backend):
         self._seen: tuple[Tools, Server] | None = None
         self._left_out = ""
         self._begun_anew: set[str] = set()
+        self._client: Client | None = None
 
     def on(self, ask: Asker, *, here: bool = True) -> Self:
         """Return a copy that is bound to a host; see Backend."""
@@ -136,7 +138,8 @@ class MySQL(Backend):
         tools, server = self._seen or self._look()
         if database == GLOBALS or self._dumped(database, server.unsafe):
             return super().watch(database)
-        return watching(tools.dump, server, database, self.ignore_tables, self._answer)
+        ask = self._client.answer if self._client else self._answer
+        return watching(tools.dump, server, database, self.ignore_tables, ask)
 
     def obstacle(self, database: str, message: str) -> Obstacle | None:
         """Return that a table became another one, once for each database; see Backend."""
@@ -231,6 +234,7 @@ class MySQL(Backend):
         server = read_server(self._said(tools, QUESTION))
         if tools.version.is_mariadb and not server.version.is_mariadb:
             server = replace(server, generated=read_generated(self._said(tools, GENERATED)))
+        self._client = Client(self._ask, [*self._program(tools.client), *TALK_WORDS, *self.mysql_options], self._answer)
         self._seen = tools, server
         return self._seen
 
