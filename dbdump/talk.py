@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from queue import SimpleQueue
 
 from .errors import DbdumpError, Interrupted
 from .pipeline import ANSWER_TIMEOUT, Pipeline, Write
 from .shell import Shell
+
+_LOOK = 0.5  # seconds without an answer
 
 
 class Talk:
@@ -33,8 +36,12 @@ class Talk:
                 return None
             self._heard.clear()
             self._questions.put(question)
+            until = time.monotonic() + ANSWER_TIMEOUT
             with self._news:
-                self._news.wait_for(lambda: self.over or self._heard.endswith(end), ANSWER_TIMEOUT)
+                while not self._news.wait_for(lambda: self.over or self._heard.endswith(end), _LOOK):
+                    self._questions.put(b"\n")  # it is seen by that where nobody reads any more
+                    if time.monotonic() > until:
+                        break
                 if self._heard.endswith(end):
                     return bytes(self._heard.removesuffix(end))
             self.over = True

@@ -10,7 +10,8 @@ from ..shell import Keeper, Questioned
 
 # What is asked first: whether the user may have one connection more than dumps need.
 _LIMIT = "SELECT @@max_user_connections"
-TALK_WORDS = ("--batch", "--skip-column-names", "--unbuffered")
+# Connected anew, it would go on with the next statement.
+TALK_WORDS = ("--batch", "--skip-column-names", "--unbuffered", "--skip-reconnect")
 
 
 class Client:

@@ -95,13 +95,20 @@ def test_a_table_that_becomes_another_is_dumped_anew(swapped, site, meanwhile, d
     assert rows(datadir, "t") == expected
 
 
-def test_who_may_not_see_the_numbers_of_tables_sees_when_they_were_made(mariadb, swapped, site, meanwhile, datadir):
-    """A user with the rights alone that a dump needs: none of PROCESS is among them."""
-    mariadb.sql("CREATE OR REPLACE USER limited@localhost; GRANT SELECT ON mysql.proc TO limited@localhost; "
-                "GRANT ALL ON swapped.* TO limited@localhost")  # fmt: skip
+@pytest.mark.parametrize("connections", [1, 0])
+def test_who_may_not_see_the_numbers_of_tables_sees_when_they_were_made(
+    mariadb, swapped, site, meanwhile, datadir, connections
+):
+    """A user with the rights alone that a dump needs; one who may connect once only, or is disconnected meanwhile."""
+    mariadb.sql(
+        f"CREATE OR REPLACE USER limited@localhost WITH MAX_USER_CONNECTIONS {connections}; "
+        "GRANT SELECT ON mysql.proc TO limited@localhost; GRANT ALL ON swapped.* TO limited@localhost"
+    )
     swapped(T + NEW + "DO SLEEP(1.1)")  # the time has whole seconds
+    idle = "SELECT CONCAT('KILL ', id) FROM information_schema.processlist WHERE user = 'limited' AND command = 'Sleep'"
+    kill = "" if connections else f"SET @kill = ({idle}); EXECUTE IMMEDIATE @kill;"
     try:
-        code, said = meanwhile(site("limited"), FILL + "RENAME TABLE t TO t_old, a_new TO t")
+        code, said = meanwhile(site("limited"), kill + FILL + "RENAME TABLE t TO t_old, a_new TO t")
     finally:
         mariadb.sql("DROP USER limited@localhost")
     assert code == 0, said
