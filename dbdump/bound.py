@@ -36,12 +36,14 @@ from .plan import (
 from .probe import probe
 from .redact import redact
 from .script import Stage, restore_line
+from .talk import Talk
 from .wrappers.base import Wrapper
 from .wrappers.compress import COMPRESSORS, Compress
 from .wrappers.gpg import PinnedGPG
 
 # stdio writes 4 KiB at once, and each time whoever reads wakes up; zstd reads as many bytes as these at once.
 _LARGE_PIECES = ("stdbuf", "-o131072")
+_DAY = 86400.0  # seconds without a question, after which what is kept running is ended
 
 
 class Bound:
@@ -69,7 +71,8 @@ class Bound:
             facts = probe(self.wrapper_shell, sorted(programs), None)
         self._choose = cache(partial(chosen_wrappers, wanted, facts.programs, asker(self.wrapper_shell)))
         self._wrap: list[Wrapper] = []
-        self.backend = job.dump.backend.on(self._ask, here=self.shell.here)
+        self._talks: list[Talk] = []
+        self.backend = job.dump.backend.on(_Asking(self), here=self.shell.here)
         self.notice = ""
         if Compress() in wanted and "zstd" not in facts.programs:
             self.notice = f"{job.host.name} has no zstd: compressing with gzip"
@@ -199,8 +202,35 @@ class Bound:
             without=tuple(self.backend.hidden_variables), detail=self.backend.detail,
         )  # fmt: skip
 
-    def _ask(self, argv: Sequence[str]) -> bytes:
+    def answer(self, argv: Sequence[str]) -> bytes:
+        """Return what `argv` writes to stdout, run on the host as the backend's user. Raises StageError."""
         return Pipeline((self._stage(argv),), self._secrets).answer(self.shell)
+
+    def keep(self, argv: Sequence[str]) -> Talk:
+        """Start `argv` there, as that user, to be asked again and again until `close`."""
+        talk = Talk(Pipeline((self._stage(argv),), self._secrets, _DAY, fed=True), self.shell)
+        self._talks.append(talk)
+        return talk
+
+    def close(self) -> None:
+        """End what is kept running."""
+        for each in self._talks:
+            each.close()
+
+
+class _Asking:
+    """What a backend asks its host by; see Asker and Keeper."""
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+
+    def __call__(self, argv: Sequence[str]) -> bytes:
+        """Return what `argv` writes to stdout."""
+        return self._bound.answer(argv)
+
+    def keep(self, argv: Sequence[str]) -> Talk:
+        """Start `argv`, and return what asks it."""
+        return self._bound.keep(argv)
 
 
 Value = TypeVar("Value")

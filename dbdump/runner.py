@@ -102,7 +102,8 @@ class Runner:
             with only_run(job):
                 bound = Bound(job, self.machines.reach(job, early=True), self._stamp)
                 secrets.extend(bound.secrets)
-                databases = self._dump_all(bound, results)
+                with closing(bound):
+                    databases = self._dump_all(bound, results)
                 if job.dump.keep is not None and not self.machines.local.ended:
                     results.extend(self._prune(bound, databases))
 
@@ -226,12 +227,14 @@ class Runner:
             self._display.advanced(planned.name.id, len(piece))
 
         try:
+            look = planned.backend.watch(planned.name.database)
             if isinstance(sink, HostSink):
                 advanced = partial(self._display.advanced, planned.name.id)
                 outcome = sink.run(planned.pipeline, planned.shell, advanced)
             else:
                 outcome = self._run(planned, write, sink.look)
             refuse_bad_stream(planned, outcome)
+            look()
             manifest = manifest_of(planned, outcome, started)
             sink.commit(manifest, self._signature(planned, manifest))
             for warning in warnings_of(planned, outcome):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .errors import Interrupted
 from .script import Said
@@ -21,6 +21,29 @@ class Asker(Protocol):
 
     def __call__(self, argv: Sequence[str]) -> bytes:
         """Return what `argv` writes to stdout; raises StageError unless it exits 0."""
+        ...
+
+
+class Questioned(Protocol):
+    """A program that is kept running, and answers one question after the other; see Talk."""
+
+    over: bool
+
+    def ask(self, question: bytes, end: bytes) -> bytes | None:
+        """Return what it answers before `end`, or None where it is over."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """An Asker that can keep a command running, too."""
+
+    def keep(self, argv: Sequence[str]) -> Questioned:
+        """Start `argv`, and return what asks it."""
         ...
 
 

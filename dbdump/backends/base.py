@@ -242,6 +242,13 @@ class Backend(ABC):
     def prepare(self) -> None:  # noqa: B027
         """Called before the list is asked for, once a run; not in a dry run."""
 
+    def watch(self, database: str) -> Callable[[], None]:  # noqa: ARG002
+        """Called right before each dump of `database`; what it returns, after that, before it counts as one.
+
+        That raises StageError where something happened meanwhile that makes it no backup, without a word of the tool.
+        """
+        return lambda: None
+
     def obstacle(self, database: str, message: str) -> Obstacle | None:  # noqa: ARG002
         """Return what was in the way of a dump that failed with `message`; None: it would fail again.
 

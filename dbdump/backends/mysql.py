@@ -10,14 +10,17 @@ from ..catalog import GLOBALS
 from ..errors import RecipeError, Skip, StageError
 from ..findings import Finding
 from ..shell import Asker
-from .base import Backend, Reader, StreamShape, option, path_on_host
+from .base import Backend, Obstacle, Reader, StreamShape, option, path_on_host
 from .mysql_check import findings
 from .mysql_count import COUNT_WORDS, count_questions, table_question, tables_of
+from .mysql_hints import HINTS
 from .mysql_loss import history_flags, refuse_generated, refuse_loss
 from .mysql_options import client_words, connection, dump_words, file_fault, incomplete, omitted
 from .mysql_probe import SCRIPT, Tools, flavour_flags, read_tools
 from .mysql_restore import contents_question, read_contents, renaming, whole_name
 from .mysql_server import GENERATED, QUESTION, Server, read_generated, read_server
+from .mysql_swap import anew, watching
+from .mysql_talk import TALK_WORDS, Client
 from .names import back_quoted
 from .registry import backend
 
@@ -47,28 +50,7 @@ class MySQL(Backend):
 
     by_stdio = True
     globals_first = False  # a grant on a table needs the table
-    hints = (
-        ("Access denied for user .* to database|LOCK TABLES command denied",
-         "GRANT LOCK TABLES, or what the message names, ON that database TO that user."),
-        (r"1045|Access denied for user|1698",
-         "Look at user and password in the file that --defaults names, or in ~/.my.cnf."),
-        ("mysql[`'.]+(user|global_priv|db|roles_mapping)", "GRANT SELECT ON mysql.*, or give globals=False."),
-        ("SHOW CREATE USER .*1133", "Drop the accounts whose host names skip_name_resolve makes useless."),
-        (r"\b1356\b", "Mend the view, drop it, or name it in ignore_tables."),
-        ("SHOW PACKAGE STATUS", "This mariadb-dump takes that server for MariaDB: install MySQL's client."),
-        ("transaction-precise history", "Leave the history out: --skip-dump-history in mysqldump_options."),
-        (r"\b(1412|1146)\b|Couldn't read status information",
-         "A table was altered or dropped during the dump; run it again. In a restore: its database has to come first."),
-        (r"\b1049\b|Unknown database", "It was dropped or renamed since it was listed; run it again."),
-        (r"\b(2002|2003|2005)\b", "Is the server there? See host, port and socket."),
-        (r"\b(2006|2013|1927)\b",
-         "The server ended it: see its log, and its net_write_timeout and max_allowed_packet."),
-        (r"\b2008\b|DYNAMIC_STRING|Couldn't allocate",
-         "The host has too little memory for the largest row, or a limit of it."),
-        ("Could not open required defaults file", "The user that su names has to own that file."),
-        ("unknown (variable|option)", "This client does not know that option; look at the option file too."),
-        ("command denied", "GRANT that privilege to that user."),
-    )  # fmt: skip
+    hints = HINTS
 
     def __post_init__(self) -> None:
         self.mysql_options = client_words(self.mysql_options)
@@ -82,6 +64,8 @@ class MySQL(Backend):
             raise RecipeError("env: MYSQL_HOST leads the client elsewhere than mysqldump", "Say it in the option file.")
         self._seen: tuple[Tools, Server] | None = None
         self._left_out = ""
+        self._begun_anew: set[str] = set()
+        self._client: Client | None = None
 
     def on(self, ask: Asker, *, here: bool = True) -> Self:
         """Return a copy that is bound to a host; see Backend."""
@@ -148,6 +132,21 @@ class MySQL(Backend):
             *(["--skip-single-transaction", "--lock-tables"] if unsafe else []),
             *("--databases", "--", database),
         ]
+
+    def watch(self, database: str) -> Callable[[], None]:
+        """Return what fails where a table became another one meanwhile; see Backend. Under locks none can."""
+        tools, server = self._seen or self._look()
+        if database == GLOBALS or self._dumped(database, server.unsafe):
+            return super().watch(database)
+        ask = self._client.answer if self._client else self._answer
+        return watching(tools.dump, server, database, self.ignore_tables, ask)
+
+    def obstacle(self, database: str, message: str) -> Obstacle | None:
+        """Return that a table became another one, once for each database; see Backend."""
+        if database in self._begun_anew:
+            return None
+        self._begun_anew.add(database)
+        return anew(message)
 
     def get_globals_command(self) -> list[str] | None:
         """Return the argv that dumps users, roles and grants, unless the recipe wants no globals.
@@ -235,6 +234,7 @@ class MySQL(Backend):
         server = read_server(self._said(tools, QUESTION))
         if tools.version.is_mariadb and not server.version.is_mariadb:
             server = replace(server, generated=read_generated(self._said(tools, GENERATED)))
+        self._client = Client(self._ask, [*self._program(tools.client), *TALK_WORDS, *self.mysql_options], self._answer)
         self._seen = tools, server
         return self._seen
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from ..catalog import GLOBALS
 from ..findings import Finding
+from .mysql_loss import account
 from .mysql_probe import Tools, Version
 from .mysql_server import Server
 from .names import from_hex
@@ -39,6 +40,7 @@ def findings(  # noqa: PLR0913  each is another thing
 ) -> Iterator[Finding]:  # fmt: skip
     """Yield all that is found: `ask` runs SQL, `accounts` says whether the globals are dumped."""
     yield from other_version(tools, server.version)
+    yield from unnoticed(server)
     yield from broken_views(ask(BROKEN), server, wanted, ignored)
     yield from inexact(ask(INEXACT), wanted, ignored)
     if accounts:
@@ -63,6 +65,16 @@ def other_version(tools: Tools, server: Version) -> Iterator[Finding]:
         yield Finding(
             "warning", tools.dump, f"{is_}, and {of_server}: what is new there may be lacking in a dump, or not load",
             "Install the client programs of the server's version, or newer ones, and put them first in PATH.",
+        )  # fmt: skip
+
+
+def unnoticed(server: Server) -> Iterator[Finding]:
+    """Yield a warning where the user may not see by what mysql_swap knows one table of MariaDB from another."""
+    if server.version.is_mariadb and not server.grants.everywhere("PROCESS"):
+        yield Finding(
+            "warning", "grants", f"user {server.grants.user} has no PROCESS privilege: a table that is emptied and "
+            "filled, or exchanged with a partition, while it is dumped may lack rows unnoticed",
+            f"GRANT PROCESS ON *.* TO {account(server.grants.user)};",
         )  # fmt: skip
 
 

@@ -127,9 +127,13 @@ def told(user: str, database: str, lacks: Sequence[Lack]) -> tuple[str, str]:
     for each in lacks:
         places.setdefault(each.on, []).append(each.privilege)
     names = [each.privilege if each.on.startswith("`") else f"{each.privilege} ON {each.on}" for each in missed]
-    account = "@".join(map(back_quoted, user.rsplit("@", 1)))
-    statements = (f"GRANT {', '.join(listed)} ON {on} TO {account};" for on, listed in places.items())
+    statements = (f"GRANT {', '.join(listed)} ON {on} TO {account(user)};" for on, listed in places.items())
     return f"user {user} has no {', '.join(names)} privilege on {database}{lost}", " ".join(statements)
+
+
+def account(user: str) -> str:
+    """Return a user, as the server writes it, as a statement takes it."""
+    return "@".join(map(back_quoted, user.rsplit("@", 1)))
 
 
 def as_pattern(database: str) -> str:
