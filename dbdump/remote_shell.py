@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from .errors import ConnectError
+from .channel import LOST_HINT
+from .errors import ConnectError, ConnectionLost
 from .script import Said
 from .shell import Running, Scripts, Stalled
 
@@ -17,6 +18,7 @@ COMMAND = """sh -c 'IFS= read -r s; eval "$(printf %b "$s")"'"""
 _MOST_NOISE = 1 << 20  # bytes that a login shell may print before the script speaks
 _MOST_TOLD = 4000  # characters of what was printed instead of the script's output, for whoever explains it
 _LONGEST = 300  # characters of it in a message
+_PIECE = 65536  # bytes
 
 
 class NoShell(ConnectError):  # noqa: N818  what the account is, not what is wrong
@@ -79,19 +81,26 @@ class LateShell(RemoteShell):
 
 
 class Booted:
-    """A script under way on another machine; see Running."""
+    """A script under way on another machine; see Running.
+
+    It says bye behind its last byte: a connection that is lost once the exit status is there ends in nothing else.
+    """
 
     def __init__(self, link: Link, script: str, lines: Sequence[str], said: Said) -> None:
-        hello = f"hello {secrets.token_hex(8)}"
-        text = f"printf '%s\\n' '{hello}'\n{script}"
+        nonce = secrets.token_hex(8)
+        self._bye = f"bye {nonce}\n".encode()
+        text = f"printf '%s\\n' 'hello {nonce}'\n{script}\nstatus=$?; printf '%s\\n' 'bye {nonce}'; exit $status"
         escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+        self._account = link.account
         self._patience = link.start_timeout
-        self._early = b""
+        self._early = self._held = b""
+        self._more = memoryview(bytearray(_PIECE))
+        self._to_its_end = self._whole = False
         with link.starting():
             self._running = link.run(COMMAND, said)
             try:
                 self._send("".join(f"{line}\n" for line in [escaped, *lines]))
-                self._early = self._after(hello.encode() + b"\n", link, said)
+                self._take(self._after(f"hello {nonce}\n".encode(), link, said))
                 said.forget()  # what the login shell said on stderr is not the script's
             except BaseException:
                 self._running.end()
@@ -106,7 +115,7 @@ class Booted:
     def _after(self, hello: bytes, link: Link, said: Said) -> bytes:
         """Read past what the login shell prints, and return what was read of the script's own output."""
         noise = bytearray()
-        buffer = memoryview(bytearray(65536))
+        buffer = memoryview(bytearray(_PIECE))
         try:
             while len(noise) < _MOST_NOISE and (count := self._running.read_into(buffer, self._patience)):
                 noise += buffer[:count]
@@ -129,12 +138,33 @@ class Booted:
 
     def read_into(self, buffer: memoryview, timeout: float) -> int:
         """Read the next bytes of the script's stdout; see Running."""
-        if self._early:
-            count = min(len(buffer), len(self._early))
-            buffer[:count] = self._early[:count]
-            self._early = self._early[count:]
-            return count
-        return self._running.read_into(buffer, timeout)
+        while not self._early:
+            # What may be the beginning of the bye is held until more is known.
+            piece = self._more if self._held else buffer
+            count = self._running.read_into(piece, timeout)
+            if not count:
+                self._to_its_end, self._whole = True, self._whole or self._held == self._bye
+                self._early, self._held = b"" if self._whole else self._held, b""
+                if not self._early:
+                    return 0
+            elif self._held or self._may_be_bye(piece[:count]):
+                self._take(self._held + bytes(piece[:count]))
+            else:
+                return count
+        count = min(len(buffer), len(self._early))
+        buffer[:count] = self._early[:count]
+        self._early = self._early[count:]
+        return count
+
+    def _take(self, piece: bytes) -> None:
+        """Have `piece` for who reads next, but for what may be the beginning of the bye."""
+        kept = self._may_be_bye(piece)
+        self._early, self._held = piece[: len(piece) - kept], piece[len(piece) - kept :]
+
+    def _may_be_bye(self, piece: bytes | memoryview) -> int:
+        """Return how many bytes at the end of `piece` the bye begins with."""
+        sizes = range(min(len(self._bye), len(piece)), 0, -1)
+        return next((size for size in sizes if piece[len(piece) - size :] == self._bye[:size]), 0)
 
     def write(self, piece: memoryview, timeout: float) -> None:
         """Write to the script's stdin; see Running."""
@@ -142,7 +172,10 @@ class Booted:
 
     def wait(self) -> int:
         """Return the exit status; see Running."""
-        return self._running.wait()
+        status = self._running.wait()
+        if status == 0 and self._to_its_end and not self._whole:
+            raise ConnectionLost(f"{self._account}: connection lost before the last bytes had come", LOST_HINT)
+        return status
 
     @property
     def ended(self) -> bool:

@@ -567,6 +567,21 @@ def read_all(running: Running) -> None:
     running.wait()
 
 
+@pytest.mark.parametrize(("transport", "window"), [("fabric", 8 << 20), ("openssh", 2 << 20)])
+def test_what_is_lost_behind_the_exit_status(sshd, accounts, transport, window):
+    """The command has ended well, its last bytes are on their way, and the session is killed: they are missed."""
+    with closing(Links()) as links:
+        # Before anybody reads, so much is sent; the rest fits into the pipe there.
+        script = f"head -c {window + 40000} /dev/zero"
+        running = links.shell(sshd.remote(KIND), transport).start(script, [], Said(""))
+        wait_for(lambda: set(accounts.processes(KIND)) <= set(sshd.sessions(KIND)), "the command to end")
+        time.sleep(0.2)  # for its exit status to come: without it nobody doubts that it was lost
+        sshd.signal(KIND, signal.SIGKILL)
+        wait_for(lambda: not processes(f"{accounts.user(KIND)}@{sshd.address} sh"), "ssh to see it, where there is one")
+        with pytest.raises(ConnectionLost, match="connection lost"):
+            read_all(running)
+
+
 def test_the_session_on_the_host_is_killed(fault, relay):
     """What sshd ran is ended with it, and the dump has failed."""
     process = fault.in_the_middle()
