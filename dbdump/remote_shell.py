@@ -33,6 +33,10 @@ class NoShell(ConnectError):  # noqa: N818  what the account is, not what is wro
         self.said = said
 
 
+class Unshared(ConnectError):  # noqa: N818  what the matter is
+    """The command did not begin: the connection that it was to share does not take it. Alone it may."""
+
+
 class Link(Protocol):
     """A way to another machine, over which commands are started."""
 
@@ -44,8 +48,8 @@ class Link(Protocol):
         """Return what is entered to start a command, until it is known that it runs. Raises ConnectError."""
         ...
 
-    def run(self, command: str, said: Said) -> Running:
-        """Start `command` in the account's login shell. Raises ConnectError."""
+    def run(self, command: str, said: Said, *, alone: bool = False) -> Running:
+        """Start `command` in the account's login shell, `alone` on a connection of its own. Raises ConnectError."""
         ...
 
     def sftp(self) -> Any:
@@ -64,17 +68,21 @@ class Link(Protocol):
 class RemoteShell(Scripts):
     """A shell of another machine."""
 
+    alone = False  # whether each script logs in by itself, where there is a choice
+
     def __init__(self, link: Link) -> None:
         super().__init__()
         self.link = link
 
     def begin(self, script: str, secrets: Sequence[str], said: Said) -> Running:
         """Start `script` there."""
-        return Booted(self.link, script, secrets, said)
+        return Booted(self.link, script, secrets, said, alone=self.alone)
 
 
 class LateShell(RemoteShell):
     """A shell for what must not be cut in the middle: who stores may finish, but not hang."""
+
+    alone = True
 
     def ending(self, running: Sequence[Running]) -> None:
         """Leave it at the grace that follows."""
@@ -86,25 +94,36 @@ class Booted:
     It says bye behind its last byte: a connection that is lost once the exit status is there ends in nothing else.
     """
 
-    def __init__(self, link: Link, script: str, lines: Sequence[str], said: Said) -> None:
-        nonce = secrets.token_hex(8)
-        self._bye = f"bye {nonce}\n".encode()
-        text = f"printf '%s\\n' 'hello {nonce}'\n{script}\nstatus=$?; printf '%s\\n' 'bye {nonce}'; exit $status"
-        escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+    def __init__(self, link: Link, script: str, lines: Sequence[str], said: Said, *, alone: bool) -> None:
         self._account = link.account
         self._patience = link.start_timeout
         self._early = self._held = b""
         self._more = memoryview(bytearray(_PIECE))
         self._to_its_end = self._whole = False
         with link.starting():
-            self._running = link.run(COMMAND, said)
             try:
-                self._send("".join(f"{line}\n" for line in [escaped, *lines]))
-                self._take(self._after(f"hello {nonce}\n".encode(), link, said))
-                said.forget()  # what the login shell said on stderr is not the script's
-            except BaseException:
-                self._running.end()
-                raise
+                self._begin(link, script, lines, said, alone=alone)
+            except Unshared:
+                said.forget()
+                self._begin(link, script, lines, said, alone=True)
+
+    def _begin(self, link: Link, script: str, lines: Sequence[str], said: Said, *, alone: bool) -> None:
+        nonce = secrets.token_hex(8)
+        hello, bye = f"hello {nonce}", f"bye {nonce}"
+        self._bye = f"{bye}\n".encode()
+        said.hello = hello.encode()  # what the login shell said on stderr is not the script's
+        text = (
+            f"printf '\\n%s\\n' '{hello}' >&2; printf '%s\\n' '{hello}'\n"
+            f"{script}\nstatus=$?; printf '%s\\n' '{bye}'; exit $status"
+        )
+        escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+        self._running = link.run(COMMAND, said, alone=alone)
+        try:
+            self._send("".join(f"{line}\n" for line in [escaped, *lines]))
+            self._take(self._after(f"{hello}\n".encode(), link, said))
+        except BaseException:
+            self._running.end()
+            raise
 
     def _send(self, text: str) -> None:
         try:
