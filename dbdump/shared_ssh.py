@@ -18,11 +18,12 @@ from .host import LocalRunning
 from .remote_shell import COMMAND
 from .script import Said
 from .shell import Stalled
-from .state import state_directory
+from .state import state_path
 
 NOT_SHARED = "dbdump: not over the shared connection"
 _MOST = 3  # masters of one account: where they keep ending, its commands had better log in by themselves
 _LOOK = 0.003  # seconds until it is looked again for the socket
+_ENDING = 0.5  # seconds that it may take to end, when the commands over it have
 _OLD = 60.0  # seconds; whoever made a socket that has its name for so long was killed
 
 
@@ -85,11 +86,9 @@ class Master:
         return [self._line[0], *options, *self._line[1:]]
 
     def _lives(self, seconds: float) -> bool:
-        """Whether it has not ended; what it says is read, until it says nothing for so long."""
+        """Whether it has not ended; what it says is read, until it has written something, or nothing for so long."""
         with self._reading, contextlib.suppress(Stalled):
-            while self._running and self._running.read_into(self._buffer, seconds):
-                pass
-            return False
+            return bool(self._running and self._running.read_into(self._buffer, seconds))
         return True
 
     @property
@@ -109,7 +108,7 @@ class Master:
     @property
     def last_words(self) -> list[str]:
         """What it has said, where it has ended."""
-        return [] if self._lives(0) else self._said.messages
+        return [] if self._lives(_ENDING) else self._said.messages
 
     def is_stuck(self) -> None:
         """Have no more commands go over it: one of them did not even end."""
@@ -133,8 +132,11 @@ def _taken(name: str, directory: int) -> int:
 
 
 def _private_directory() -> int:
-    """Return the directory, open, where a socket gets its name. Raises StageError or OSError where there is none."""
-    path = state_directory() / "ssh"
+    """Return the directory, open, where a socket gets its name. Raises StageError or OSError where there is none.
+
+    It is made, but not the one of the locks: who has never dumped here leaves nothing.
+    """
+    path = state_path() / "ssh"
     with contextlib.suppress(FileExistsError):
         path.mkdir(0o700)
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -12,7 +12,7 @@ from support import processes
 
 from dbdump.errors import ConnectionLost
 from dbdump.script import Said
-from dbdump.state import state_path
+from dbdump.state import state_directory, state_path
 
 KIND = "dash"
 
@@ -44,7 +44,8 @@ def sockets() -> list[Path]:
 
 @pytest.fixture
 def first(reach):
-    """Return a shell of an account by way of which a first command has run."""
+    """Return a shell of an account by way of which a first command has run; here was a run before."""
+    state_directory()
 
     def made(server, kind: str = KIND):
         shell = reach.links.shell(server.remote(kind), "openssh")
