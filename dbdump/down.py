@@ -36,6 +36,11 @@ class Down:
         """Note that it was reached."""
         self._error, self._reached, self._in_vain = None, True, 0
 
+    @property
+    def there(self) -> bool:
+        """Whether it was reached, and nothing is known against it since."""
+        return self._reached and self._error is None
+
     def note(self, error: ConnectError) -> ConnectError:
         """Remember `error`, and return what to raise."""
         if isinstance(error, Absent) and self._reached:

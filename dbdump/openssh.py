@@ -12,8 +12,9 @@ from .connect_errors import absent, changed_key, denied, open_to_others, own_nam
 from .down import Down, Turns
 from .errors import ConnectError, ConnectionLost
 from .host import LocalRunning
-from .remote_shell import NoShell
+from .remote_shell import NoShell, Unshared
 from .script import Said
+from .shared_ssh import NOT_SHARED, Master, SharedSSH
 from .shell import Running, Stalled
 from .ssh_line import address_of, ssh_line
 from .ssh_words import Settings, destination
@@ -42,7 +43,7 @@ _LOST = re.compile(
 
 
 class OpenSSHLink:
-    """One account, reached by an ssh process for each command."""
+    """One account, reached by an ssh process for each command; from the second on they may share a connection."""
 
     def __init__(self, words: Sequence[str], settings: Settings, turns: Turns | None = None) -> None:
         self._line = ssh_line(words, settings)
@@ -52,6 +53,7 @@ class OpenSSHLink:
         self.address = address_of(settings)
         self.start_timeout = settings.start_timeout
         self._down = Down()
+        self._shared = SharedSSH(self._line, self.start_timeout)
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
@@ -62,9 +64,11 @@ class OpenSSHLink:
             yield
         self._down.over()
 
-    def run(self, command: str, said: Said) -> Running:
-        """Start `command` in an ssh of its own."""
-        return SSHRunning([*self._line, command], (), said, self.account)
+    def run(self, command: str, said: Said, *, alone: bool = False) -> Running:
+        """Start `command` in an ssh, which logs in itself where it is the first, or is to be `alone`."""
+        master = None if alone or not self._down.there else self._shared.master()
+        line = master.line if master else self._line
+        return SSHRunning([*line, command], (), said, self.account, master)
 
     def sftp(self) -> Any:
         """Return a new SFTP session over an ssh of its own. Raises ConnectError."""
@@ -85,6 +89,8 @@ class OpenSSHLink:
         if status != LOST_STATUS:
             return NoShell(self.account, said)
         told = [each.strip(" .") for each in said.split("; ")]
+        if NOT_SHARED in told:
+            return Unshared(self.account)
         if (error := self._of_its_key(told) or self._trouble(told)) is not None:
             return self._down.note(error)
         lost = next(filter(_LOST.match, told), "")
@@ -115,14 +121,18 @@ class OpenSSHLink:
         return None
 
     def close(self) -> None:
-        """Do nothing: each ssh ends with its command."""
+        """End the connection that was shared; each other ssh ends with its command."""
+        self._shared.close()
 
 
 class SSHRunning(LocalRunning):
-    """An ssh that runs; its own failure is told from the command's."""
+    """An ssh that runs, perhaps over a `master`; its own failure is told from the command's."""
 
-    def __init__(self, argv: Sequence[str], secrets: Sequence[str], said: Said, account: str) -> None:
+    def __init__(
+        self, argv: Sequence[str], secrets: Sequence[str], said: Said, account: str, master: Master | None = None
+    ) -> None:
         self._account = account
+        self._master = master
         self._began = False
         super().__init__(argv, secrets, said, None)  # files that REMOTE names may be relative to ours
 
@@ -137,8 +147,15 @@ class SSHRunning(LocalRunning):
         status = super().wait()
         if self._began and status != 0 and (status == LOST_STATUS or status < 0):
             told = last_sentence("; ".join(self._said.messages))
+            if self._master:  # which alone knows
+                told = next(filter(_LOST.match, reversed(self._master.last_words)), "").strip(" .")
             raise ConnectionLost(f"{self._account}: connection lost{': ' + told if told else ''}", LOST_HINT)
         return status
+
+    def _kill(self) -> int:
+        if self._master:
+            self._master.is_stuck()
+        return super()._kill()
 
 
 class _Duplex:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from .errors import ConnectError
+from .channel import LOST_HINT
+from .errors import ConnectError, ConnectionLost
 from .script import Said
 from .shell import Running, Scripts, Stalled
 
@@ -17,6 +18,7 @@ COMMAND = """sh -c 'IFS= read -r s; eval "$(printf %b "$s")"'"""
 _MOST_NOISE = 1 << 20  # bytes that a login shell may print before the script speaks
 _MOST_TOLD = 4000  # characters of what was printed instead of the script's output, for whoever explains it
 _LONGEST = 300  # characters of it in a message
+_PIECE = 65536  # bytes
 
 
 class NoShell(ConnectError):  # noqa: N818  what the account is, not what is wrong
@@ -31,6 +33,10 @@ class NoShell(ConnectError):  # noqa: N818  what the account is, not what is wro
         self.said = said
 
 
+class Unshared(ConnectError):  # noqa: N818  what the matter is
+    """The command did not begin: the connection that it was to share does not take it. Alone it may."""
+
+
 class Link(Protocol):
     """A way to another machine, over which commands are started."""
 
@@ -42,8 +48,8 @@ class Link(Protocol):
         """Return what is entered to start a command, until it is known that it runs. Raises ConnectError."""
         ...
 
-    def run(self, command: str, said: Said) -> Running:
-        """Start `command` in the account's login shell. Raises ConnectError."""
+    def run(self, command: str, said: Said, *, alone: bool = False) -> Running:
+        """Start `command` in the account's login shell, `alone` on a connection of its own. Raises ConnectError."""
         ...
 
     def sftp(self) -> Any:
@@ -62,40 +68,62 @@ class Link(Protocol):
 class RemoteShell(Scripts):
     """A shell of another machine."""
 
+    alone = False  # whether each script logs in by itself, where there is a choice
+
     def __init__(self, link: Link) -> None:
         super().__init__()
         self.link = link
 
     def begin(self, script: str, secrets: Sequence[str], said: Said) -> Running:
         """Start `script` there."""
-        return Booted(self.link, script, secrets, said)
+        return Booted(self.link, script, secrets, said, alone=self.alone)
 
 
 class LateShell(RemoteShell):
     """A shell for what must not be cut in the middle: who stores may finish, but not hang."""
+
+    alone = True
 
     def ending(self, running: Sequence[Running]) -> None:
         """Leave it at the grace that follows."""
 
 
 class Booted:
-    """A script under way on another machine; see Running."""
+    """A script under way on another machine; see Running.
 
-    def __init__(self, link: Link, script: str, lines: Sequence[str], said: Said) -> None:
-        hello = f"hello {secrets.token_hex(8)}"
-        text = f"printf '%s\\n' '{hello}'\n{script}"
-        escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+    It says bye behind its last byte: a connection that is lost once the exit status is there ends in nothing else.
+    """
+
+    def __init__(self, link: Link, script: str, lines: Sequence[str], said: Said, *, alone: bool) -> None:
+        self._account = link.account
         self._patience = link.start_timeout
-        self._early = b""
+        self._early = self._held = b""
+        self._more = memoryview(bytearray(_PIECE))
+        self._to_its_end = self._whole = False
         with link.starting():
-            self._running = link.run(COMMAND, said)
             try:
-                self._send("".join(f"{line}\n" for line in [escaped, *lines]))
-                self._early = self._after(hello.encode() + b"\n", link, said)
-                said.forget()  # what the login shell said on stderr is not the script's
-            except BaseException:
-                self._running.end()
-                raise
+                self._begin(link, script, lines, said, alone=alone)
+            except Unshared:
+                said.forget()
+                self._begin(link, script, lines, said, alone=True)
+
+    def _begin(self, link: Link, script: str, lines: Sequence[str], said: Said, *, alone: bool) -> None:
+        nonce = secrets.token_hex(8)
+        hello, bye = f"hello {nonce}", f"bye {nonce}"
+        self._bye = f"{bye}\n".encode()
+        said.hello = hello.encode()  # what the login shell said on stderr is not the script's
+        text = (
+            f"printf '\\n%s\\n' '{hello}' >&2; printf '%s\\n' '{hello}'\n"
+            f"{script}\nstatus=$?; printf '%s\\n' '{bye}'; exit $status"
+        )
+        escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+        self._running = link.run(COMMAND, said, alone=alone)
+        try:
+            self._send("".join(f"{line}\n" for line in [escaped, *lines]))
+            self._take(self._after(f"{hello}\n".encode(), link, said))
+        except BaseException:
+            self._running.end()
+            raise
 
     def _send(self, text: str) -> None:
         try:
@@ -106,7 +134,7 @@ class Booted:
     def _after(self, hello: bytes, link: Link, said: Said) -> bytes:
         """Read past what the login shell prints, and return what was read of the script's own output."""
         noise = bytearray()
-        buffer = memoryview(bytearray(65536))
+        buffer = memoryview(bytearray(_PIECE))
         try:
             while len(noise) < _MOST_NOISE and (count := self._running.read_into(buffer, self._patience)):
                 noise += buffer[:count]
@@ -129,12 +157,33 @@ class Booted:
 
     def read_into(self, buffer: memoryview, timeout: float) -> int:
         """Read the next bytes of the script's stdout; see Running."""
-        if self._early:
-            count = min(len(buffer), len(self._early))
-            buffer[:count] = self._early[:count]
-            self._early = self._early[count:]
-            return count
-        return self._running.read_into(buffer, timeout)
+        while not self._early:
+            # What may be the beginning of the bye is held until more is known.
+            piece = self._more if self._held else buffer
+            count = self._running.read_into(piece, timeout)
+            if not count:
+                self._to_its_end, self._whole = True, self._whole or self._held == self._bye
+                self._early, self._held = b"" if self._whole else self._held, b""
+                if not self._early:
+                    return 0
+            elif self._held or self._may_be_bye(piece[:count]):
+                self._take(self._held + bytes(piece[:count]))
+            else:
+                return count
+        count = min(len(buffer), len(self._early))
+        buffer[:count] = self._early[:count]
+        self._early = self._early[count:]
+        return count
+
+    def _take(self, piece: bytes) -> None:
+        """Have `piece` for who reads next, but for what may be the beginning of the bye."""
+        kept = self._may_be_bye(piece)
+        self._early, self._held = piece[: len(piece) - kept], piece[len(piece) - kept :]
+
+    def _may_be_bye(self, piece: bytes | memoryview) -> int:
+        """Return how many bytes at the end of `piece` the bye begins with."""
+        sizes = range(min(len(self._bye), len(piece)), 0, -1)
+        return next((size for size in sizes if piece[len(piece) - size :] == self._bye[:size]), 0)
 
     def write(self, piece: memoryview, timeout: float) -> None:
         """Write to the script's stdin; see Running."""
@@ -142,7 +191,10 @@ class Booted:
 
     def wait(self) -> int:
         """Return the exit status; see Running."""
-        return self._running.wait()
+        status = self._running.wait()
+        if status == 0 and self._to_its_end and not self._whole:
+            raise ConnectionLost(f"{self._account}: connection lost before the last bytes had come", LOST_HINT)
+        return status
 
     @property
     def ended(self) -> bool:

@@ -168,11 +168,13 @@ class Said:
     """What a script says on stderr, fed as it comes: its own lines, by `token`, and what its tools say.
 
     Of the tools' messages the first and the last `keep` lines are kept, however many there are. Bytes that
-    are not UTF-8 are kept escaped; terminal sequences and control characters are dropped.
+    are not UTF-8 are kept escaped; terminal sequences and control characters are dropped. What was said before the
+    line `hello`, where that is set, is forgotten.
     """
 
     def __init__(self, token: str, keep: int = 40) -> None:
         self.token = token.encode()
+        self.hello: bytes | None = None
         self.heard = 0  # pieces
         self.statuses: dict[int, int] = {}
         self.first: bytes | None = None
@@ -194,7 +196,10 @@ class Said:
             lines.append(self._partial)
             self._partial = b""
         for line in lines:
-            self._line(line)
+            if line == self.hello:
+                self.forget()
+            else:
+                self._line(line)
 
     def _line(self, line: bytes) -> None:
         match line.split():

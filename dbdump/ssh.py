@@ -48,7 +48,7 @@ class FabricLink:
         """Return nothing to wait for: one connection is made, and all commands run on it."""
         return contextlib.nullcontext()
 
-    def run(self, command: str, said: Said) -> Running:
+    def run(self, command: str, said: Said, *, alone: bool = False) -> Running:  # noqa: ARG002  there is no choice
         """Start `command` on a channel of its own. Raises ConnectError."""
         from paramiko import SSHException  # noqa: TID251, PLC0415  late: it is slow to import
 

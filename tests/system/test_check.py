@@ -338,7 +338,7 @@ def test_what_a_mysql_user_may_not_dump_is_told_all_at_once(dbdump, mariadb, mys
     assert "databases: 3 to dump" in done.stdout
     dumped = dbdump("dump", *mysql_databases, f"--datadir={datadir}")
     assert failed(done, "ERROR") == failed(dumped, "FAILED") == {"chk_read", "chk_view", "@globals"}
-    process, hint = re.findall(r"hint: (GRANT .*;)", done.stdout)
+    hint, process = re.findall(r"hint: (GRANT .*;)", done.stdout)
     assert process == "GRANT PROCESS ON *.* TO `limited_check`@`localhost`;"
     assert hint == "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `chk\\_read`.* TO `limited_check`@`localhost`;"
     mariadb.sql(f"{process} {hint} GRANT SELECT ON mysql.* TO limited_check@localhost; CREATE TABLE u (a int)", "chk_view")

@@ -31,6 +31,7 @@ from dbdump.links import Links, Reach
 from dbdump.pipeline import Pipeline
 from dbdump.script import Said, Stage
 from dbdump.shell import Running
+from dbdump.state import state_path
 from dbdump.testing import dump_name, manifest_of
 
 TRANSPORTS = ("fabric", "openssh")
@@ -568,6 +569,21 @@ def read_all(running: Running) -> None:
     running.wait()
 
 
+@pytest.mark.parametrize(("transport", "window"), [("fabric", 8 << 20), ("openssh", 2 << 20)])
+def test_what_is_lost_behind_the_exit_status(sshd, accounts, transport, window):
+    """66: the command has ended well, its last bytes are on their way, and the session is killed: they are missed."""
+    with closing(Links()) as links:
+        # Before anybody reads, so much is sent; the rest fits into the pipe there.
+        script = f"head -c {window + 40000} /dev/zero"
+        running = links.shell(sshd.remote(KIND), transport).start(script, [], Said(""))
+        wait_for(lambda: set(accounts.processes(KIND)) <= set(sshd.sessions(KIND)), "the command to end")
+        time.sleep(0.2)  # for its exit status to come: without it nobody doubts that it was lost
+        sshd.signal(KIND, signal.SIGKILL)
+        wait_for(lambda: not processes(f"{accounts.user(KIND)}@{sshd.address} sh"), "ssh to see it, where there is one")
+        with pytest.raises(ConnectionLost, match="connection lost"):
+            read_all(running)
+
+
 def test_the_session_on_the_host_is_killed(fault, relay):
     """What sshd ran is ended with it, and the dump has failed."""
     process = fault.in_the_middle()
@@ -581,8 +597,27 @@ def test_dbdump_is_killed(either):
     process = either.in_the_middle()
     process.kill()
     process.wait()
+    gone(f"{either.db1.accounts.user(KIND)}@")  # each ssh, and the one that they share
+    assert not list((state_path() / "ssh").glob("*"))
     either.untouched()
     either.works()
+
+
+@openssh_only
+@pytest.mark.parametrize("retries", [0, 1])
+def test_what_the_commands_share_is_killed(db1, places, started, sshd, tmp_path, retries):
+    """87: the master of ours: the dump has lost its connection, and is begun anew where it may be."""
+    go_on = db1.accounts.home(KIND) / tmp_path.name
+    kept = Fault(db1, places["controller"], started, sshd.remote(KIND))
+    process = kept.in_the_middle(f"Slow(when='[ -e {go_on} ]')", retries=retries)
+    os.kill(pid_of(f"ControlMaster=yes -o ControlPath=/proc/{process.pid}/", "ssh"), signal.SIGKILL)
+    if not retries:
+        kept.failed(process, "connect: ", "Its sshd or the network ended it")
+    go_on.touch()
+    if retries:
+        code, text = end_of(process)
+        assert code == 0, text
+        assert "stored   db1/shop/one" in text
 
 
 def test_dbdump_is_interrupted(fault):

@@ -171,7 +171,7 @@ def test_one_connection_for_all_dumps_of_a_host(three, dbdump):
 
 
 def test_so_many_log_in_at_once(own_sshd, reach):
-    """Over OpenSSH each command has a connection of its own: sshd drops none as one too many, as by default it does."""
+    """The first over OpenSSH have a connection each: sshd drops none as one too many, as it does by default."""
     server = own_sshd(
         inside=("sh", "-c", 'for f; do :; done; sed -i "s/^MaxSt.*/MaxStartups 9:100:9/" "$f"; exec "$@"', "sh")
     )
