@@ -341,7 +341,9 @@ def test_what_a_mysql_user_may_not_dump_is_told_all_at_once(dbdump, mariadb, mys
     hint, process = re.findall(r"hint: (GRANT .*;)", done.stdout)
     assert process == "GRANT PROCESS ON *.* TO `limited_check`@`localhost`;"
     assert hint == "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `chk\\_read`.* TO `limited_check`@`localhost`;"
-    mariadb.sql(f"{process} {hint} GRANT SELECT ON mysql.* TO limited_check@localhost; CREATE TABLE u (a int)", "chk_view")
+    mariadb.sql(
+        f"{process} {hint} GRANT SELECT ON mysql.* TO limited_check@localhost; CREATE TABLE u (a int)", "chk_view"
+    )
     done = dbdump("check", *mysql_databases, f"--datadir={datadir}")
     assert done.returncode == 0, done.stdout
 
