@@ -68,7 +68,7 @@ class Link(Protocol):
 class RemoteShell(Scripts):
     """A shell of another machine."""
 
-    alone = False  # whether each script logs in by itself, where there is a choice
+    converses = False  # whether its scripts answer one question after the other, and so logs in for each
 
     def __init__(self, link: Link) -> None:
         super().__init__()
@@ -76,13 +76,13 @@ class RemoteShell(Scripts):
 
     def begin(self, script: str, secrets: Sequence[str], said: Said) -> Running:
         """Start `script` there."""
-        return Booted(self.link, script, secrets, said, alone=self.alone)
+        return Booted(self.link, script, secrets, said, converses=self.converses)
 
 
 class LateShell(RemoteShell):
     """A shell for what must not be cut in the middle: who stores may finish, but not hang."""
 
-    alone = True
+    converses = True
 
     def ending(self, running: Sequence[Running]) -> None:
         """Leave it at the grace that follows."""
@@ -92,17 +92,18 @@ class Booted:
     """A script under way on another machine; see Running.
 
     It says bye behind its last byte: a connection that is lost once the exit status is there ends in nothing else.
+    Not where it `converses`: who asks it knows when an answer is missing, and what may be a bye cannot be held.
     """
 
-    def __init__(self, link: Link, script: str, lines: Sequence[str], said: Said, *, alone: bool) -> None:
+    def __init__(self, link: Link, script: str, lines: Sequence[str], said: Said, *, converses: bool) -> None:
         self._account = link.account
         self._patience = link.start_timeout
-        self._early = self._held = b""
+        self._early = self._held = self._bye = b""
         self._more = memoryview(bytearray(_PIECE))
-        self._to_its_end = self._whole = False
+        self._to_its_end, self._whole = False, converses
         with link.starting():
             try:
-                self._begin(link, script, lines, said, alone=alone)
+                self._begin(link, script, lines, said, alone=converses)
             except Unshared:
                 said.forget()
                 self._begin(link, script, lines, said, alone=True)
@@ -110,12 +111,11 @@ class Booted:
     def _begin(self, link: Link, script: str, lines: Sequence[str], said: Said, *, alone: bool) -> None:
         nonce = secrets.token_hex(8)
         hello, bye = f"hello {nonce}", f"bye {nonce}"
-        self._bye = f"{bye}\n".encode()
         said.hello = hello.encode()  # what the login shell said on stderr is not the script's
-        text = (
-            f"printf '\\n%s\\n' '{hello}' >&2; printf '%s\\n' '{hello}'\n"
-            f"{script}\nstatus=$?; printf '%s\\n' '{bye}'; exit $status"
-        )
+        text = f"printf '\\n%s\\n' '{hello}' >&2; printf '%s\\n' '{hello}'\n{script}"
+        if not self._whole:
+            self._bye = f"{bye}\n".encode()
+            text += f"\nstatus=$?; printf '%s\\n' '{bye}'; exit $status"
         escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
         self._running = link.run(COMMAND, said, alone=alone)
         try:

@@ -584,6 +584,18 @@ def test_what_is_lost_behind_the_exit_status(sshd, accounts, transport, window):
             read_all(running)
 
 
+@pytest.mark.parametrize("transport", ["fabric", "openssh"])
+def test_an_answer_is_not_held_back(sshd, transport):
+    """Bytes of a file with which a bye could begin are there at once, as nothing follows until the next question."""
+    with closing(Links()) as links:
+        shell = links.late(links.shell(sshd.remote(KIND), transport))
+        running = shell.start("printf 'a\\nb'; cat >/dev/null", [], Said(""))
+        buffer, got = memoryview(bytearray(9)), b""
+        while len(got) < 3:
+            got += bytes(buffer[: running.read_into(buffer, 5)])
+        assert got == b"a\nb"
+
+
 def test_the_session_on_the_host_is_killed(fault, relay):
     """What sshd ran is ended with it, and the dump has failed."""
     process = fault.in_the_middle()
