@@ -96,8 +96,7 @@ class OpenSSHLink:
         lost = next(filter(_LOST.match, told), "")
         if said and not lost:
             return NoShell(self.account, said)
-        if lost.startswith("kex_"):  # so early that what was said before is why: a ProxyCommand that cannot be run
-            lost = "; ".join(told[: told.index(lost) + 1])
+        lost = _with_its_cause(lost, told)
         return ConnectionLost(f"{self.account}: connection lost{': ' + lost if lost else ''}", LOST_HINT)
 
     def _of_its_key(self, told: Sequence[str]) -> ConnectError | None:
@@ -117,7 +116,8 @@ class OpenSSHLink:
         if found := [each for each in told if re.search(_DENIED, each)]:
             return denied(self.account, self._settings, found[-1])
         if found := list(filter(_ABSENT.search, told)):
-            return absent(self.account, f"no connection: {found[0]}", unnamed=_UNNAMED in found[0])
+            why = _with_its_cause(found[0], told)
+            return absent(self.account, f"no connection: {why}", unnamed=_UNNAMED in found[0])
         return None
 
     def close(self) -> None:
@@ -205,6 +205,15 @@ class _Duplex:
     def close(self) -> None:
         """End the program."""
         self._running.end()
+
+
+def _with_its_cause(trouble: str, told: Sequence[str]) -> str:
+    """Return what ssh says, and what was said before it where it is so early that this is why.
+
+    That is a ProxyCommand that cannot be run: ssh finds nobody to read from, or to write to, whichever it tries first.
+    """
+    early = trouble.startswith(("kex_", "banner exchange"))
+    return "; ".join(told[: told.index(trouble) + 1]) if early else trouble
 
 
 def last_sentence(said: str) -> str:

@@ -17,8 +17,8 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
-from servers.process import program, wait_for
-from support import COMMAND, end_of, files, gone, needs_root, pid_of, processes, wait_for_bytes
+from servers.process import wait_for
+from support import COMMAND, by_clock, end_of, files, gone, needs_root, pid_of, processes, wait_for_bytes
 
 # Its dumps last until the file `go` is there; its name is in the arguments of what runs.
 RECIPES = """
@@ -235,13 +235,11 @@ def test_one_after_another(recipes, dbdump, datadir, state, tmp_path):
 
 def test_a_run_whose_names_are_taken(recipes, dbdump, datadir, database, tmp_path, monkeypatch):
     """84, 96: of two runs in one second, of which neither knows, the second fails, and the first one's dump stays."""
-    at_one_moment = [program("faketime", "faketime"), "--exclude-monotonic", "-f", "2026-11-22 20:30:00", *COMMAND]
 
     def run(number: int) -> subprocess.CompletedProcess[str]:
         """Dump with a state of its own, as another user would."""
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / f"state{number}"))
-        line = [*at_one_moment, "dump", "--recipe=quick"]
-        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return by_clock("2026-11-22 20:30:00", "dump", "--recipe=quick", cwd=tmp_path)
 
     assert run(1).returncode == 0
     before = files(datadir)

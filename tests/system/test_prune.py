@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from resources import recipe_file
 from servers.history import days, left, put
-from servers.process import program, wait_for
+from servers.process import wait_for
 from servers.pruning import stamp, stamps
-from support import COMMAND, end_of, files, needs_root, processes, wait_for_bytes
+from support import COMMAND, by_clock, end_of, files, needs_root, processes, wait_for_bytes
 
 from dbdump import Directory
 
@@ -244,9 +244,7 @@ def test_a_run_while_the_clock_was_ahead(pruning, dbdump, datadir):
     """97, 98: what it stored neither counts nor goes when the clock is right again, and takes no other's place."""
     pruning.recipe()
     old = days(datadir, count=1)
-    faketime = [program("faketime", "faketime"), "--exclude-monotonic", "-f", "+365d"]
-    done = subprocess.run([*faketime, *COMMAND, "dump"], cwd=pruning.directory, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = by_clock("+365d", "dump", cwd=pruning.directory)
     assert done.returncode == 0, done.stdout + done.stderr
     (ahead,) = set(datadir.rglob("*.bin")) - set(old)
     assert stamp(ahead) > stamp(old[0])

@@ -55,6 +55,17 @@ def test_a_name_is_no_cause(said, told):
     assert told in f"{error.message} {error.hint}"
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    ["banner exchange: Connection to UNKNOWN port 65535: Broken pipe",
+     "kex_exchange_identification: Connection closed by remote host"],
+)  # fmt: skip
+def test_what_was_said_before_is_why(trouble):
+    """A ProxyCommand that cannot be run is seen by ssh in one way or the other."""
+    link = OpenSSHLink(["backup@vault"], settings_of(parse_settings(ANSWER)))
+    assert "no-such-program: not found" in link.refusal(255, f"sh: 1: no-such-program: not found; {trouble}").message
+
+
 def test_nobody_by_a_name_of_resolve():
     """What another says of a host that is called so is its own."""
     link = OpenSSHLink(["backup@vault"], settings_of(parse_settings(ANSWER)))
