@@ -143,10 +143,10 @@ class MySQL(Backend):
 
     def obstacle(self, database: str, message: str) -> Obstacle | None:
         """Return that a table became another one, once for each database; see Backend."""
-        if database in self._begun_anew:
-            return None
-        self._begun_anew.add(database)
-        return anew(message)
+        found = None if database in self._begun_anew else anew(message)
+        if found:
+            self._begun_anew.add(database)
+        return found
 
     def get_globals_command(self) -> list[str] | None:
         """Return the argv that dumps users, roles and grants, unless the recipe wants no globals.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dbdump.backends.mysql import MySQL
 from dbdump.backends.mysql_grants import Grants, read_grants
 from dbdump.backends.mysql_probe import Version
 from dbdump.backends.mysql_server import Server
@@ -72,3 +73,12 @@ def server(version: str, *grants: str) -> Server:
 def test_the_question_is_one_that_the_user_may_ask(asked, words):
     """Numbers, where they may be seen; else times, and only those of a dictionary outlive a rename."""
     assert words in question(asked, "shop")
+
+
+def test_another_failure_uses_up_no_second_dump():
+    """Once a database is dumped anew, whatever it had failed by before."""
+    backend, swapped = MySQL(), "its rows may be missing, as it is another one than when the dump began: table t"
+    assert backend.obstacle("shop", "Error 1412: Table definition has changed") is None
+    assert backend.obstacle("shop", swapped)
+    assert backend.obstacle("shop", swapped) is None
+    assert backend.obstacle("other", swapped)
