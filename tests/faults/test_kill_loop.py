@@ -95,10 +95,10 @@ def flags(case, accounts, sshd, gnupg, postgres, shop, datadir, unharmed, tmp_pa
 
 @pytest.fixture(scope="module")
 def strikes() -> Iterator[list[bool]]:
-    """Collect of each case whether it struck somebody: on a fast machine some have ended by then, but not most."""
+    """Collect of each case whether it struck somebody: now and then all have ended by then, but not as a rule."""
     made: list[bool] = []
     yield made
-    assert made.count(False) <= 2 + len(made) // 3, f"{made.count(False)} of {len(made)} cases struck nobody"
+    assert made.count(False) <= 2 + len(made) // 5, f"{made.count(False)} of {len(made)} cases struck nobody"
 
 
 def plant(directory: Path) -> None:
